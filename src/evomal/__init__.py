@@ -1,0 +1,1 @@
+"""Learn a loss function for your model, data set and metric."""

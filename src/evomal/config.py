@@ -1,0 +1,215 @@
+"""Settings: one frozen, validated class per stage, and the named presets.
+
+Every number is the paper's (Section 3 and 4) unless its description says otherwise. All classes here are plain data:
+they can be written as YAML, compared, and sent to another process.
+"""
+
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from evomal.errors import SettingError, unknown_name
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, closed to unknown names, finite numbers only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class BaseSettings(Settings):
+    """How the base model is trained: stochastic gradient descent (Equation 1)."""
+
+    lr: Positive = Field(0.01, description="base learning rate α")
+    momentum: NotNegative = Field(0.0, description="momentum of the base optimiser")
+    nesterov: bool = Field(False, description="Nesterov momentum")
+    weight_decay: NotNegative = Field(0.0, description="weight decay of the base optimiser")
+    batch_size: Count = Field(128, description="instances in a batch")
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class GeneticSettings(Settings):
+    """The outer search over formulas (Section 3.1.2; D5)."""
+
+    population_size: Annotated[int, Field(ge=2)] = Field(25, description="formulas in a generation")
+    generations: Count = Field(50, description="generations, the initial population counted")
+    min_depth: Count = Field(2, description="least depth of an initial formula")
+    max_depth: Count = Field(4, description="greatest depth of an initial formula")
+    tournament_size: Count = Field(4, description="formulas that compete to become a parent")
+    crossover_rate: Probability = Field(0.70, description="share of children made by crossover")
+    mutation_rate: Probability = Field(0.25, description="share of children made by mutation")
+    mutation_depth: CountOrZero = Field(2, description="greatest depth of the subtree that mutation grows")
+    elitism_rate: Probability = Field(0.05, description="share of the best kept unchanged, at least one")
+    max_height: Count = Field(10, description="greatest height of a formula, checked after repair")
+
+    @model_validator(mode="after")
+    def _ranges_fit(self) -> Self:
+        if self.min_depth > self.max_depth:
+            raise ValueError(f"min_depth {self.min_depth} is above max_depth {self.max_depth}")
+        if self.max_depth > self.max_height:
+            raise ValueError(f"max_depth {self.max_depth} is above max_height {self.max_height}")
+        if self.crossover_rate + self.mutation_rate > 1 + 1e-9:
+            raise ValueError("crossover_rate and mutation_rate add up to more than 1")
+        return self
+
+
+class LocalSearchSettings(Settings):
+    """Tuning of φ by gradients through base steps (Algorithm 1; D4)."""
+
+    meta_steps: CountOrZero = Field(250, description="meta gradient steps S_meta; 0 leaves φ = 1")
+    base_steps: Count = Field(1, description="base steps S_base that each meta gradient goes through")
+    meta_lr: Positive = Field(1e-3, description="meta learning rate η of Adam on φ")
+    task_loss_batch: Literal["valid", "train"] = Field(
+        "valid", description="batch that the task loss is taken on: a validation batch, or the training batch"
+    )
+
+
+class FilterSettings(Settings):
+    """The filters inside the evaluation of a candidate (Section 3.4; D8, D9)."""
+
+    rejection: bool = Field(True, description="reject formulas that do not improve predictions (Equation 8)")
+    rejection_instances: Count = Field(100, description="instances B that both filters look at")
+    rejection_steps: Count = Field(1000, description="Adam steps on the predictions (Equation 9)")
+    rejection_lr: Positive = Field(0.01, description="rate of these steps, times max(1, std of the logits)")
+    rejection_threshold: NotNegative = Field(0.6, description="share of the possible improvement to reach")
+    gradient_equivalence: bool = Field(True, description="take over the fitness of equal gradients (Equation 10)")
+
+
+class LearnSettings(Settings):
+    """All settings of one search; `learn_settings` builds it from flat names."""
+
+    method: Literal["evomal"] = Field("evomal", description="how the loss is learned")
+    seed: CountOrZero = Field(0, description="the run is a function of its seed (D3)")
+    partial_steps: Count = Field(500, description="base steps S_testing of the partial training (Algorithm 2)")
+    output_activation: Literal["identity", "softplus"] = Field(
+        "identity", description="softplus keeps the loss above zero (Section 3.1.3)"
+    )
+    workers: Count = Field(1, description="processes that evaluate candidates, one thread each")
+    base: BaseSettings = BaseSettings()
+    genetic: GeneticSettings = GeneticSettings()
+    local_search: LocalSearchSettings = LocalSearchSettings()
+    filters: FilterSettings = FilterSettings()
+
+
+class TrainSettings(Settings):
+    """Meta-testing: fresh networks trained with a finished loss (Section 4; D4)."""
+
+    steps: Count = Field(10_000, description="base steps of a full training")
+    seeds: tuple[CountOrZero, ...] = Field((0,), min_length=1, description="one fresh network for each seed")
+    lrs: tuple[Positive, ...] = Field(
+        (0.01,), min_length=1, description="base learning rates; of several the best on validation is taken"
+    )
+    schedule: Literal["constant", "step", "cosine"] = Field(
+        "constant", description="learning rate over the steps"
+    )
+    milestones: tuple[Probability, ...] = Field(
+        (2 / 3, 0.9), description="for `step`: where the rate is multiplied by gamma, as shares of all steps"
+    )
+    gamma: Positive = Field(0.1, description="for `step`: the factor at each milestone")
+    base: BaseSettings = BaseSettings()
+
+
+STAGES = ("base", "genetic", "local_search", "filters")
+
+S = TypeVar("S", bound=Settings)
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # Minutes on two cores.
+    "quick": {
+        "population_size": 16,
+        "generations": 6,
+        "meta_steps": 60,
+        "partial_steps": 200,
+        "rejection_steps": 300,
+        "batch_size": 64,
+        "steps": 1_000,
+    },
+    # MNIST / LeNet-5 of the paper; the numbers it does not print are from its authors' published code (D4).
+    "paper-mnist": {
+        "lr": 0.01,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "batch_size": 128,
+        "population_size": 25,
+        "generations": 50,
+        "meta_steps": 250,
+        "partial_steps": 500,
+        "steps": 10_000,
+    },
+}
+
+
+def flat_fields(kind: type[Settings]) -> dict[str, str]:
+    """Every flat setting name of `kind` with the stage that it belongs to ("" for the top level)."""
+    names = {name: "" for name in kind.model_fields if name not in STAGES}
+    for stage in STAGES:
+        if stage in kind.model_fields:
+            stage_class = kind.model_fields[stage].annotation
+            assert stage_class is not None
+            names |= dict.fromkeys(stage_class.model_fields, stage)
+    return names
+
+
+def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
+    """Settings of a search from flat names; explicit values override the preset's.
+
+    Args:
+        preset: A name in `PRESETS`, or None for the paper's values.
+        **flat: Any field of `LearnSettings` or of its stages; None means "not given".
+
+    Returns:
+        The validated settings.
+
+    Raises:
+        SettingError: A name is unknown or a value is out of range.
+
+    Example:
+        >>> learn_settings("quick", seed=3).genetic.population_size
+        16
+    """
+    return _build(LearnSettings, preset, flat)
+
+
+def train_settings(preset: str | None = None, **flat: Any) -> TrainSettings:
+    """Settings of meta-testing from flat names; like `learn_settings`."""
+    return _build(TrainSettings, preset, flat)
+
+
+def _build(kind: type[S], preset: str | None, flat: dict[str, Any]) -> S:
+    if preset is not None and preset not in PRESETS:
+        raise unknown_name("preset", preset, PRESETS)
+    fields = flat_fields(kind)
+    given = {name: value for name, value in flat.items() if value is not None}
+    for name in given:
+        if name not in fields:
+            raise unknown_name("setting", name, fields)
+    # A preset serves learning and meta-testing at once: each takes what it knows.
+    chosen = {k: v for k, v in PRESETS.get(preset or "", {}).items() if k in fields} | given
+    nested: dict[str, Any] = {}
+    for name, value in chosen.items():
+        stage = fields[name]
+        (nested.setdefault(stage, {}) if stage else nested)[name] = value
+    return validated(kind, nested)
+
+
+def validated(kind: type[S], values: dict[str, Any]) -> S:
+    """`values` as settings of `kind`, or a one-sentence `SettingError` naming the setting."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = str(first["loc"][-1]) if first["loc"] else kind.__name__
+        message = first["msg"].removeprefix("Value error, ")
+        got = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
+        raise SettingError(f"setting '{where}': {message[0].lower()}{message[1:]}{got}") from None

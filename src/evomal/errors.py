@@ -1,0 +1,58 @@
+"""One small exception family: every message is one sentence that says what, where and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class EvomalError(Exception):
+    """Base of all errors that a user can mend; the command line prints it as one line and exits with 2."""
+
+
+class SettingError(EvomalError):
+    """A setting has a value that it cannot have."""
+
+
+class UnknownNameError(SettingError):
+    """A name of a data set, model, loss, metric, method or preset that does not exist."""
+
+
+class ExpressionError(EvomalError):
+    """A formula cannot be parsed or built."""
+
+
+class LossFileError(EvomalError):
+    """A loss file is damaged, odd, or not a loss file."""
+
+
+class DataError(EvomalError):
+    """Data that cannot be learned on: not finite, labels out of range, lengths that differ."""
+
+
+class ModelError(EvomalError):
+    """A model cannot be built, or its output does not fit the targets."""
+
+
+class RunFolderError(EvomalError):
+    """A run folder cannot be used as asked."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for an unknown name, with the nearest known one.
+
+    Args:
+        kind: What is named, in the singular, such as ``"data set"``.
+        name: What was asked for.
+        known: All names that exist.
+
+    Returns:
+        The error, ready to be raised.
+
+    Example:
+        >>> str(unknown_name("model", "lenet", ["lenet5", "mlp"]))
+        "unknown model 'lenet'; did you mean 'lenet5'? (known: lenet5, mlp)"
+    """
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"; did you mean '{near[0]}'?" if near else ";"
+    listed = f" (known: {', '.join(names)})" if near else f" known: {', '.join(names)}"
+    return UnknownNameError(f"unknown {kind} '{name}'{hint}{listed}")
