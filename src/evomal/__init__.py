@@ -1,1 +1,44 @@
-"""Learn a loss function for your model, data set and metric."""
+"""Learn a loss function for your model, data set and metric.
+
+Names are imported when they are first used, so that `import evomal` is quick and does nothing else.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evomal.errors import EvomalError as EvomalError
+    from evomal.local_search import meta_gradient as meta_gradient
+    from evomal.losses import HandcraftedLoss as HandcraftedLoss
+    from evomal.losses import SymbolicLoss as SymbolicLoss
+    from evomal.losses import load_loss as load_loss
+    from evomal.search import EvoMAL as EvoMAL
+    from evomal.search import LearnResult as LearnResult
+    from evomal.tasks import Task as Task
+    from evomal.training import meta_test as meta_test
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "EvoMAL": "evomal.search",
+    "EvomalError": "evomal.errors",
+    "HandcraftedLoss": "evomal.losses",
+    "LearnResult": "evomal.search",
+    "SymbolicLoss": "evomal.losses",
+    "Task": "evomal.tasks",
+    "load_loss": "evomal.losses",
+    "meta_gradient": "evomal.local_search",
+    "meta_test": "evomal.training",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'evomal' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

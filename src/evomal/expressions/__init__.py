@@ -1,0 +1,41 @@
+"""What a loss is made of: operators, expressions, their text, and how they are drawn and varied."""
+
+from evomal.expressions.canonical import canonical
+from evomal.expressions.evaluate import evaluate
+from evomal.expressions.formula import to_formula, to_latex
+from evomal.expressions.generate import full, grow, ramped_half_and_half, random_leaf
+from evomal.expressions.operators import EPSILON, LEAVES, OPERATORS, Notation, Operator
+from evomal.expressions.simplify import Simplified, simplify, to_sympy
+from evomal.expressions.text import parse, to_text
+from evomal.expressions.tree import MAX_DEPTH, MAX_NODES, Expression
+from evomal.expressions.variation import crossover, finished, mutate, repair
+from evomal.expressions.weights import check_weights
+
+__all__ = [
+    "EPSILON",
+    "LEAVES",
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "OPERATORS",
+    "Expression",
+    "Notation",
+    "Operator",
+    "Simplified",
+    "canonical",
+    "check_weights",
+    "crossover",
+    "evaluate",
+    "finished",
+    "full",
+    "grow",
+    "mutate",
+    "parse",
+    "ramped_half_and_half",
+    "random_leaf",
+    "repair",
+    "simplify",
+    "to_formula",
+    "to_latex",
+    "to_sympy",
+    "to_text",
+]

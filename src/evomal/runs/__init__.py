@@ -1,0 +1,15 @@
+"""Run folders, journals, and where work is done; knows records and functions, nothing about losses."""
+
+from evomal.runs.executors import Executor, InProcess, Processes, make_executor
+from evomal.runs.folder import Journal, RunFolder, comparable, read_journal
+
+__all__ = [
+    "Executor",
+    "InProcess",
+    "Journal",
+    "Processes",
+    "RunFolder",
+    "comparable",
+    "make_executor",
+    "read_journal",
+]

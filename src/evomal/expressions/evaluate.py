@@ -1,0 +1,59 @@
+"""The plain reference for what an expression computes; compiled losses are compared with it."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from evomal.expressions.operators import OPERATORS
+from evomal.expressions.tree import Expression
+from evomal.expressions.weights import check_count
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def evaluate(
+    expression: Expression, y: "Tensor", f: "Tensor", weights: "Sequence[float] | Tensor | None" = None
+) -> "Tensor":
+    """The value of an expression, element by element, straight from the operator table.
+
+    Each argument of an operator is multiplied by the weight of its edge; nothing multiplies the root.
+
+    Args:
+        expression: The formula.
+        y: Targets, of a floating dtype; any shape that broadcasts with `f`.
+        f: Predictions f(x), of the same dtype.
+        weights: One number per edge, in pre-order of the child node, or a tensor [edges]; None is φ = 1.
+
+    Returns:
+        The unreduced loss M_φ(y, f), of the broadcast shape; 0-dimensional if neither `y` nor `f` occurs.
+
+    Raises:
+        ExpressionError: The number of weights is not the number of edges.
+
+    Example:
+        >>> import torch
+        >>> from evomal.expressions import parse
+        >>> evaluate(parse("square(sub(y, f))"), torch.tensor([1.0, 0.0]), torch.tensor([0.5, 2.0]))
+        tensor([0.2500, 4.0000])
+
+    Source: Raymond et al. 2023, Section 3.2 and Fig. 3.
+    """
+    import torch
+
+    if weights is not None:
+        check_count(expression, len(weights))
+        weights = torch.as_tensor(weights, dtype=f.dtype, device=f.device)
+    leaves = {"y": y, "f": f, "1": f.new_ones(()), "-1": -f.new_ones(())}
+    return _value(expression, leaves, None if weights is None else iter(weights))
+
+
+def _value(node: Expression, leaves: dict[str, "Tensor"], weights: "Iterator[Tensor] | None") -> "Tensor":
+    if not node.children:
+        return leaves[node.symbol]
+    arguments = []
+    for child in node.children:
+        # The edge's weight comes before those below it: taken first, used after.
+        weight = None if weights is None else next(weights)
+        value = _value(child, leaves, weights)
+        arguments.append(value if weight is None else weight * value)
+    return OPERATORS[node.symbol].torch(*arguments)

@@ -1,0 +1,158 @@
+"""Formulas for people: readable text and LaTeX, with every weight φ where it is applied."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from evomal.expressions.operators import (
+    ANY,
+    ATOM,
+    EPSILON,
+    OPERATORS,
+    POWER,
+    PRODUCT,
+    Notation,
+    Operator,
+)
+from evomal.expressions.tree import Expression
+from evomal.expressions.weights import check_weights
+
+_ASCII = str.maketrans({"·": "*", "²": "**2", "√": "sqrt", "ε": repr(EPSILON)})
+
+
+def to_formula(
+    expression: Expression,
+    weights: Sequence[float] | None = None,
+    digits: int | None = None,
+    *,
+    ascii: bool = False,
+) -> str:
+    """The formula as it is computed, in ordinary notation.
+
+    Each argument is multiplied by the weight of its edge; nothing multiplies the root. A weight that prints
+    as 1 is left out, and a weight on a constant is printed as their product. ε is 1e-7 (D1).
+
+    Args:
+        expression: The formula.
+        weights: One number per edge, in pre-order of the child node; None leaves all out (φ = 1).
+        digits: Significant digits of the weights; None prints each so that it reads back as the same float.
+        ascii: Write ``*``, ``**2``, ``sqrt`` and ``1e-07`` for ``·``, ``²``, ``√`` and ``ε``: Python's
+            notation.
+
+    Returns:
+        The formula, with brackets that leave one reading only.
+
+    Raises:
+        ExpressionError: The weights do not fit the expression.
+
+    Example:
+        >>> from evomal.expressions import parse
+        >>> to_formula(parse("abs(log(mul(y, f)))"), [1.02, 0.98, 1.1, 1.0])
+        'abs(1.02·log(abs(0.98·((1.1·y)·f)) + ε))'
+        >>> to_formula(parse("square(sub(y, f))"), [1, 0.5, -2.25], digits=2, ascii=True)
+        '(0.5*y - (-2.2*f))**2'
+
+    Source: Raymond et al. 2023, Section 3.2 and Fig. 3.
+    """
+    style = _Style(
+        notation=lambda operator: operator.printed,
+        leaves={"y": "y", "f": "f"},
+        number=lambda value: _number(value, digits),
+        times="·",
+        brackets=("(", ")"),
+    )
+    text = _written(expression, weights, style)
+    return text.translate(_ASCII) if ascii else text
+
+
+def to_latex(expression: Expression, weights: Sequence[float] | None = None, digits: int | None = 3) -> str:
+    r"""The formula as it is computed, in LaTeX, with `f` written as the base model's output.
+
+    Args:
+        expression: The formula.
+        weights: One number per edge, in pre-order of the child node; None leaves all out (φ = 1).
+        digits: Significant digits of the weights; None prints each so that it reads back as the same float.
+
+    Returns:
+        LaTeX for math mode, without dollar signs.
+
+    Raises:
+        ExpressionError: The weights do not fit the expression.
+
+    Example:
+        >>> from evomal.expressions import parse
+        >>> print(to_latex(parse("abs(mul(y, f))"), [1.0, 2.0, 0.98765]))
+        \left|2\,y \cdot 0.988\,f_\theta(x)\right|
+    """
+    style = _Style(
+        notation=lambda operator: operator.latex,
+        leaves={"y": "y", "f": r"f_\theta(x)"},
+        number=lambda value: _latex_number(_number(value, digits)),
+        times=r"\,",
+        brackets=(r"\left(", r"\right)"),
+    )
+    return _written(expression, weights, style)
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    notation: Callable[[Operator], Notation]
+    leaves: Mapping[str, str]
+    number: Callable[[float], str]
+    times: str
+    brackets: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Something written, and how tightly it holds together."""
+
+    text: str
+    level: int
+
+    def within(self, slot: int, style: _Style) -> str:
+        return self.text if self.level >= slot else self.text.join(style.brackets)
+
+
+def _written(expression: Expression, weights: Sequence[float] | None, style: _Style) -> str:
+    numbers = (1.0,) * expression.edges if weights is None else check_weights(expression, weights)
+    return _piece(expression, iter(numbers), style).text
+
+
+def _piece(node: Expression, weights: Iterator[float], style: _Style) -> _Piece:
+    """The written form of a node; takes the weights of the edges below it, in pre-order."""
+    if node.symbol in style.leaves:
+        return _Piece(style.leaves[node.symbol], ATOM)
+    if not node.children:
+        return _constant(float(node.symbol), style)
+    notation = style.notation(OPERATORS[node.symbol])
+    text = notation.template
+    for place, (child, slot) in enumerate(zip(node.children, notation.slots, strict=True), start=1):
+        text = text.replace(f"#{place}", _weighted(child, weights, style).within(slot, style))
+    return _Piece(text, notation.level)
+
+
+def _weighted(child: Expression, weights: Iterator[float], style: _Style) -> _Piece:
+    weight = next(weights)
+    if child.symbol in ("1", "-1"):
+        return _constant(weight * float(child.symbol), style)
+    piece = _piece(child, weights, style)
+    factor = _constant(weight, style)
+    if factor.text == "1":
+        return piece
+    return _Piece(factor.text + style.times + piece.within(POWER, style), min(factor.level, PRODUCT))
+
+
+def _constant(value: float, style: _Style) -> _Piece:
+    # A leading minus sign is looser than a sum: a negative number gets brackets inside other operations.
+    text = style.number(value)
+    return _Piece(text, ANY if text.startswith("-") else PRODUCT if "10^" in text else ATOM)
+
+
+def _number(value: float, digits: int | None) -> str:
+    text = repr(value) if digits is None else f"{value:.{digits}g}"
+    return text.removesuffix(".0")
+
+
+def _latex_number(text: str) -> str:
+    mantissa, _, exponent = text.partition("e")
+    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa

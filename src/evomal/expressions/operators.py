@@ -1,0 +1,193 @@
+"""The one operator table: what a loss is made of, and how each piece computes, prints and goes to SymPy.
+
+Everything that depends on an operator reads it here, so a new operator is one new entry. The tensor
+functions use tensor methods only: this module does not import torch, and they work under vmap, forward mode
+and double backward.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EPSILON = 1e-7
+"""The ε inside the protected logarithm and square root (D1)."""
+
+LEAVES = ("y", "f", "1", "-1")
+"""The target, the prediction f(x) and the two constants (Section 3.1.1)."""
+
+# How tightly a printed piece holds together; a looser piece in a tighter place gets brackets.
+SUM, PRODUCT, POWER, ATOM = 1, 2, 3, 4
+ANY = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How an operator is written: `#1` and `#2` stand for its arguments.
+
+    Attributes:
+        template: The written form, such as ``"#1 + #2"``.
+        level: How tightly the written form holds together.
+        slots: The loosest level that each argument may have without brackets.
+    """
+
+    template: str
+    level: int
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One primitive operation of Table 1, in the protected form of D1.
+
+    Attributes:
+        name: Its name in formulas, such as ``"mul"``.
+        arity: Number of arguments, 1 or 2.
+        commutative: Whether the arguments can be exchanged.
+        torch: The operation on tensors; constants come as 0-dimensional tensors.
+        sympy: The operation on SymPy expressions, called as ``sympy(module, epsilon, *arguments)`` so that
+            the SymPy module is imported by whoever needs it.
+        printed: How people read it; plain text in which ``·``, ``²``, ``√`` and ``ε`` stand for themselves.
+        latex: How LaTeX reads it.
+
+    Example:
+        >>> OPERATORS["div"].arity, OPERATORS["div"].commutative, OPERATORS["div"].printed.template
+        (2, False, '#1/√(1 + #2²)')
+
+    Source: Raymond et al. 2023, Table 1; analytic quotient: Ni et al. 2013.
+    """
+
+    name: str
+    arity: int
+    commutative: bool
+    torch: Callable[..., "Tensor"]
+    sympy: Callable[..., Any]
+    printed: Notation
+    latex: Notation
+
+
+def _analytic_quotient(a: "Tensor", b: "Tensor") -> "Tensor":
+    # hypot never squares b: sqrt(1 + b²) in float32 has NaN second derivatives where b² overflows.
+    return a / b.hypot(b.new_ones(()))
+
+
+def _function(name: str) -> Notation:
+    return Notation(f"{name}(#1)", ATOM, (ANY,))
+
+
+_TABLE = (
+    Operator(
+        name="add",
+        arity=2,
+        commutative=True,
+        torch=lambda a, b: a + b,
+        sympy=lambda sp, eps, a, b: a + b,
+        printed=Notation("#1 + #2", SUM, (PRODUCT, PRODUCT)),
+        latex=Notation("#1 + #2", SUM, (PRODUCT, PRODUCT)),
+    ),
+    Operator(
+        name="sub",
+        arity=2,
+        commutative=False,
+        torch=lambda a, b: a - b,
+        sympy=lambda sp, eps, a, b: a - b,
+        printed=Notation("#1 - #2", SUM, (PRODUCT, PRODUCT)),
+        latex=Notation("#1 - #2", SUM, (PRODUCT, PRODUCT)),
+    ),
+    Operator(
+        name="mul",
+        arity=2,
+        commutative=True,
+        torch=lambda a, b: a * b,
+        sympy=lambda sp, eps, a, b: a * b,
+        printed=Notation("#1·#2", PRODUCT, (POWER, POWER)),
+        latex=Notation(r"#1 \cdot #2", PRODUCT, (PRODUCT, PRODUCT)),
+    ),
+    Operator(
+        name="div",
+        arity=2,
+        commutative=False,
+        torch=_analytic_quotient,
+        sympy=lambda sp, eps, a, b: a / sp.sqrt(1 + b**2),
+        printed=Notation("#1/√(1 + #2²)", PRODUCT, (POWER, ATOM)),
+        latex=Notation(r"\frac{#1}{\sqrt{1 + #2^2}}", POWER, (ANY, ATOM)),
+    ),
+    Operator(
+        name="min",
+        arity=2,
+        commutative=True,
+        torch=lambda a, b: a.minimum(b),
+        sympy=lambda sp, eps, a, b: sp.Min(a, b),
+        printed=Notation("min(#1, #2)", ATOM, (ANY, ANY)),
+        latex=Notation(r"\min\left(#1, #2\right)", ATOM, (ANY, ANY)),
+    ),
+    Operator(
+        name="max",
+        arity=2,
+        commutative=True,
+        torch=lambda a, b: a.maximum(b),
+        sympy=lambda sp, eps, a, b: sp.Max(a, b),
+        printed=Notation("max(#1, #2)", ATOM, (ANY, ANY)),
+        latex=Notation(r"\max\left(#1, #2\right)", ATOM, (ANY, ANY)),
+    ),
+    Operator(
+        name="sign",
+        arity=1,
+        commutative=False,
+        torch=lambda x: x.sign(),
+        sympy=lambda sp, eps, x: sp.sign(x),
+        printed=_function("sign"),
+        latex=Notation(r"\operatorname{sign}\left(#1\right)", ATOM, (ANY,)),
+    ),
+    Operator(
+        name="square",
+        arity=1,
+        commutative=False,
+        torch=lambda x: x * x,
+        sympy=lambda sp, eps, x: x**2,
+        printed=Notation("#1²", POWER, (ATOM,)),
+        latex=Notation("#1^2", POWER, (ATOM,)),
+    ),
+    Operator(
+        name="abs",
+        arity=1,
+        commutative=False,
+        torch=lambda x: x.abs(),
+        sympy=lambda sp, eps, x: sp.Abs(x),
+        printed=_function("abs"),
+        latex=Notation(r"\left|#1\right|", ATOM, (ANY,)),
+    ),
+    Operator(
+        name="log",
+        arity=1,
+        commutative=False,
+        torch=lambda x: (x.abs() + EPSILON).log(),
+        sympy=lambda sp, eps, x: sp.log(sp.Abs(x) + eps),
+        printed=Notation("log(abs(#1) + ε)", ATOM, (ANY,)),
+        latex=Notation(r"\log\left(\left|#1\right| + \epsilon\right)", ATOM, (ANY,)),
+    ),
+    Operator(
+        name="sqrt",
+        arity=1,
+        commutative=False,
+        torch=lambda x: (x.abs() + EPSILON).sqrt(),
+        sympy=lambda sp, eps, x: sp.sqrt(sp.Abs(x) + eps),
+        printed=Notation("√(abs(#1) + ε)", ATOM, (ANY,)),
+        latex=Notation(r"\sqrt{\left|#1\right| + \epsilon}", ATOM, (ANY,)),
+    ),
+    Operator(
+        name="tanh",
+        arity=1,
+        commutative=False,
+        torch=lambda x: x.tanh(),
+        sympy=lambda sp, eps, x: sp.tanh(x),
+        printed=_function("tanh"),
+        latex=Notation(r"\tanh\left(#1\right)", ATOM, (ANY,)),
+    ),
+)
+
+OPERATORS: Mapping[str, Operator] = MappingProxyType({operator.name: operator for operator in _TABLE})
+"""Every operator by name, in the order of Table 1."""

@@ -1,0 +1,94 @@
+"""A module as a pure function of its parameters, in ways that derivatives of every kind can pass through."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _NormBase
+
+
+class FunctionalModel:
+    """A module called with other parameters than its own; its buffers stay as they are.
+
+    Args:
+        model: The module. Parameters that do not require a gradient are left in it and never replaced.
+
+    Attributes:
+        parameters: The trainable parameters, in the order of ``model.parameters()``.
+        buffers: The module's buffers, in the order of ``model.buffers()``.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.names = tuple(named)
+        self.parameters: tuple[Tensor, ...] = tuple(named.values())
+        self.buffer_names = tuple(name for name, _ in model.named_buffers())
+        self.buffers: tuple[Tensor, ...] = tuple(model.buffers())
+
+    def __call__(self, parameters: Sequence[Tensor], x: Tensor, buffers: Sequence[Tensor] | None = None) -> Tensor:
+        """The module's outputs for inputs x under the given parameters.
+
+        Buffers go in as copies, so what a forward pass writes into them is thrown away and every pass starts alike.
+        """
+        kept = self.buffers if buffers is None else buffers
+        values = dict(zip(self.names, parameters, strict=True))
+        values |= {name: b.clone() for name, b in zip(self.buffer_names, kept, strict=True)}
+        outputs: Tensor = functional_call(self.model, values, (x,))
+        return outputs
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """In training mode let normalisation layers use the batch's statistics and keep no running ones.
+
+    Running statistics are written in place, which forward-mode derivatives refuse; in training mode outputs do not
+    depend on them. They are back, unchanged, when the block ends.
+    """
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    layers = [m for m in model.modules() if isinstance(m, _NormBase) and m.training]
+    saved = [{name: layer._buffers[name] for name in statistics} for layer in layers]
+    try:
+        for layer in layers:
+            layer._buffers.update(dict.fromkeys(statistics))
+        yield
+    finally:
+        for layer, buffers in zip(layers, saved, strict=True):
+            layer._buffers.update(buffers)
+
+
+@contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Use attention and recurrent kernels made of basic operations, which have derivatives of every kind."""
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        yield
+
+
+@contextmanager
+def replayed(state: Sequence[Tensor], device: torch.device) -> Iterator[None]:
+    """Draw the random numbers that followed `state` once more (the same dropout mask), then go on where we were."""
+    now = random_state(device)
+    set_random_state(state, device)
+    try:
+        yield
+    finally:
+        set_random_state(now, device)
+
+
+def random_state(device: torch.device) -> tuple[Tensor, ...]:
+    """The states of the generators that layers such as dropout draw from."""
+    cpu = torch.get_rng_state()
+    return (cpu, torch.cuda.get_rng_state(device)) if device.type == "cuda" else (cpu,)
+
+
+def set_random_state(state: Sequence[Tensor], device: torch.device) -> None:
+    """Put the states back that `random_state` gave."""
+    torch.set_rng_state(state[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[1], device)

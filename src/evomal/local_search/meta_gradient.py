@@ -1,0 +1,111 @@
+"""`evomal.meta_gradient`: how the task loss after base training changes with the coefficients of the loss."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from evomal.errors import ModelError, SettingError
+from evomal.local_search.base_step import BaseStep
+from evomal.local_search.functional import (
+    FunctionalModel,
+    batch_statistics,
+    plain_kernels,
+    random_state,
+    set_random_state,
+)
+from evomal.local_search.one_step import Batch, TaskLoss, linearise, one_step
+from evomal.local_search.unroll import unrolled
+from evomal.losses import get_handcrafted
+
+
+def meta_gradient(
+    loss: nn.Module,
+    model: nn.Module,
+    train_batches: Sequence[Batch],
+    valid_batch: Batch,
+    task_loss: str | TaskLoss = "cross_entropy",
+    lr: float = 0.01,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> list[Tensor]:
+    r"""The gradient of the task loss after base steps with respect to the loss's parameters φ.
+
+    :math:`\nabla_\phi\,\mathcal{L}_T\big(y, f_{\theta_{new}(\phi)}(x)\big)` with
+    :math:`\theta_{new} = \theta - \alpha\nabla_\theta\mathcal{M}_\phi(y, f_\theta(x))` for each training batch in turn (Equations 3
+    to 7). One base step costs about two training steps and a forward pass (`evomal.local_search.one_step`); more are
+    unrolled. The model is left as it was, buffers included, and is used in the mode that it is in: in training mode,
+    normalisation layers use batch statistics. Kernels without the derivatives that are needed (fused attention,
+    fused recurrent layers) are replaced by plain ones for the call.
+
+    Args:
+        loss: M_φ, any module called as ``loss(outputs, targets) -> scalar``.
+        model: The base model; parameters that do not require a gradient stay fixed.
+        train_batches: One (inputs, targets) for each base step.
+        valid_batch: The (inputs, targets) on which the task loss is taken.
+        task_loss: Name of a handcrafted loss, or a function of (outputs, targets).
+        lr: Base learning rate α.
+        momentum: Momentum of the base optimiser, which starts from rest.
+        nesterov: Nesterov momentum.
+        weight_decay: Weight decay of the base optimiser.
+
+    Returns:
+        A tensor for each of ``loss.parameters()``, of its shape; zeros where a parameter has no influence.
+
+    Raises:
+        SettingError: There is no training batch.
+        ModelError: The model has no trainable parameter, or an operation that cannot be differentiated twice.
+
+    Example:
+        >>> import evomal, torch
+        >>> criterion = evomal.SymbolicLoss("square(sub(y, f))", task_type="regression")
+        >>> batch = torch.ones(4, 2), torch.ones(4)
+        >>> [g.shape for g in meta_gradient(criterion, torch.nn.Linear(2, 1), [batch], batch, task_loss="mse")]
+        [torch.Size([3])]
+
+    Source:
+        Raymond et al., 2023, Section 3.2; Grefenstette et al., "Generalized Inner Loop Meta-Learning", 2019.
+    """
+    if not train_batches:
+        raise SettingError("train_batches is empty; give one (inputs, targets) for each base step")
+    function = get_handcrafted(task_loss) if isinstance(task_loss, str) else task_loss
+    step = BaseStep(lr, momentum, nesterov, weight_decay)
+    with batch_statistics(model):
+        functional = FunctionalModel(model)
+        if not functional.parameters:
+            raise ModelError("the model has no parameter that requires a gradient; there is nothing to train")
+        return _robust(loss, functional, train_batches, valid_batch, function, step)
+
+
+def _robust(
+    loss: nn.Module,
+    model: FunctionalModel,
+    train_batches: Sequence[Batch],
+    valid_batch: Batch,
+    task_loss: TaskLoss,
+    step: BaseStep,
+) -> list[Tensor]:
+    """The cheapest way that the model's operations allow."""
+
+    def cheap() -> list[Tensor]:
+        x, y = train_batches[0]
+        return one_step(loss, model, linearise(model, x, keep=False), y, valid_batch, task_loss, step)
+
+    def general() -> list[Tensor]:
+        return unrolled(loss, model, train_batches, valid_batch, task_loss, step)
+
+    device = train_batches[0][0].device
+    state = random_state(device)
+    if len(train_batches) == 1:
+        try:
+            return cheap()
+        except (RuntimeError, NotImplementedError):  # an operation without a forward-mode derivative
+            set_random_state(state, device)
+    try:
+        with plain_kernels():
+            return general()
+    except (RuntimeError, NotImplementedError) as error:
+        first = str(error).splitlines()[0]
+        raise ModelError(
+            f"the model holds an operation that cannot be differentiated as meta-gradients need: {first}"
+        ) from error

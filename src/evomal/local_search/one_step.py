@@ -1,0 +1,125 @@
+r"""The meta-gradient through one base step, with second derivatives in the loss only.
+
+With :math:`\theta_1 = \theta_0 - \alpha'\nabla_\theta\mathcal{M}_\phi(y, f_{\theta_0}(X))` (Equation 3) and
+:math:`v = \nabla_\theta\mathcal{L}_T(\theta_1)`, Equation 7 becomes
+
+.. math:: \frac{d\mathcal{L}_T}{d\phi} = -\alpha'\,\frac{\partial}{\partial\phi}
+          \Big\langle \frac{\partial\mathcal{M}_\phi}{\partial f}, J v \Big\rangle
+
+where :math:`Jv` is the derivative of the predictions at :math:`\theta_0` along v. Forward mode gives it at the price of a
+forward pass, so nothing is differentiated twice through the network.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad, grad
+
+from evomal.local_search.base_step import BaseStep
+from evomal.local_search.functional import FunctionalModel, random_state, replayed
+
+Batch = tuple[Tensor, Tensor]
+TaskLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Linearisation:
+    """Predictions at θ0 with their derivative in both directions.
+
+    Args:
+        outputs: f_θ0(X), shape [B, C, ...].
+        vjp: Cotangent of the outputs → gradient for each parameter; may be called many times.
+        jvp: A tensor for each parameter → derivative of the outputs along it.
+    """
+
+    outputs: Tensor
+    vjp: Callable[[Tensor], Sequence[Tensor]]
+    jvp: Callable[[Sequence[Tensor]], Tensor]
+
+
+def linearise(model: FunctionalModel, x: Tensor, *, keep: bool) -> Linearisation:
+    """Predictions at the model's own parameters, and their derivatives by autograd and forward mode.
+
+    Args:
+        model: The model.
+        x: Inputs [B, ...].
+        keep: Keep the graph for several calls of `vjp`; without, its memory is free after the first.
+    """
+    parameters, device = model.parameters, x.device
+    before = random_state(device)
+    outputs = model(parameters, x)
+
+    def vjp(cotangent: Tensor) -> Sequence[Tensor]:
+        return grad(outputs, parameters, cotangent, retain_graph=keep, materialize_grads=True)
+
+    def jvp(tangents: Sequence[Tensor]) -> Tensor:
+        with torch.no_grad(), replayed(before, device), forward_ad.dual_level():
+            duals = [forward_ad.make_dual(p, t) for p, t in zip(parameters, tangents, strict=True)]
+            tangent = forward_ad.unpack_dual(model(duals, x)).tangent
+        return torch.zeros_like(outputs) if tangent is None else tangent
+
+    return Linearisation(outputs.detach(), vjp, jvp)
+
+
+def one_step(
+    loss: nn.Module,
+    model: FunctionalModel,
+    linearisation: Linearisation,
+    targets: Tensor,
+    valid_batch: Batch,
+    task_loss: TaskLoss,
+    step: BaseStep,
+) -> list[Tensor]:
+    """The meta-gradient through one base step from the model's own parameters.
+
+    Args:
+        loss: The learned loss M_φ, called as ``loss(outputs, targets)``.
+        model: The base model, its parameters being θ0.
+        linearisation: Of the model at θ0 on the training batch.
+        targets: Targets of the training batch.
+        valid_batch: Inputs and targets for the task loss.
+        task_loss: L_T.
+        step: The base optimiser.
+
+    Returns:
+        dL_T/dφ, a tensor for each of ``loss.parameters()``; zeros where φ has no part in it.
+
+    Raises:
+        NotFiniteError: The loss or its gradient at the predictions is not finite.
+    """
+    phi = list(loss.parameters())
+    predictions = linearisation.outputs.detach().requires_grad_()
+    value = loss(predictions, targets)
+    if not value.requires_grad:
+        return [torch.zeros_like(p) for p in phi]
+    (slope,) = grad(value, predictions, create_graph=True, materialize_grads=True)
+    require_finite(value, slope)
+    theta_1 = step.first(model.parameters, linearisation.vjp(slope.detach()))
+    direction = task_gradient(model, theta_1, valid_batch, task_loss)
+    if not slope.requires_grad:
+        return [torch.zeros_like(p) for p in phi]
+    inner = (slope * linearisation.jvp(direction)).sum()
+    gradients = grad(inner, phi, allow_unused=True, materialize_grads=True)
+    return [-step.first_rate * g for g in gradients]
+
+
+def task_gradient(
+    model: FunctionalModel, parameters: Sequence[Tensor], batch: Batch, task_loss: TaskLoss
+) -> Sequence[Tensor]:
+    """v = ∇θ L_T at the given parameters on a batch."""
+    leaves = [p.detach().requires_grad_() for p in parameters]
+    return grad(task_loss(model(leaves, batch[0]), batch[1]), leaves, materialize_grads=True)
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss or its gradient with respect to the predictions is infinite or not a number (D1)."""
+
+
+def require_finite(value: Tensor, slope: Tensor) -> None:
+    """Refuse a loss value or a slope ∂M/∂f that is not finite."""
+    # One sum tells of both: a sum with an infinity or a NaN in it is not finite, and finite float32 slopes of a
+    # mean over the batch are far from overflowing it.
+    if not torch.isfinite(value.detach() + slope.detach().sum()).item():
+        raise NotFiniteError("the loss or its gradient is not finite")

@@ -1,0 +1,130 @@
+"""Linearisation shared by all candidates of a generation: traced once, its primal part run once per meta step.
+
+Initialisation and batches are common to all candidates (D3), so f_θ0(X), its graph and its linearisation are too. The
+forward-mode program of the model is traced into one graph and cut in two: the primal part (predictions and what the
+derivative needs, once per meta step) and the tangent part (Jv, once per candidate).
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, fx
+from torch.autograd import forward_ad, grad
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from evomal.local_search.functional import FunctionalModel, random_state, set_random_state
+from evomal.local_search.one_step import Linearisation, linearise
+
+
+class TracedLinearisation:
+    """Linearises a model on batches of one shape; built by `trace_linearisation`.
+
+    Args:
+        primal: (θ, buffers, X) → predictions and the intermediate values of the tangent part.
+        tangent: (intermediate values, tangents) → Jv.
+    """
+
+    def __init__(
+        self,
+        primal: Callable[..., Sequence[Tensor]],
+        tangent: Callable[..., Tensor],
+    ) -> None:
+        self._primal = primal
+        self._tangent = tangent
+
+    def __call__(self, model: FunctionalModel, x: Tensor) -> Linearisation:
+        """Predictions of the model for x and their derivatives in both directions."""
+        parameters = model.parameters
+        # Run under autograd, the primal part's own graph serves vjp: one forward pass, one dropout mask.
+        outputs, *between = self._primal(*parameters, *(b.clone() for b in model.buffers), x)
+        constants = [b.detach() for b in between]
+
+        def vjp(cotangent: Tensor) -> Sequence[Tensor]:
+            return grad(outputs, parameters, cotangent, retain_graph=True, materialize_grads=True)
+
+        def jvp(tangents: Sequence[Tensor]) -> Tensor:
+            with torch.no_grad():
+                return self._tangent(*constants, *tangents)
+
+        return Linearisation(outputs.detach(), vjp, jvp)
+
+
+def trace_linearisation(model: FunctionalModel, x: Tensor) -> TracedLinearisation | None:
+    """Trace the forward-mode program of a model for inputs of x's shape.
+
+    Args:
+        model: The model; its values do not enter the program.
+        x: Inputs [B, ...].
+
+    Returns:
+        The program, or None where the model's operations have no forward mode, branch on values, or write in place
+        in a way that cutting the program in two would disturb. Every program is compared once with
+        `evomal.local_search.one_step.linearise` before it is trusted.
+    """
+    count, extra = len(model.parameters), len(model.buffers)
+
+    def program(*values: Tensor) -> tuple[Tensor, Tensor]:
+        parameters, rest, tangents = values[:count], values[count : count + extra + 1], values[-count:]
+        with forward_ad.dual_level():
+            duals = [forward_ad.make_dual(p, t) for p, t in zip(parameters, tangents, strict=True)]
+            primal, tangent = forward_ad.unpack_dual(model(duals, rest[-1], rest[:-1]))
+        return primal, torch.zeros_like(primal) if tangent is None else tangent
+
+    device, state = x.device, random_state(x.device)
+    direction = [torch.randn(p.shape, generator=torch.Generator().manual_seed(0)).to(p) for p in model.parameters]
+    inputs = [p.detach() for p in model.parameters] + [b.clone() for b in model.buffers] + [x]
+    try:
+        with torch.no_grad():
+            graph = make_fx(program)(*inputs, *direction).graph
+        traced = TracedLinearisation(*_cut(graph, tangents=count))
+        set_random_state(state, device)
+        ours = traced(model, x)
+        set_random_state(state, device)
+        if _agree(ours, linearise(model, x, keep=True), direction):
+            return traced
+    except Exception:  # whatever an operation does while traced, the untraced way remains
+        return None
+    finally:
+        set_random_state(state, device)
+    return None
+
+
+def _cut(graph: fx.Graph, tangents: int) -> tuple[Callable[..., Sequence[Tensor]], Callable[..., Tensor]]:
+    """Cut a traced program at the first dependence on the tangents, its last `tangents` inputs."""
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    moving = set(inputs[-tangents:])
+    for node in graph.nodes:
+        if any(argument in moving for argument in node.all_input_nodes):
+            moving.add(node)
+    (output,) = (node for node in graph.nodes if node.op == "output")
+    predictions, derivative = output.args[0]
+    fixed = [n for n in graph.nodes if n not in moving and n.op not in ("placeholder", "output")]
+    needed = {a for node in moving if node is not output for a in node.all_input_nodes if a not in moving}
+    if derivative not in moving:  # a tangent that is the same whatever the direction: zero
+        needed.add(derivative)
+    crossing = [n for n in graph.nodes if n in needed]
+    primal = _part(graph, inputs[:-tangents], fixed, (predictions, *crossing))
+    later = [n for n in graph.nodes if n in moving and n.op not in ("placeholder", "output")]
+    return primal, _part(graph, [*crossing, *inputs[-tangents:]], later, derivative)
+
+
+def _part(
+    whole: fx.Graph, inputs: Sequence[fx.Node], nodes: Sequence[fx.Node], result: fx.Node | tuple[fx.Node, ...]
+) -> Callable[..., object]:
+    """Code of some nodes of a traced program, as a function of `inputs`."""
+    part = fx.Graph()
+    values = {node: part.placeholder(f"value_{i}") for i, node in enumerate(inputs)}
+    for node in nodes:
+        values[node] = part.node_copy(node, values.__getitem__)
+    part.output(fx.map_arg(result, values.__getitem__))
+    return fx.GraphModule(whole.owning_module, part).forward
+
+
+def _agree(ours: Linearisation, reference: Linearisation, direction: Sequence[Tensor]) -> bool:
+    cotangent = torch.ones_like(ours.outputs)
+    pairs = [
+        (ours.outputs, reference.outputs),
+        (ours.jvp(direction), reference.jvp(direction)),
+        *zip(ours.vjp(cotangent), reference.vjp(cotangent), strict=True),
+    ]
+    return all(torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max()) + 1e-7) for a, b in pairs)

@@ -1,0 +1,188 @@
+"""Local search: tuning the coefficients φ of losses by meta-gradients (Algorithm 1)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.errors import EvomalError
+from evomal.local_search.base_step import BaseStep
+from evomal.local_search.functional import (
+    FunctionalModel,
+    batch_statistics,
+    plain_kernels,
+    random_state,
+    set_random_state,
+)
+from evomal.local_search.one_step import Batch, Linearisation, linearise, one_step
+from evomal.local_search.traced import TracedLinearisation, trace_linearisation
+from evomal.local_search.unroll import unrolled
+from evomal.losses import SymbolicLoss
+from evomal.seeds import derive
+from evomal.tasks import Batches, Task
+from evomal.training import one_thread, seeded_noise
+
+
+@dataclass(slots=True)
+class Tuned:
+    """How the tuning of one loss ended.
+
+    Args:
+        steps: Meta steps taken.
+        reason: Why the loss cannot be used, or None.
+        seconds: Time spent on this loss alone.
+        note: What ended the tuning early though the loss can be used, or None.
+    """
+
+    steps: int = 0
+    reason: str | None = None
+    seconds: float = 0.0
+    note: str | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether tuning goes on."""
+        return self.reason is None and self.note is None
+
+
+@dataclass(slots=True)
+class _Candidate:
+    loss: SymbolicLoss
+    optimizer: torch.optim.Adam
+    outcome: Tuned = field(default_factory=Tuned)
+
+
+def tune(
+    losses: Sequence[SymbolicLoss],
+    task: Task,
+    settings: LocalSearchSettings,
+    base: BaseSettings,
+    seed: int,
+    on_step: Callable[[int], None] | None = None,
+) -> list[Tuned]:
+    r"""Tune φ of each loss in place: S_meta steps of Adam on :math:`\nabla_\phi\mathcal{L}_T` (Equation 6, Algorithm 1).
+
+    All losses walk through the meta steps together: initialisation, batches and the linearisation of the model are
+    the same for all (D3) and are made once per step. What comes out for a loss does not depend on its company.
+    The base weights start anew at every meta step. A gradient that is not finite ends the tuning of its loss, which
+    keeps the last finite φ (D4); a loss that is not finite itself at the predictions is of no use (D1).
+
+    Args:
+        losses: The losses; φ is changed in place.
+        task: The task.
+        settings: Meta steps, base steps, meta learning rate.
+        base: The base optimiser.
+        seed: Of the initialisations and batches.
+        on_step: Told the number of each finished meta step.
+
+    Returns:
+        How each tuning ended.
+
+    Source:
+        Raymond et al., 2023, Section 3.2.
+    """
+    candidates = [_Candidate(m, torch.optim.Adam(m.parameters(), lr=settings.meta_lr)) for m in losses]
+    for candidate in candidates:
+        if not candidate.loss.expression.has_gradient:  # D10
+            candidate.outcome.note = "its gradient is zero for any φ"
+    walk = _Walk(task, settings, base, seed)
+    with one_thread(), seeded_noise(derive(seed, task.key, "tune", "noise")):
+        for step in range(settings.meta_steps):
+            active = [c for c in candidates if c.outcome.active]
+            if not active:
+                break
+            walk.meta_step(step, active)
+            if on_step:
+                on_step(step)
+    return [candidate.outcome for candidate in candidates]
+
+
+class _Walk:
+    """What all losses share while they are tuned: batches, initialisations, and the way to the meta-gradient."""
+
+    def __init__(self, task: Task, settings: LocalSearchSettings, base: BaseSettings, seed: int) -> None:
+        self.task, self.settings, self.seed = task, settings, seed
+        self.step = BaseStep(base.lr, base.momentum, base.nesterov, base.weight_decay)
+        self.train = Batches(len(task.train), base.batch_size, seed, task.key, "tune", "train")
+        self.valid = Batches(len(task.valid), base.batch_size, seed, task.key, "tune", "valid")
+        self.traced: TracedLinearisation | None = None
+        self.way = "traced" if settings.base_steps == 1 else "unrolled"
+
+    def meta_step(self, step: int, candidates: Sequence[_Candidate]) -> None:
+        """One step of Adam for every candidate, from one initialisation and one set of batches."""
+        count = self.settings.base_steps
+        train = [self.task.train.take(self.train.index(step * count + k)) for k in range(count)]
+        on_train = self.settings.task_loss_batch == "train"
+        valid = train[-1] if on_train else self.task.valid.take(self.valid.index(step))
+        model = self.task.make_model(derive(self.seed, self.task.key, "tune", "init", step))
+        model.train()
+        noise = derive(self.seed, self.task.key, "tune", "noise", step)
+        with batch_statistics(model):
+            functional = FunctionalModel(model)
+            torch.manual_seed(noise)  # inside seeded_noise: the user's generators stay as they were
+            shared = self._linearise(functional, train[0][0])
+            after = random_state(train[0][0].device)
+            for candidate in candidates:
+                set_random_state(after, train[0][0].device)  # the same masks for every candidate
+                _update(candidate, lambda loss: self._gradient(loss, functional, shared, train, valid))
+
+    def _linearise(self, model: FunctionalModel, x: Tensor) -> Linearisation | None:
+        """The linearisation at θ0, by the cheapest way that works for this model; None: unroll."""
+        if self.way == "traced" and self.traced is None:
+            self.traced = trace_linearisation(model, x)
+            if self.traced is None:
+                self.way = "forward" if _forward_works(model, x) else "unrolled"
+        if self.way == "traced" and self.traced is not None:
+            return self.traced(model, x)
+        return linearise(model, x, keep=True) if self.way == "forward" else None
+
+    def _gradient(
+        self,
+        loss: SymbolicLoss,
+        model: FunctionalModel,
+        shared: Linearisation | None,
+        train: Sequence[Batch],
+        valid: Batch,
+    ) -> list[Tensor]:
+        if shared is not None:
+            return one_step(loss, model, shared, train[0][1], valid, self.task.task_loss, self.step)
+        with plain_kernels():
+            return unrolled(loss, model, train, valid, self.task.task_loss, self.step)
+
+
+def _update(candidate: _Candidate, gradient: Callable[[SymbolicLoss], list[Tensor]]) -> None:
+    """One step of Adam, or the reason why there is none; other candidates are not touched."""
+    start = perf_counter()
+    loss, outcome = candidate.loss, candidate.outcome
+    try:
+        (slope,) = gradient(loss)
+        if torch.isfinite(slope).all().item():
+            before = loss.weights.detach().clone()
+            loss.weights.grad = slope
+            candidate.optimizer.step()
+            outcome.steps += 1
+            if not torch.isfinite(loss.weights).all().item():
+                loss.weights.data.copy_(before)
+                outcome.note = "φ was no longer finite"
+        else:
+            outcome.note = "the meta-gradient was not finite"
+    except EvomalError:
+        raise
+    except (ArithmeticError, RuntimeError, ValueError, IndexError) as error:
+        outcome.reason = str(error).splitlines()[0]
+    outcome.seconds += perf_counter() - start
+
+
+def _forward_works(model: FunctionalModel, x: Tensor) -> bool:
+    """Whether every operation of the model has a forward-mode derivative."""
+    state = random_state(x.device)
+    try:
+        linearise(model, x, keep=False).jvp([torch.zeros_like(p) for p in model.parameters])
+    except (RuntimeError, NotImplementedError):
+        return False
+    finally:
+        set_random_state(state, x.device)
+    return True

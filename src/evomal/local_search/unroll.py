@@ -1,0 +1,49 @@
+"""The meta-gradient through any number of base steps, by differentiating through the whole unrolled training."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import grad
+
+from evomal.local_search.base_step import BaseStep
+from evomal.local_search.functional import FunctionalModel
+from evomal.local_search.one_step import Batch, TaskLoss, require_finite
+
+
+def unrolled(
+    loss: nn.Module,
+    model: FunctionalModel,
+    train_batches: Sequence[Batch],
+    valid_batch: Batch,
+    task_loss: TaskLoss,
+    step: BaseStep,
+) -> list[Tensor]:
+    """The meta-gradient of Equation 7 through one base step per training batch (Algorithm 1).
+
+    Args:
+        loss: The learned loss M_φ, called as ``loss(outputs, targets)``.
+        model: The base model, its parameters being θ0.
+        train_batches: A batch for each base step.
+        valid_batch: Inputs and targets for the task loss.
+        task_loss: L_T.
+        step: The base optimiser.
+
+    Returns:
+        dL_T/dφ, a tensor for each of ``loss.parameters()``; zeros where φ has no part in it.
+
+    Raises:
+        NotFiniteError: The loss or its gradient at the predictions is not finite.
+    """
+    phi = list(loss.parameters())
+    theta: Sequence[Tensor] = model.parameters
+    velocity: list[Tensor] | None = None
+    for x, y in train_batches:
+        value = loss(model(theta, x), y)
+        if not value.requires_grad:
+            return [torch.zeros_like(p) for p in phi]
+        gradients = grad(value, theta, create_graph=True, materialize_grads=True)
+        require_finite(value, torch.stack([g.detach().sum() for g in gradients]))
+        theta, velocity = step.following(theta, gradients, velocity)
+    result = task_loss(model(theta, valid_batch[0]), valid_batch[1])
+    return list(grad(result, phi, allow_unused=True, materialize_grads=True))

@@ -1,0 +1,156 @@
+"""What every loss shares: the contract of a PyTorch criterion, from raw outputs to one number."""
+
+from abc import abstractmethod
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from evomal.errors import DataError, SettingError
+
+TaskType = Literal["classification", "regression"]
+Reduction = Literal["none", "mean", "sum"]
+
+
+class Prepared(NamedTuple):
+    """Outputs and targets brought to one form."""
+
+    outputs: Tensor  # [B, C, ...] logits, or [B, K, ...] values
+    targets: Tensor  # the same shape: one-hot or soft labels, or values
+    kept: Tensor | None  # [B, ...] False where the label is ignored; None where nothing can be
+
+
+class Criterion(nn.Module):
+    """A loss that is used as PyTorch's are: ``criterion(outputs, targets) -> scalar``.
+
+    Values are summed over classes (or outputs) and averaged over the batch and all further dimensions (D2). Under
+    autocast, and for half-precision outputs, the loss computes in float32.
+
+    Args:
+        task_type: ``"classification"`` (outputs are logits) or ``"regression"``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``, as in PyTorch.
+        ignore_index: Class label that does not count; None saves the look.
+
+    Raises:
+        SettingError: A setting is not one of the above.
+    """
+
+    def __init__(
+        self, task_type: TaskType, reduction: Reduction = "mean", ignore_index: int | None = -100
+    ) -> None:
+        super().__init__()
+        if task_type not in ("classification", "regression"):
+            raise SettingError(f"task_type is {task_type!r}; use 'classification' or 'regression'")
+        if reduction not in ("none", "mean", "sum"):
+            raise SettingError(f"reduction is {reduction!r}; use 'mean', 'sum' or 'none'")
+        self.task_type: TaskType = task_type
+        self.reduction: Reduction = reduction
+        self.ignore_index = ignore_index
+
+    @abstractmethod
+    def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each instance, [B, ...], from outputs and targets of one shape [B, C, ...]."""
+
+    def forward(self, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            outputs: Classification: logits [B, C, ...], or one logit per instance as [B] or [B, 1, ...]. Regression:
+                [B], [B, K] or [B, K, ...].
+            targets: Classification: class labels [B, ...] (integers), or soft labels of the outputs' shape; for one
+                logit, 0/1 or probabilities in the outputs' shape. Regression: the outputs' shape; [B] means [B, 1].
+            sample_weight: Optional weights [B] or [B, ...]; the mean becomes Σwv/Σw.
+
+        Returns:
+            A 0-dim tensor, or [B, ...] for ``reduction="none"`` (0 where the label is ignored).
+
+        Raises:
+            DataError: Shapes do not fit, or a label has no class.
+        """
+        with torch.autocast(outputs.device.type, enabled=False):
+            prepared = prepare(outputs, targets, self.task_type, self.ignore_index)
+            return self.reduce(self.per_instance(*prepared[:2]), prepared.kept, sample_weight)
+
+    def reduce(self, values: Tensor, kept: Tensor | None, sample_weight: Tensor | None) -> Tensor:
+        """Apply ignored labels, sample weights and the reduction to values [B, ...]."""
+        weight = None if kept is None else kept.to(values.dtype)
+        if sample_weight is not None:
+            shaped = _shaped_weight(sample_weight, values)
+            weight = shaped if weight is None else weight * shaped
+        if weight is not None:
+            # `where`, not a product: an ignored value that is not finite must not poison the rest.
+            values = torch.where(weight != 0, values, 0.0) * weight
+        if self.reduction == "none":
+            return values
+        if self.reduction == "sum":
+            return values.sum()
+        return values.mean() if weight is None else values.sum() / weight.sum()
+
+
+def prepare(outputs: Tensor, targets: Tensor, task_type: TaskType, ignore_index: int | None) -> Prepared:
+    """Outputs and targets in one form, whatever of the accepted shapes and types they came in."""
+    if outputs.dtype in (torch.float16, torch.bfloat16):
+        outputs = outputs.float()
+    if task_type == "regression":
+        return Prepared(*_regression(outputs, targets), None)
+    if outputs.dim() == 1 or outputs.shape[1] == 1:
+        return _one_logit(outputs, targets, ignore_index)
+    if targets.is_floating_point():
+        if targets.shape != outputs.shape:
+            raise _misfit("soft labels must have the outputs' shape", outputs, targets)
+        return Prepared(outputs, targets.to(outputs.dtype), None)
+    if targets.shape != outputs.shape[:1] + outputs.shape[2:]:
+        raise _misfit("class labels must have the outputs' shape without dimension 1", outputs, targets)
+    kept = None if ignore_index is None else targets != ignore_index
+    labels = targets.long() if kept is None else torch.where(kept, targets, 0).long()
+    return Prepared(outputs, _one_hot(labels, outputs), kept)
+
+
+def _regression(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    outputs = outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
+    targets = targets.unsqueeze(1) if targets.dim() == 1 else targets
+    if outputs.shape != targets.shape:
+        raise _misfit("regression needs equal shapes, where [B] means [B, 1]", outputs, targets)
+    return outputs, targets.to(outputs.dtype)
+
+
+def _one_logit(outputs: Tensor, targets: Tensor, ignore_index: int | None) -> Prepared:
+    """One logit z stands for the probabilities [1-σ(z), σ(z)], the softmax of [0, z] (D2)."""
+    z = outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
+    t = targets if targets.dim() == z.dim() else targets.unsqueeze(1)
+    if t.shape != z.shape:
+        raise _misfit("one output needs one target for each", outputs, targets)
+    counted = ignore_index is not None and not t.is_floating_point()
+    kept = t != ignore_index if counted else None
+    t = (t if kept is None else torch.where(kept, t, 0)).to(z.dtype)
+    return Prepared(
+        torch.cat([torch.zeros_like(z), z], dim=1),
+        torch.cat([1 - t, t], dim=1),
+        None if kept is None else kept.squeeze(1),
+    )
+
+
+def _one_hot(labels: Tensor, outputs: Tensor) -> Tensor:
+    try:
+        return torch.zeros_like(outputs).scatter_(1, labels.unsqueeze(1), 1.0)
+    except (RuntimeError, IndexError):
+        low, high = int(labels.min()), int(labels.max())
+        raise DataError(
+            f"targets hold labels from {low} to {high} but the outputs {list(outputs.shape)} have "
+            f"{outputs.shape[1]} classes; labels must lie in 0…{outputs.shape[1] - 1}"
+        ) from None
+
+
+def _shaped_weight(weight: Tensor, values: Tensor) -> Tensor:
+    if weight.shape != values.shape and weight.shape != values.shape[:1]:
+        raise DataError(
+            f"sample_weight has shape {list(weight.shape)}; give {list(values.shape[:1])} or {list(values.shape)}"
+        )
+    weight = weight.to(values.dtype)
+    return weight.reshape(-1, *[1] * (values.dim() - 1)).expand_as(values) if weight.dim() == 1 else weight
+
+
+def _misfit(rule: str, outputs: Tensor, targets: Tensor) -> DataError:
+    return DataError(
+        f"targets {list(targets.shape)} ({targets.dtype}) do not fit outputs {list(outputs.shape)}: {rule}"
+    )

@@ -1,0 +1,122 @@
+"""Symbolic losses: an expression with a weight on every edge, as a PyTorch module."""
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evomal.errors import ExpressionError, SettingError
+from evomal.expressions import Expression, parse, to_formula, to_text
+from evomal.losses.compiled import compile_expression
+from evomal.losses.criterion import Criterion, Reduction, TaskType
+
+OutputActivation = Literal["identity", "softplus"]
+
+
+class SymbolicLoss(Criterion):
+    r"""The meta-loss network :math:`\mathcal{M}_\phi^\top`: an expression whose edges carry weights φ.
+
+    :math:`\mathcal{M}_\phi = \frac{1}{B}\sum_b \sum_c \varphi\big(T_\phi(y_{bc}, f_{bc})\big)` with T the expression and φ
+    its edge weights (Section 3.2, Figure 3), f the softmax of the logits and y one-hot in classification (D2), and the
+    output activation the identity or softplus (Section 3.1.3).
+
+    Args:
+        expression: The formula over y and f, as text or as an `Expression`.
+        weights: φ, one number per edge in pre-order of the child node (the root has none); None means all ones.
+        task_type: ``"classification"`` or ``"regression"``.
+        output_activation: ``"softplus"`` keeps every class's value above zero.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        ignore_index: Class label that does not count; None saves the look.
+
+    Attributes:
+        weights: φ as a parameter, shape [edges], in the default dtype.
+        info: Where the loss came from and what it was tuned for; saved with it.
+
+    Raises:
+        ExpressionError: The formula cannot be read, or lacks y or f.
+        SettingError: The weights are not finite or of the wrong number, or another setting is odd.
+
+    Example:
+        >>> criterion = SymbolicLoss("abs(log(mul(y, f)))", task_type="classification")
+        >>> criterion(torch.tensor([[2.0, 0.0]]), torch.tensor([0])).shape
+        torch.Size([])
+
+    Source:
+        Raymond et al., "Learning Symbolic Model-Agnostic Loss Functions via Meta-Learning", 2023.
+    """
+
+    def __init__(
+        self,
+        expression: Expression | str,
+        weights: Sequence[float] | Tensor | None = None,
+        *,
+        task_type: TaskType,
+        output_activation: OutputActivation = "identity",
+        reduction: Reduction = "mean",
+        ignore_index: int | None = -100,
+    ) -> None:
+        super().__init__(task_type, reduction, ignore_index)
+        if output_activation not in ("identity", "softplus"):
+            raise SettingError(f"output_activation is {output_activation!r}; use 'identity' or 'softplus'")
+        self.expression = parse(expression) if isinstance(expression, str) else expression
+        if not self.expression.complete:
+            missing = " and ".join(leaf for leaf in ("y", "f") if not self.expression.contains(leaf))
+            raise ExpressionError(
+                f"formula '{to_text(self.expression)}' lacks {missing}; a loss needs both y and f"
+            )
+        self.output_activation: OutputActivation = output_activation
+        self.weights = nn.Parameter(_checked(self.expression, weights))
+        self.info: dict[str, Any] = {}
+        self._function = compile_expression(self.expression)
+
+    def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each instance, [B, ...]: the expression's values summed over dimension 1."""
+        f = functional.softmax(outputs, dim=1) if self.task_type == "classification" else outputs
+        values = self._function(targets, f, self.weights.to(f.dtype))
+        if self.output_activation == "softplus":
+            values = functional.softplus(values)
+        return values.sum(dim=1)
+
+    def formula(self, digits: int | None = None) -> str:
+        """The formula as it is computed, φ included, rounded to `digits` significant digits if given."""
+        text = to_formula(self.expression, self.weights.detach().tolist(), digits=digits)
+        return f"softplus({text})" if self.output_activation == "softplus" else text
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the loss as one JSON object; see `evomal.load_loss`."""
+        from evomal.losses.files import save_loss
+
+        save_loss(self, path)
+
+    def extra_repr(self) -> str:
+        """The formula, as computed, and the settings that are not the usual ones."""
+        parts = [self.formula(digits=4), f"task_type={self.task_type!r}"]
+        if self.reduction != "mean":
+            parts.append(f"reduction={self.reduction!r}")
+        return ", ".join(parts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the compiled code, which is built again where the loss arrives."""
+        return {name: value for name, value in self.__dict__.items() if name != "_function"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the loss and compile its expression."""
+        super().__setstate__(state)
+        self._function = compile_expression(self.expression)
+
+
+def _checked(expression: Expression, weights: Sequence[float] | Tensor | None) -> Tensor:
+    if weights is None:
+        return torch.ones(expression.edges)
+    values = torch.as_tensor(weights, dtype=torch.get_default_dtype()).detach().clone()
+    if values.shape != (expression.edges,):
+        raise SettingError(
+            f"formula '{to_text(expression)}' has {expression.edges} edges but weights has shape "
+            f"{list(values.shape)}; give one number per edge"
+        )
+    if not values.isfinite().all():
+        raise SettingError(f"weights of formula '{to_text(expression)}' hold a number that is not finite")
+    return values

@@ -1,0 +1,133 @@
+"""The run folder: settings, journal and best loss of one search."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from evomal.atomic import write_atomically
+from evomal.errors import RunFolderError
+
+CONFIG, JOURNAL, LOSS = "config.yaml", "journal.jsonl", "loss.json"
+
+
+class RunFolder:
+    """A folder that a search writes into.
+
+    The settings are written first, into a folder beside the final one; `begin` puts it in its place when everything
+    has been probed. So bad input leaves nothing behind, and an older run is only replaced by one that can start.
+
+    Args:
+        path: Where the run shall lie.
+        force: Replace a run that lies there.
+
+    Raises:
+        RunFolderError: The path is a file, cannot be written, or holds something and `force` is not set.
+    """
+
+    def __init__(self, path: str | PathLike[str], force: bool = False) -> None:
+        self.path = Path(path)
+        self._beside = self.path.with_name(f".{self.path.name}.starting")
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"'{self.path}' is a file; give a folder for --out")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            if not force:
+                raise RunFolderError(f"'{self.path}' already holds a run; give another --out, or --force to replace it")
+            if not (self.path / CONFIG).is_file():
+                raise RunFolderError(f"'{self.path}' holds files that are not a run; give another folder for --out")
+
+    def prepare(self, config: dict[str, Any]) -> None:
+        """Write the resolved settings into the folder beside."""
+        try:
+            shutil.rmtree(self._beside, ignore_errors=True)
+            self._beside.mkdir(parents=True)
+            write_atomically(self._beside / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        except OSError as error:
+            raise RunFolderError(f"'{self.path}' cannot be written ({error.strerror}); give another --out") from None
+
+    def begin(self) -> None:
+        """Put the prepared folder in its place."""
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        self._beside.rename(self.path)
+
+    def discard(self) -> None:
+        """Remove the prepared folder of a run that cannot start."""
+        shutil.rmtree(self._beside, ignore_errors=True)
+
+    @property
+    def loss(self) -> Path:
+        """The best loss so far."""
+        return self.path / LOSS
+
+    def journal(self) -> "Journal":
+        """The journal, open for appending."""
+        return Journal(self.path / JOURNAL)
+
+
+class Journal:
+    """One JSON object per line, appended as soon as it is known.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append a record; it is in the file when this returns."""
+        self._file.write(json.dumps(record, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        """The journal itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_journal(folder: str | PathLike[str]) -> list[dict[str, Any]]:
+    """The records of a run, sorted by (generation, index); a torn last line is left out.
+
+    Args:
+        folder: A run folder.
+
+    Returns:
+        A dictionary per candidate.
+
+    Raises:
+        RunFolderError: There is no journal, or one of its lines is damaged.
+    """
+    path = Path(folder) / JOURNAL
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError):
+        raise RunFolderError(f"'{folder}' holds no readable {JOURNAL}; give the folder of a run") from None
+    # What follows the last line break was torn while it was written.
+    return sorted(_records(path, lines[:-1]), key=lambda r: (r["generation"], r["index"]))
+
+
+def comparable(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records without their times: two journals are equal when these are."""
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
+
+
+def _records(path: Path, lines: list[str]) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            if not (isinstance(record["generation"], int) and isinstance(record["index"], int)):
+                raise TypeError
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise RunFolderError(f"'{path}' is damaged in line {number}; it cannot be read") from None
+        yield record

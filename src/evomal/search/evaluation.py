@@ -1,0 +1,137 @@
+"""The evaluation of a generation: outer filter, tuning, inner filters, partial training, in that order."""
+
+from collections.abc import Callable, Sequence
+
+from evomal.config import LearnSettings
+from evomal.losses import SymbolicLoss
+from evomal.runs import Executor
+from evomal.search.candidate import Candidate, Outcome
+from evomal.search.filters import FilterProbe, passes
+from evomal.search.stages import Judgement, judge_stage, train_stage, tune_stage
+from evomal.search.watching import Watcher
+from evomal.tasks import Task
+
+
+class Evaluator:
+    """Gives every member of a generation its fitness; it never selects.
+
+    Work is spread by the executor, decisions are taken here, by index: so what comes out does not depend on who
+    worked, or in which order.
+
+    Args:
+        task: The task.
+        settings: All settings of the search.
+        probe: Predictions for the inner filters.
+        executor: Where the work is done.
+        watcher: Told of progress.
+    """
+
+    def __init__(
+        self, task: Task, settings: LearnSettings, probe: FilterProbe, executor: Executor, watcher: Watcher
+    ) -> None:
+        self.task, self.settings, self.probe = task, settings, probe
+        self.executor, self.watcher = executor, watcher
+        self.archive: dict[str, Candidate] = {}
+        self.signatures: dict[str, Candidate] = {}
+
+    def evaluate(self, members: Sequence[Candidate], done: Callable[[Candidate], None]) -> None:
+        """Fill in outcome and fitness of every member; `done` is called once for each, when it is known."""
+        fresh, repeated = self._outer_filter(members, done)
+        tuned = self._tune(fresh, done)
+        survivors, equivalent = self._inner_filters(tuned, done)
+        self._train(survivors, done)
+        for candidate, known in equivalent:
+            # The fitness is taken over, φ stays its own (D9).
+            candidate.fitness, candidate.same_as = known.fitness, known.place
+            _settle(candidate, "equivalent", done)
+        for candidate in repeated:
+            candidate.take(self.archive[candidate.key], "archived")
+            done(candidate)
+
+    def _outer_filter(
+        self, members: Sequence[Candidate], done: Callable[[Candidate], None]
+    ) -> tuple[list[Candidate], list[Candidate]]:
+        """Split into formulas never seen and repeated ones (Section 3.4.1; D7)."""
+        fresh: dict[str, Candidate] = {}
+        repeated = []
+        for candidate in members:
+            known = self.archive.get(candidate.key)
+            if known is not None:
+                candidate.take(known, "elite" if candidate.origin == "elite" else "archived")
+                done(candidate)
+            elif candidate.key in fresh:
+                repeated.append(candidate)
+            else:
+                fresh[candidate.key] = candidate
+        self.archive |= fresh
+        return list(fresh.values()), repeated
+
+    def _tune(
+        self, fresh: Sequence[Candidate], done: Callable[[Candidate], None]
+    ) -> list[tuple[Candidate, SymbolicLoss]]:
+        """Local search for all, in one chunk per worker."""
+        self.watcher.stage("tune", len(fresh))
+        chunks = [fresh[i :: self.executor.workers] for i in range(self.executor.workers)]
+        jobs = [(self.settings, [c.expression for c in chunk]) for chunk in chunks if chunk]
+        results = self.executor.map(tune_stage, self.task, jobs)
+        kept = []
+        for chunk, outcomes in zip((c for c in chunks if c), results, strict=True):
+            for candidate, (loss, outcome) in zip(chunk, outcomes, strict=True):
+                candidate.weights = loss.weights.detach().cpu().tolist()
+                candidate.tuned_steps = outcome.steps
+                candidate.seconds["tune"] = outcome.seconds
+                candidate.reason = outcome.reason or outcome.note
+                if outcome.reason:
+                    _settle(candidate, "failed", done)
+                else:
+                    kept.append((candidate, loss))
+        return sorted(kept, key=lambda pair: pair[0].index)
+
+    def _inner_filters(
+        self, tuned: Sequence[tuple[Candidate, SymbolicLoss]], done: Callable[[Candidate], None]
+    ) -> tuple[list[tuple[Candidate, SymbolicLoss]], list[tuple[Candidate, Candidate]]]:
+        """Apply D8 and D9 by index; both are measured in the workers."""
+        self.watcher.stage("filter", len(tuned))
+        jobs = [(self.settings, self.probe, loss) for _, loss in tuned]
+        survivors: list[tuple[Candidate, SymbolicLoss]] = []
+        equivalent: list[tuple[Candidate, Candidate]] = []
+        for (candidate, loss), judgement in zip(
+            tuned, self.executor.map(judge_stage, self.task, jobs), strict=True
+        ):
+            candidate.seconds["filter"], candidate.score = judgement.seconds, judgement.score
+            if judgement.reason:
+                candidate.reason = judgement.reason
+                _settle(candidate, "failed", done)
+            elif not self._promising(candidate, judgement):
+                _settle(candidate, "rejected", done)
+            elif judgement.signature is not None and judgement.signature in self.signatures:
+                equivalent.append((candidate, self.signatures[judgement.signature]))
+            else:
+                if judgement.signature is not None:
+                    self.signatures[judgement.signature] = candidate
+                survivors.append((candidate, loss))
+        return survivors, equivalent
+
+    def _promising(self, candidate: Candidate, judgement: Judgement) -> bool:
+        if judgement.score is None or passes(judgement.score, self.task.task_type, self.settings.filters):
+            return True
+        candidate.reason = f"improves predictions by {judgement.score:.2f} of what is possible"
+        return False
+
+    def _train(
+        self, pairs: Sequence[tuple[Candidate, SymbolicLoss]], done: Callable[[Candidate], None]
+    ) -> None:
+        """Partial training of the survivors (Section 3.4.4)."""
+        self.watcher.stage("train", len(pairs))
+        jobs = [(self.settings, loss) for _, loss in pairs]
+        for (candidate, _), partial in zip(
+            pairs, self.executor.map(train_stage, self.task, jobs), strict=True
+        ):
+            candidate.seconds["train"], candidate.fitness = partial.seconds, partial.fitness
+            candidate.reason = partial.reason or candidate.reason
+            _settle(candidate, "failed" if partial.reason else "trained", done)
+
+
+def _settle(candidate: Candidate, outcome: Outcome, done: Callable[[Candidate], None]) -> None:
+    candidate.outcome = outcome
+    done(candidate)

@@ -1,0 +1,142 @@
+"""The inner filters: rejection of poor training dynamics (D8) and gradient equivalence (D9)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd import grad
+
+from evomal.config import FilterSettings
+from evomal.local_search.one_step import NotFiniteError, require_finite
+from evomal.losses.criterion import TaskType
+from evomal.seeds import derive, generator
+from evomal.tasks import Metric, Task
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+WIDER = 4.0  # standard deviation of the logits beside the near-uniform ones of an untrained network
+
+
+@dataclass(frozen=True, slots=True)
+class FilterProbe:
+    """Predictions of an untrained network that both filters look at; the same for all candidates of a run (D3).
+
+    Args:
+        predictions: Outputs for B random training instances, [B, C, ...].
+        wider: Random outputs of the same shape, far from uniform.
+        targets: The instances' targets.
+        before: Metric of `predictions`.
+        perfect: Metric of perfect predictions.
+        metric: The task's metric.
+        task_type: Classification or regression.
+    """
+
+    predictions: Tensor
+    wider: Tensor
+    targets: Tensor
+    before: float
+    perfect: float
+    metric: Metric
+    task_type: TaskType
+
+
+def make_probe(task: Task, instances: int, seed: int) -> FilterProbe:
+    """Predictions for the filters of a run: one untrained network, B random training instances."""
+    order = torch.randperm(len(task.train), generator=generator(seed, task.key, "filter", "instances"))
+    x, targets = task.train.take(order[:instances])
+    model = task.make_model(derive(seed, task.key, "filter", "init")).eval()
+    with torch.no_grad():
+        predictions = model(x)
+    noise = torch.randn(predictions.shape, generator=generator(seed, task.key, "filter", "wider"))
+    perfect = perfect_outputs(predictions, targets, task.task_type)
+    return FilterProbe(
+        predictions,
+        (WIDER * noise).to(predictions),
+        targets,
+        float(task.metric(predictions, targets)),
+        float(task.metric(perfect, targets)),
+        task.metric,
+        task.task_type,
+    )
+
+
+def perfect_outputs(outputs: Tensor, targets: Tensor, task_type: TaskType) -> Tensor:
+    """Outputs of the given shape that predict the targets exactly (classification: logits of ±20)."""
+    if task_type == "regression":
+        return targets.to(outputs.dtype).reshape(outputs.shape)
+    if outputs.dim() == 1 or outputs.shape[1] == 1:
+        return (40.0 * targets.to(outputs.dtype) - 20.0).reshape(outputs.shape)
+    if targets.is_floating_point():
+        return 40.0 * targets.to(outputs.dtype) - 20.0
+    labels = targets.clamp(min=0).unsqueeze(1)  # an ignored label may be anything
+    return torch.full_like(outputs, -20.0).scatter_(1, labels, 20.0)
+
+
+def improvement(loss: Criterion, probe: FilterProbe, settings: FilterSettings) -> float:
+    r"""How far minimising a loss improves the metric of the predictions themselves (Equations 8 and 9; D8).
+
+    :math:`(\mathcal{L}_P(\hat y) - \mathcal{L}_P(\hat y^*)) / (\mathcal{L}_P(\hat y) - \mathcal{L}_P(y))` with
+    :math:`\hat y^* = \arg\min_{\hat y}\mathcal{M}_\phi(y, \hat y)` by Adam directly on the predictions: the share of the
+    possible improvement, 1 being perfect. It is infinite where nothing can be improved, so that such a task passes.
+
+    Args:
+        loss: The candidate.
+        probe: Predictions, targets and metric.
+        settings: Adam's steps and rate.
+
+    Raises:
+        NotFiniteError: The loss or its gradient at the predictions is not finite.
+
+    Source:
+        Raymond et al., 2023, Section 3.4.2.
+    """
+    possible = probe.before - probe.perfect
+    if possible <= 0:
+        return math.inf
+    predictions = probe.predictions.clone().requires_grad_()
+    spread = float(probe.predictions.std()) if predictions.numel() > 1 else 0.0
+    optimizer = torch.optim.Adam([predictions], lr=settings.rejection_lr * max(1.0, spread))
+    for _ in range(settings.rejection_steps):
+        value = loss(predictions, probe.targets)
+        (slope,) = grad(value, predictions, materialize_grads=True)
+        require_finite(value, slope)
+        predictions.grad = slope
+        optimizer.step()
+    after = float(probe.metric(predictions.detach(), probe.targets))
+    return (probe.before - after) / possible
+
+
+def passes(score: float, task_type: TaskType, settings: FilterSettings) -> bool:
+    """Whether an improvement is enough: the threshold for classification, anything positive for regression."""
+    return score >= settings.rejection_threshold if task_type == "classification" else score > 0
+
+
+def gradient_signature(loss: Criterion, probe: FilterProbe) -> str:
+    r"""What gradient-equivalent losses share: their gradient norms per instance, to two significant digits (D9).
+
+    :math:`\{\|\nabla_{\hat y_b}\mathcal{M}_\phi\|_2\}_{b=1}^B` (Equation 10) at the untrained predictions and at wider ones,
+    since near-uniform predictions alone call very different losses equal.
+
+    Args:
+        loss: The candidate, with reduction ``mean``.
+        probe: Predictions and targets.
+
+    Returns:
+        A text that is equal for equivalent losses.
+
+    Raises:
+        NotFiniteError: The loss or its gradient is not finite.
+    """
+    parts = []
+    for outputs in (probe.predictions, probe.wider):
+        leaf = outputs.clone().requires_grad_()
+        value = loss(leaf, probe.targets)
+        (slope,) = grad(value, leaf, materialize_grads=True)
+        require_finite(value, slope)
+        norms = slope.flatten(1).norm(dim=1) if slope.dim() > 1 else slope.abs()
+        parts += [f"{norm:.1e}" for norm in (len(norms) * norms).tolist()]
+    return " ".join(parts)
+
+
+__all__ = ["FilterProbe", "NotFiniteError", "gradient_signature", "improvement", "make_probe", "passes"]

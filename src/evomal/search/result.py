@@ -1,0 +1,64 @@
+"""What a search ends with."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from evomal.config import LearnSettings
+from evomal.losses import SymbolicLoss
+from evomal.search.candidate import Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class LearnResult:
+    """A learned loss and how it came to be.
+
+    Args:
+        loss: The best loss, a PyTorch criterion.
+        fitness: Its metric after partial training; None if every candidate was rejected (D11).
+        best: The candidate it comes from.
+        members: Every member of every generation, by (generation, index).
+        settings: The settings of the search.
+        seconds: Wall time.
+        interrupted: Whether the search was stopped before its end.
+    """
+
+    loss: SymbolicLoss
+    fitness: float | None
+    best: Candidate
+    members: tuple[Candidate, ...]
+    settings: LearnSettings
+    seconds: float
+    interrupted: bool = False
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many members ended in which way."""
+        return Counter(member.outcome or "unfinished" for member in self.members)
+
+    @property
+    def message(self) -> str:
+        """In plain words, what came out."""
+        count = len(self.members)
+        if self.fitness is None:
+            return (
+                f"none of the {count} candidates could be trained: all were rejected or failed; the loss is the one that "
+                "came nearest to passing the rejection filter, and has no fitness"
+            )
+        ended = "stopped early after" if self.interrupted else "from"
+        return f"fitness {self.fitness:.4f}, {ended} {count} candidates"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as plain values."""
+        return {
+            "formula": self.loss.formula(digits=4),
+            "expression": self.best.key,
+            "weights": self.best.weights,
+            "fitness": self.fitness,
+            "generation": self.best.generation,
+            "index": self.best.index,
+            "outcomes": dict(self.outcomes),
+            "seconds": self.seconds,
+            "interrupted": self.interrupted,
+            "message": self.message,
+        }

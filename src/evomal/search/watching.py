@@ -1,0 +1,22 @@
+"""What a search tells while it runs."""
+
+from evomal.search.candidate import Candidate
+
+
+class Watcher:
+    """Told of progress; every method may be overridden, and none has to be.
+
+    Example:
+        >>> class Printer(Watcher):
+        ...     def generation(self, number, best):
+        ...         print(number, best.key if best else "nothing yet")
+    """
+
+    def stage(self, name: str, count: int) -> None:
+        """A stage (``tune``, ``filter``, ``train``) begins for `count` candidates."""
+
+    def member(self, candidate: Candidate, best: Candidate | None) -> None:
+        """The outcome of a candidate is known; `best` is the best one that was trained itself so far."""
+
+    def generation(self, number: int, best: Candidate | None) -> None:
+        """A generation is complete."""

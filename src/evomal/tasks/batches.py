@@ -1,0 +1,61 @@
+"""Which instances make up the batch of a step: a pure function of a key and the step (D3)."""
+
+import torch
+from torch import Tensor
+
+from evomal import seeds
+from evomal.errors import SettingError
+
+
+class Batches:
+    """Indices of batches drawn without replacement within each epoch.
+
+    Two objects with the same arguments give the same batch for the same step, in whatever order steps are
+    asked for. Every batch has the same size: the incomplete last batch of an epoch is dropped, and of a split
+    smaller than a batch the whole split is taken, permuted.
+
+    Args:
+        split_length: Number of instances N.
+        batch_size: Instances B in a batch.
+        *key_parts: What the batches are for, such as ``(seed, task.key, "partial", "batches")``.
+
+    Raises:
+        SettingError: `split_length` or `batch_size` is below 1.
+
+    Example:
+        >>> batches = Batches(10, 4, 0, "digits", "partial")
+        >>> batches.per_epoch, batches.index(7).shape
+        (2, torch.Size([4]))
+        >>> torch.equal(batches.index(7), Batches(10, 4, 0, "digits", "partial").index(7))
+        True
+    """
+
+    def __init__(self, split_length: int, batch_size: int, *key_parts: str | int) -> None:
+        if split_length < 1 or batch_size < 1:
+            raise SettingError(
+                f"batches of {batch_size} cannot be drawn from {split_length} instances; both must be above 0"
+            )
+        self.split_length = split_length
+        self.batch_size = min(batch_size, split_length)
+        self.per_epoch = split_length // self.batch_size
+        self._key = key_parts
+        self._epoch = -1
+        self._parts: tuple[Tensor, ...] = ()
+
+    def index(self, step: int) -> Tensor:
+        """The instances of a step.
+
+        Args:
+            step: Number of the step, from 0.
+
+        Returns:
+            Indices into the split, int64 [B], on the CPU.
+        """
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._parts, self._epoch = self._permuted(epoch), epoch
+        return self._parts[position]
+
+    def _permuted(self, epoch: int) -> tuple[Tensor, ...]:
+        order = torch.randperm(self.split_length, generator=seeds.generator(*self._key, "epoch", epoch))
+        return torch.split(order, self.batch_size)

@@ -1,0 +1,126 @@
+"""From raw arrays to splits: held-out parts are taken off first, and only training data normalises."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from evomal.losses import TaskType
+from evomal.tasks.splits import split_off
+
+TEST_FRACTION = 0.2
+VALID_FRACTION = 0.1  # of what is left for training
+
+Pair = tuple[Tensor, Tensor]
+
+
+class Raw(NamedTuple):
+    """Instances as files hold them: x [N, ...] numbers, y [N] labels (int64) or targets (floats)."""
+
+    x: Tensor
+    y: Tensor
+    test: Pair | None = None  # the original test set, where there is one
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set ready for training.
+
+    Args:
+        name: Its registered name.
+        task_type: ``"classification"`` or ``"regression"``.
+        train: Training split: x [N, *input_shape] float32; y [N] int64 labels, or [N] float32 targets.
+        valid: Validation split, never part of training.
+        test: Test split, never part of either.
+        classes: Number of classes; None for regression.
+        target_scale: Mean and standard deviation of the raw training targets, which turn outputs of a
+            regression back into the data's own units; None for classification.
+    """
+
+    name: str
+    task_type: TaskType
+    train: Pair
+    valid: Pair
+    test: Pair
+    classes: int | None
+    target_scale: tuple[float, float] | None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one instance."""
+        return tuple(self.train[0].shape[1:])
+
+    @property
+    def outputs(self) -> int:
+        """Outputs that a model needs: the number of classes, or 1."""
+        return self.classes or 1
+
+
+def prepare(name: str, raw: Raw, classes: int | None) -> Data:
+    """Split and normalise raw instances.
+
+    A set without an original test set gives 20 % to it; 10 % of the rest become the validation split; both
+    stratified by class, and always the same. Then x, and y of a regression, are shifted and scaled by mean
+    and standard deviation of the training split: one of each for images, one of each per feature for tables.
+
+    Args:
+        name: What the data set is called.
+        raw: The instances.
+        classes: Number of classes, or None for regression.
+
+    Returns:
+        The data set.
+
+    Example:
+        >>> data = prepare("ramp", Raw(torch.arange(50.0).reshape(50, 1), torch.arange(50.0)), classes=None)
+        >>> [len(x) for x, _ in (data.train, data.valid, data.test)], f"{data.train[0].std(correction=0):.4f}"
+        ([36, 4, 10], '1.0000')
+    """
+    (x, y), test = (raw.x, raw.y), raw.test
+    if test is None:
+        (x, y), test = _divide((x, y), TEST_FRACTION, classes)
+    (x, y), valid = _divide((x, y), VALID_FRACTION, classes)
+    mean, deviation = moments(x, per_feature=x.dim() == 2)
+    centre, spread = moments(y, per_feature=False)
+
+    def normal(pair: Pair) -> Pair:
+        targets = pair[1].long() if classes is not None else _normal(pair[1], centre, spread)
+        return _normal(pair[0], mean, deviation), targets
+
+    return Data(
+        name,
+        "regression" if classes is None else "classification",
+        train=normal((x, y)),
+        valid=normal(valid),
+        test=normal(test),
+        classes=classes,
+        target_scale=(float(centre), float(spread)) if classes is None else None,
+    )
+
+
+def moments(values: Tensor, per_feature: bool) -> tuple[Tensor, Tensor]:
+    """Mean and population standard deviation in float64; a deviation of 0 becomes 1.
+
+    Pixels (uint8) are summed as integers, so that the result is the same to the bit on every machine.
+    """
+    if values.dtype == torch.uint8:
+        counts = torch.bincount(values.reshape(-1), minlength=256).double()
+        levels = torch.arange(256, dtype=torch.float64)
+        mean = (counts * levels).sum() / counts.sum()
+        return mean, ((counts * levels**2).sum() / counts.sum() - mean**2).sqrt().clamp(min=1e-12)
+    flat = values.double() if per_feature else values.double().reshape(-1)
+    deviation = flat.std(0, correction=0)
+    return flat.mean(0), torch.where(deviation > 0, deviation, 1.0)
+
+
+def _divide(pair: Pair, fraction: float, classes: int | None) -> tuple[Pair, Pair]:
+    x, y = pair
+    stay, off = split_off(len(x), fraction, None if classes is None else y)
+    return (x[stay], y[stay]), (x[off], y[off])
+
+
+def _normal(values: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    # float64 images of 60,000 would take 376 MB for nothing.
+    wide = values.float() if values.dtype == torch.uint8 else values.double()
+    return ((wide - mean.to(wide.dtype)) / deviation.to(wide.dtype)).float()

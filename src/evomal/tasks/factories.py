@@ -1,0 +1,80 @@
+"""Model factories: what builds a fresh network for every seed."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from evomal.errors import EvomalError, ModelError
+from evomal.tasks.rng import seeded
+
+Factory = Callable[[], nn.Module]
+
+
+def checked_factory(model: Any) -> Factory:
+    """`model` as a factory.
+
+    Raises:
+        ModelError: It is a built network, or not callable.
+
+    Example:
+        >>> checked_factory(lambda: nn.Linear(2, 1))()
+        Linear(in_features=2, out_features=1, bias=True)
+    """
+    if isinstance(model, nn.Module):
+        kind = type(model).__name__
+        raise ModelError(
+            f"model is a built {kind}; give a function that builds a fresh one, such as `lambda: {kind}(...)`, "
+            "as every loss is tried on new networks"
+        )
+    if not callable(model):
+        raise ModelError(
+            f"model is a {type(model).__name__}; give a function that builds and returns a network"
+        )
+    factory: Factory = model
+    return factory
+
+
+def one_line(error: Exception) -> str:
+    """An exception of a user's code, quoted in a sentence."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def build(factory: Factory, name: str, seed: int) -> nn.Module:
+    """A fresh network in train mode, initialised from `seed` alone; global generators are left as they were.
+
+    Args:
+        factory: Builds the network.
+        name: What messages call the model.
+        seed: A number in ``[0, 2**63)``.
+
+    Returns:
+        The network, where the factory puts it.
+
+    Raises:
+        ModelError: The factory fails, gives something else, or leaves parameters without values.
+
+    Example:
+        >>> one, other = (build(lambda: nn.Linear(2, 1), "tiny", seed=3) for _ in range(2))
+        >>> bool((one.weight == other.weight).all())
+        True
+    """
+    try:
+        with seeded(seed):
+            model = factory()
+    except EvomalError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"model '{name}' cannot be built by its factory, called without arguments: {one_line(error)}"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"model '{name}' is a {type(model).__name__}; its factory must return a torch.nn.Module"
+        )
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        raise ModelError(
+            f"model '{name}' has lazy layers without weights; state sizes, or call it once in its factory"
+        )
+    return model.train()

@@ -1,0 +1,207 @@
+"""Performance metrics L_P: anything that is minimised, differentiable or not (Section 3.1)."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evomal.errors import DataError, SettingError, unknown_name
+
+CLASSIFICATION = "classification"
+REGRESSION = "regression"
+IGNORED = -100  # PyTorch's label for "does not count"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A performance metric, minimised.
+
+    Args:
+        name: What it is called in tables.
+        function: ``(outputs, targets) -> 0-dim tensor``, on raw outputs (logits).
+        task_types: Kinds of task that it can judge.
+
+    Example:
+        >>> get_metric("error_rate")(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0])).item()
+        0.5
+    """
+
+    name: str
+    function: Callable[[Tensor, Tensor], Tensor]
+    task_types: tuple[str, ...]
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The metric of outputs against targets, without a gradient; outputs that are not finite give inf."""
+        with torch.no_grad():
+            if not bool(torch.isfinite(outputs).all()):
+                return torch.tensor(math.inf, device=outputs.device)
+            return self.function(outputs, targets)
+
+
+def error_rate(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Share of instances whose predicted class is wrong.
+
+    Args:
+        outputs: Logits [N, C, ...], or one logit per instance as [N] or [N, 1, ...] (class 1 above 0).
+        targets: Class labels [N, ...]; soft labels in the outputs' shape count by their greatest entry;
+            labels of -100 are left out.
+
+    Returns:
+        A 0-dim tensor in [0, 1].
+
+    Example:
+        >>> error_rate(torch.tensor([1.5, -2.0, 0.3]), torch.tensor([1, 1, 1]))
+        tensor(0.3333, dtype=torch.float64)
+    """
+    predicted, labels = _classes(outputs, targets)
+    kept = labels != IGNORED
+    wrong = (predicted != labels) & kept
+    exact = _exact_dtype(outputs)
+    return wrong.sum().to(exact) / kept.sum().to(exact)
+
+
+def balanced_error_rate(outputs: Tensor, targets: Tensor) -> Tensor:
+    """One minus the mean recall over the classes present in the targets, shapes as in `error_rate`.
+
+    Example:
+        >>> balanced_error_rate(torch.tensor([1.0, 1.0, 1.0, 1.0]), torch.tensor([1, 1, 1, 0]))
+        tensor(0.5000, dtype=torch.float64)
+    """
+    confusion = _confusion(outputs, targets)
+    members = confusion.sum(1)
+    recall = confusion.diagonal()[members > 0] / members[members > 0]
+    return 1 - recall.mean()
+
+
+def macro_f1_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """One minus the mean F1 score over the classes in targets or predictions; shapes as in `error_rate`.
+
+    Example:
+        >>> macro_f1_error(torch.tensor([1.0, 1.0, -1.0]), torch.tensor([1, 1, 0]))
+        tensor(0., dtype=torch.float64)
+    """
+    confusion = _confusion(outputs, targets)
+    present = confusion.sum(0) + confusion.sum(1)
+    f1 = 2 * confusion.diagonal()[present > 0] / present[present > 0]
+    return 1 - f1.mean()
+
+
+def mse(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error over all instances and outputs; [N] means [N, 1].
+
+    Example:
+        >>> mse(torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 1.0]))
+        tensor(2.)
+    """
+    return (outputs - _like(outputs, targets)).square().mean()
+
+
+def mae(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean absolute error over all instances and outputs; [N] means [N, 1].
+
+    Example:
+        >>> mae(torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 1.0]))
+        tensor(1.)
+    """
+    return (outputs - _like(outputs, targets)).abs().mean()
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        "error_rate": Metric("error_rate", error_rate, (CLASSIFICATION,)),
+        "balanced_error_rate": Metric("balanced_error_rate", balanced_error_rate, (CLASSIFICATION,)),
+        "macro_f1_error": Metric("macro_f1_error", macro_f1_error, (CLASSIFICATION,)),
+        "mse": Metric("mse", mse, (REGRESSION,)),
+        "mae": Metric("mae", mae, (REGRESSION,)),
+    }
+)
+
+
+def get_metric(metric: str | Metric | Callable[..., Any]) -> Metric:
+    """A metric from its name, or from a user's function of (outputs, targets) that is to be minimised.
+
+    Args:
+        metric: A name in `METRICS`, a `Metric`, or a function that returns a number or a 0-dim tensor.
+
+    Returns:
+        The metric. One made from a function refuses NaN and minus infinity: nothing can be minimised by them.
+
+    Raises:
+        UnknownNameError: There is no metric of that name.
+        SettingError: `metric` is neither a name nor callable.
+
+    Example:
+        >>> def worst(outputs, targets):
+        ...     return (outputs - targets).abs().max()
+        >>> get_metric(worst)(torch.tensor([1.0, 5.0]), torch.tensor([1.0, 2.0]))
+        tensor(3.)
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, str):
+        if metric not in METRICS:
+            raise unknown_name("metric", metric, METRICS)
+        return METRICS[metric]
+    if not callable(metric):
+        raise SettingError(f"metric is {metric!r}; give a name or a function of (outputs, targets)")
+    name = str(getattr(metric, "__name__", type(metric).__name__))
+    return Metric(name, partial(_checked, metric, name), (CLASSIFICATION, REGRESSION))
+
+
+def _checked(function: Callable[..., Any], name: str, outputs: Tensor, targets: Tensor) -> Tensor:
+    value = torch.as_tensor(function(outputs, targets), device=outputs.device)
+    if value.numel() != 1:
+        raise SettingError(
+            f"metric '{name}' gives a value of shape {list(value.shape)} on outputs {list(outputs.shape)}; "
+            "return one number"
+        )
+    number = float(value)
+    # Plus infinity is the worst possible value, which a search can live with.
+    if math.isnan(number) or number == -math.inf:
+        raise SettingError(
+            f"metric '{name}' gives {number} on finite outputs {list(outputs.shape)}; return a finite number "
+            "that is smaller when the outputs are better"
+        )
+    return value.reshape(())
+
+
+def _classes(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Predicted classes and labels, both [N, ...]."""
+    if outputs.dim() > 1 and outputs.shape[1] > 1:
+        soft = targets.is_floating_point() and targets.shape == outputs.shape
+        return outputs.argmax(1), targets.argmax(1) if soft else targets.long()
+    single = outputs if outputs.dim() == 1 else outputs.squeeze(1)
+    labels = targets.reshape(single.shape)
+    return (single > 0).long(), (labels > 0.5).long() if labels.is_floating_point() else labels.long()
+
+
+def _confusion(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Counts [C, C]: rows are labels, columns predictions."""
+    predicted, labels = _classes(outputs, targets)
+    classes = outputs.shape[1] if outputs.dim() > 1 and outputs.shape[1] > 1 else 2
+    kept = labels != IGNORED
+    cells = labels[kept] * classes + predicted[kept]
+    return torch.bincount(cells, minlength=classes**2).reshape(classes, classes).to(_exact_dtype(outputs))
+
+
+def _exact_dtype(outputs: Tensor) -> torch.dtype:
+    # Counts divide exactly enough to be compared and printed in float64, which Apple's GPUs lack.
+    return torch.float32 if outputs.device.type == "mps" else torch.float64
+
+
+def _like(outputs: Tensor, targets: Tensor) -> Tensor:
+    # Without this [N, 1] against [N] would broadcast to [N, N].
+    if _as_rows(outputs).shape != _as_rows(targets).shape:
+        raise DataError(
+            f"outputs {list(outputs.shape)} do not fit targets {list(targets.shape)}; give both one shape"
+        )
+    return targets.reshape(outputs.shape)
+
+
+def _as_rows(values: Tensor) -> Tensor:
+    return values.unsqueeze(1) if values.dim() == 1 else values

@@ -1,0 +1,57 @@
+"""LeNet-5 as the paper's experiments use it."""
+
+from torch import Tensor, nn
+
+from evomal.errors import ModelError
+
+INPUT_SHAPE = (1, 28, 28)
+
+
+class LeNet5(nn.Module):
+    """LeNet-5 without padding: tanh, average pooling, 6–16–120–84; 44,426 parameters for ten classes.
+
+    Convolutions 5×5 turn 28×28 into 24×24, pooled to 12×12, then 8×8, pooled to 4×4: 16 · 4 · 4 = 256
+    features. Every map of the second convolution sees all six of the first, and the output layer is linear.
+
+    Args:
+        input_shape: Must be (1, 28, 28).
+        outputs: Number of classes, or of targets.
+
+    Raises:
+        ModelError: Inputs have another shape.
+
+    Example:
+        >>> sum(parameter.numel() for parameter in LeNet5((1, 28, 28), 10).parameters())
+        44426
+
+    Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        if tuple(input_shape) != INPUT_SHAPE:
+            raise ModelError(
+                f"model 'lenet5' takes greyscale images of shape {list(INPUT_SHAPE)}, but instances have "
+                f"shape {list(input_shape)}; choose 'mlp' or 'linear'"
+            )
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 6, kernel_size=5),
+            nn.Tanh(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(6, 16, kernel_size=5),
+            nn.Tanh(),
+            nn.AvgPool2d(2),
+        )
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(256, 120),
+            nn.Tanh(),
+            nn.Linear(120, 84),
+            nn.Tanh(),
+            nn.Linear(84, outputs),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs [B, outputs] of images x [B, 1, 28, 28]."""
+        result: Tensor = self.classifier(self.features(x))
+        return result

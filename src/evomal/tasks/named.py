@@ -1,0 +1,65 @@
+"""Tasks by name: a registered data set with a registered model."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evomal.errors import unknown_name
+from evomal.tasks.datasets import DATASETS, load_dataset
+from evomal.tasks.metrics import Metric
+from evomal.tasks.models import MODELS, make_factory
+from evomal.tasks.task import Criterion, Task
+
+
+def named_task(
+    dataset: str,
+    model: str,
+    *,
+    data_dir: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    task_loss: str | Criterion | None = None,
+    metric: str | Metric | Callable[..., Any] | None = None,
+) -> Task:
+    """The task of a registered data set and a registered model.
+
+    Args:
+        dataset: A name in `DATASETS`.
+        model: A name in `MODELS`.
+        data_dir: Where to look for files first; see `load_dataset`.
+        device: Where data and models live.
+        task_loss: None means cross-entropy for classification and squared error for regression.
+        metric: None means error rate for classification and squared error for regression.
+
+    Returns:
+        The task, called ``"dataset/model"``.
+
+    Raises:
+        UnknownNameError: There is no such data set, model, loss or metric.
+        ModelError: The model does not take inputs of this shape.
+        DataError: Files are missing or damaged.
+
+    Example:
+        >>> named_task("diabetes", "linear")
+        Task('diabetes/linear', regression, 317 training, 36 validation instances)
+    """
+    if model not in MODELS:  # before the data is read
+        raise unknown_name("model", model, MODELS)
+    if dataset not in DATASETS:
+        raise unknown_name("data set", dataset, DATASETS)
+    data = load_dataset(dataset, data_dir)
+    usual = "cross_entropy" if data.task_type == "classification" else "mse"
+    return Task(
+        make_factory(model, data),
+        data.train,
+        data.valid,
+        data.test,
+        task_loss=usual if task_loss is None else task_loss,
+        metric=metric,
+        name=f"{dataset}/{model}",
+        dataset=dataset,
+        model_name=model,
+        task_type=data.task_type,
+        device=device,
+    )

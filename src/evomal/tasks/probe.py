@@ -1,0 +1,167 @@
+"""One small batch through model, task loss and metric: misfits show before the search, not hours into it."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from evomal.errors import EvomalError, ModelError, SettingError
+from evomal.tasks.factories import one_line
+from evomal.tasks.metrics import IGNORED
+from evomal.tasks.rng import seeded
+from evomal.tasks.task import Task
+
+INSTANCES = 8
+
+
+def probe(task: Task) -> None:
+    """Check that model, data, task loss and metric of a task fit each other.
+
+    Args:
+        task: The task; nothing of it is changed.
+
+    Raises:
+        ModelError: The model cannot be built or run, has nothing to train, or its outputs do not fit the
+            targets.
+        SettingError: The task loss or the metric does not give a finite number.
+
+    Example:
+        >>> from evomal.tasks.task import Task
+        >>> probe(Task(lambda: nn.Linear(3, 2), (torch.randn(40, 3), torch.arange(40) % 2)))
+    """
+    model = task.make_model(0)
+    _check_fresh(task, model)
+    x, y = task.train.take(_sample(task))
+    with seeded(0):
+        outputs = _forward(task, model.train(), x)
+        _check_outputs(task, outputs, x, y)
+        _check_loss(task, model, outputs, y)
+        with torch.no_grad():
+            judged = _forward(task, model.eval(), x)
+        _check_outputs(task, judged, x, y)
+        _check_metric(task, judged, y)
+
+
+def _sample(task: Task) -> Tensor:
+    """Indices of a few instances spread over the training split, of which each counts."""
+    rows = torch.arange(len(task.train))
+    y = task.train.y
+    if y is not None and not y.is_floating_point():
+        rows = rows[(y != IGNORED).reshape(len(y), -1).any(1).cpu()]
+    return rows[:: max(1, len(rows) // INSTANCES)][:INSTANCES]
+
+
+def _check_fresh(task: Task, model: nn.Module) -> None:
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trainable:
+        raise ModelError(
+            f"model '{task.model_name}' has no trainable parameters; there is nothing for a loss to train"
+        )
+    again = {id(parameter) for parameter in task.make_model(1).parameters()}
+    if any(id(parameter) in again for parameter in trainable):
+        raise ModelError(
+            f"model '{task.model_name}' gives the same network twice; its factory must build a fresh one"
+        )
+
+
+def _forward(task: Task, model: nn.Module, x: Tensor) -> Tensor:
+    mode = "train" if model.training else "eval"
+    try:
+        outputs = model(x)
+    except EvomalError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"model '{task.model_name}' cannot be run in {mode} mode on x of shape {list(x.shape)} "
+            f"({x.dtype}): {one_line(error)}"
+        ) from error
+    if not isinstance(outputs, Tensor):
+        raise ModelError(
+            f"model '{task.model_name}' gives a {type(outputs).__name__} for x of shape {list(x.shape)}; "
+            "return one tensor of raw outputs"
+        )
+    return outputs
+
+
+def _check_outputs(task: Task, outputs: Tensor, x: Tensor, y: Tensor) -> None:
+    gives = f"model '{task.model_name}' gives outputs {list(outputs.shape)} for x {list(x.shape)}"
+    if not bool(torch.isfinite(outputs).all()):
+        raise ModelError(f"{gives} that are not finite; check its initialisation and the scale of x")
+    if outputs.dim() == 0 or len(outputs) != len(x):
+        raise ModelError(f"{gives}; give one row of outputs for each instance")
+    if task.task_type == "regression":
+        if _two_dim(outputs) != _two_dim(y):
+            raise ModelError(f"{gives}, but targets are {list(y.shape)}; give one output for each target")
+    elif outputs.dim() == 1 or outputs.shape[1] == 1:
+        _check_one_output(task, gives, outputs, y)
+    elif y.is_floating_point():
+        if y.shape != outputs.shape:
+            raise ModelError(
+                f"{gives}, but targets are floats {list(y.shape)}; give class labels as integers, or soft "
+                "labels in the shape of the outputs"
+            )
+    elif y.shape != outputs.shape[:1] + outputs.shape[2:]:
+        raise ModelError(f"{gives}, but labels are {list(y.shape)}; outputs [B, C, ...] need labels [B, ...]")
+    elif task.classes is not None and task.classes > outputs.shape[1]:
+        raise ModelError(
+            f"model '{task.model_name}' gives {outputs.shape[1]} outputs but data set '{task.dataset}' has "
+            f"label {task.classes - 1}; give the model at least {task.classes} outputs (number of classes)"
+        )
+
+
+def _check_one_output(task: Task, gives: str, outputs: Tensor, y: Tensor) -> None:
+    if _squeezed(outputs) != _squeezed(y):
+        raise ModelError(f"{gives}, but targets are {list(y.shape)}; one output needs one target for each")
+    if task.classes is not None and task.classes > 2:
+        raise ModelError(
+            f"model '{task.model_name}' gives 1 output, for two classes, but data set '{task.dataset}' has "
+            f"label {task.classes - 1}; give the model {task.classes} outputs (number of classes)"
+        )
+
+
+def _squeezed(values: Tensor) -> torch.Size:
+    return values.squeeze(1).shape if values.dim() > 1 and values.shape[1] == 1 else values.shape
+
+
+def _two_dim(values: Tensor) -> tuple[int, ...]:
+    return tuple(values.shape) if values.dim() > 1 else (len(values), 1)
+
+
+def _check_loss(task: Task, model: nn.Module, outputs: Tensor, y: Tensor) -> None:
+    called = f"task loss '{task.task_loss_name}' on outputs {list(outputs.shape)} and targets {list(y.shape)}"
+    try:
+        loss = task.task_loss(outputs, y)
+    except EvomalError:
+        raise
+    except Exception as error:
+        raise SettingError(f"{called} fails: {one_line(error)}") from error
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise SettingError(f"{called} gives {got}; return a scalar tensor, such as a mean over the batch")
+    if not bool(torch.isfinite(loss)):
+        raise SettingError(f"{called} gives {float(loss)}; it must be finite for an untrained network")
+    if not loss.requires_grad:
+        raise SettingError(f"{called} has no gradient; compute it with differentiable torch operations")
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(loss.reshape(()), trainable, allow_unused=True)
+    reached = [gradient for gradient in gradients if gradient is not None]
+    if not reached:
+        raise ModelError(
+            f"no parameter of model '{task.model_name}' has a part in {called}; check for .detach()"
+        )
+    if not all(bool(torch.isfinite(gradient).all()) for gradient in reached):
+        raise ModelError(
+            f"gradients of {called} for model '{task.model_name}' are not finite; check both at the start"
+        )
+
+
+def _check_metric(task: Task, outputs: Tensor, y: Tensor) -> None:
+    called = f"metric '{task.metric.name}' on outputs {list(outputs.shape)} and targets {list(y.shape)}"
+    try:
+        value = float(task.metric(outputs, y))
+    except EvomalError:
+        raise
+    except Exception as error:
+        raise SettingError(f"{called} fails: {one_line(error)}") from error
+    if not math.isfinite(value):
+        raise SettingError(f"{called} gives {value}; it must be a finite number")

@@ -1,0 +1,150 @@
+"""Data as users have it, read into splits and checked once, at the start."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from evomal.errors import DataError
+from evomal.tasks.metrics import IGNORED
+from evomal.tasks.splits import AnySplit, LazySplit, Split, fetch
+from evomal.tasks.tensors import as_tensor, first_row, require_finite
+
+CHUNK = 1024  # items of a data set stacked at a time
+
+
+def read_split(data: Any, part: str, dataset: str, resident: bool = True) -> AnySplit:
+    """A split from a pair (x, y) or a map-style data set.
+
+    Args:
+        data: A pair of tensors or arrays, or a `torch.utils.data.Dataset` (anything with ``len`` and
+            indexing) whose items are pairs.
+        part: ``"training"``, ``"validation"`` or ``"test"``, for messages.
+        dataset: Name of the data set, for messages.
+        resident: Read a `Dataset` once into tensors; False fetches its items each time. Pairs are always
+            resident.
+
+    Returns:
+        The split, with targets as they are given.
+
+    Raises:
+        DataError: The data is empty, not finite, of different lengths, or of a kind that cannot be indexed.
+
+    Example:
+        >>> len(read_split(([[0.5], [1.5]], [0, 1]), "training", "mine"))
+        2
+    """
+    where = f"the {part} split of data set '{dataset}'"
+    if isinstance(data, LazySplit):
+        return data
+    if isinstance(data, Split):
+        data = (data.x, data.y)
+    if isinstance(data, tuple | list):
+        if len(data) != 2:
+            raise DataError(f"{where} must be a pair (x, y), but it has {len(data)} parts")
+        return _checked(as_tensor(data[0], f"x of {where}"), as_tensor(data[1], f"y of {where}"), where)
+    indexable = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if isinstance(data, DataLoader | IterableDataset | Tensor) or not indexable:
+        raise DataError(
+            f"{where} is a {type(data).__name__}; give a pair (x, y) or a map-style data set of such pairs"
+        )
+    if len(data) == 0:
+        raise DataError(f"{where} is empty; give at least one instance")
+    return _checked(*_stacked(data, where), where) if resident else _lazy(data, where)
+
+
+def _checked(x: Tensor, y: Tensor, where: str) -> Split:
+    if x.dim() == 0 or y.dim() == 0:
+        raise DataError(
+            f"{where} needs a row per instance, but x has shape {list(x.shape)} and y {list(y.shape)}"
+        )
+    if len(x) != len(y):
+        raise DataError(
+            f"{where} has {len(x)} rows in x but {len(y)} in y; give one target for each instance"
+        )
+    if len(x) == 0:
+        raise DataError(f"{where} is empty; give at least one instance")
+    require_finite(x, f"x of {where}")
+    require_finite(y, f"y of {where}")
+    return Split(x, y)
+
+
+def _stacked(dataset: Dataset[Any], where: str) -> tuple[Tensor, Tensor]:
+    chunks = [fetch(dataset, rows, where) for rows in _chunks(len(dataset))]  # type: ignore[arg-type]
+    try:
+        return torch.cat([x for x, _ in chunks]), torch.cat([y for _, y in chunks])
+    except RuntimeError as error:
+        raise DataError(f"{where}: items cannot be stacked ({error}); give all of them one shape") from None
+
+
+def _lazy(dataset: Dataset[Any], where: str) -> LazySplit:
+    length = len(dataset)  # type: ignore[arg-type]
+    return LazySplit(dataset, torch.arange(length), _lazy_targets(dataset, length, where), where=where)
+
+
+def _lazy_targets(dataset: Dataset[Any], length: int, where: str) -> Tensor | None:
+    """All targets [N] where they are single numbers: from `dataset.targets` if true, else by reading."""
+    sample = list(range(0, length, max(1, length // 8)))[:8]
+    seen = fetch(dataset, sample, where)[1]
+    if seen.dim() != 1:
+        return None
+    listed = getattr(dataset, "targets", None)
+    if listed is not None and len(listed) == length:
+        targets = as_tensor(listed, f"targets of {where}")
+        # A `target_transform` makes items differ from the list.
+        if targets.dim() == 1 and torch.equal(targets[sample].to(seen.dtype), seen):
+            return targets
+    return torch.cat([fetch(dataset, rows, where)[1] for rows in _chunks(length)])
+
+
+def _chunks(length: int) -> list[Sequence[int]]:
+    return [range(start, min(start + CHUNK, length)) for start in range(0, length, CHUNK)]
+
+
+def check_parts_fit(parts: dict[str, AnySplit], dataset: str) -> None:
+    """Raise a `DataError` if instances of a part differ in shape or type from those of the training split."""
+    shapes = {name: split.take(torch.arange(1)) for name, split in parts.items()}
+    x, y = shapes["training"]
+    for name, (other_x, other_y) in shapes.items():
+        for what, ours, theirs in (("x", x, other_x), ("y", y, other_y)):
+            if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+                raise DataError(
+                    f"{what} of the {name} split of data set '{dataset}' has instances of shape "
+                    f"{list(theirs.shape[1:])} ({theirs.dtype}), but training has {list(ours.shape[1:])} "
+                    f"({ours.dtype}); give all splits one form"
+                )
+
+
+def check_labels(y: Tensor, part: str, dataset: str) -> int | None:
+    """Check class targets; the number of classes they show (greatest label + 1), or None for soft labels.
+
+    Raises:
+        DataError: A label is negative, all are ignored, or float targets are not probabilities.
+
+    Example:
+        >>> check_labels(torch.tensor([0, 2, -100]), "training", "mine")
+        3
+    """
+    where = f"y of the {part} split of data set '{dataset}'"
+    if y.is_floating_point():
+        odd = (y < 0) | (y > 1)
+        if bool(odd.any()):
+            row = first_row(odd)
+            raise DataError(
+                f"{where} holds {float(y[row][odd[row]].flatten()[0]):g} (first in row {row}) as a float; "
+                "give class labels as integers, or for regression set task_loss='mse'"
+            )
+        return None
+    odd = (y < 0) & (y != IGNORED)
+    if bool(odd.any()):
+        row = first_row(odd)
+        raise DataError(
+            f"{where} holds the label {int(y[row][odd[row]].flatten()[0])} (first in row {row}); number "
+            "the classes from 0, or name a label that does not count as ignore_index"
+        )
+    greatest = int(y.max())
+    if greatest < 0:
+        raise DataError(f"{where} has only ignored labels; give at least one that counts")
+    return greatest + 1

@@ -1,0 +1,38 @@
+"""Users' random code, made repeatable: model factories and augmentation draw from global generators."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators of torch, NumPy and Python inside a block, and restore them after it.
+
+    Only for code of users that draws from global generators; code of this package takes a generator (D3).
+
+    Args:
+        seed: A number in ``[0, 2**63)``.
+
+    Example:
+        >>> before = torch.get_rng_state()
+        >>> with seeded(7):
+        ...     _ = torch.rand(3)
+        >>> torch.equal(torch.get_rng_state(), before)
+        True
+    """
+    # Before CUDA is first used there is no state to keep, and asking for it would start CUDA in this process.
+    cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)

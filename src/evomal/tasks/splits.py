@@ -1,0 +1,186 @@
+"""Splits of a data set: resident tensors, or items fetched by index; and how one is split off another."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from evomal import seeds
+from evomal.errors import DataError
+from evomal.tasks.rng import seeded
+from evomal.tasks.tensors import as_tensor, require_finite
+
+SPLIT_SEED = 20_230_330  # splits are part of the data set: they never depend on --seed
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Instances held as two tensors.
+
+    Args:
+        x: Inputs [N, ...].
+        y: Targets [N] or [N, ...].
+
+    Example:
+        >>> split = Split(torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))
+        >>> len(split), split.take(torch.tensor([1, 4]))[1].tolist()
+        (5, [1, 1])
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The instances at `index` (int64 [B]) as (x [B, ...], y [B, ...])."""
+        index = index.to(self.x.device)
+        return self.x[index], self.y[index]
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The same split on another device."""
+        return Split(self.x.to(device), self.y.to(device))
+
+    def subset(self, index: Tensor) -> "Split":
+        """The instances at `index` as a split of their own."""
+        return Split(*self.take(index))
+
+    def map_targets(self, function: Callable[[Tensor], Tensor]) -> "Split":
+        """The same inputs with other targets."""
+        return Split(self.x, function(self.y))
+
+
+@dataclass(frozen=True, eq=False)
+class LazySplit:
+    """Instances of a map-style data set, fetched anew each time: for random augmentation, or little memory.
+
+    Random code inside the data set is seeded by the indices of the batch, so a batch is the same whoever
+    fetches it (D3), while the same instance looks different in another batch.
+
+    Args:
+        dataset: Items are pairs (x, y) that `torch.utils.data.default_collate` can stack.
+        rows: Which items belong to the split, int64 [N].
+        y: Targets [N] where they are single numbers, as the reader found them; else None.
+        device: Where batches are put.
+        finish: Applied to the targets of each batch.
+        where: How messages call the split.
+    """
+
+    dataset: Dataset[Any]
+    rows: Tensor
+    y: Tensor | None = None
+    device: torch.device | str = "cpu"
+    finish: Callable[[Tensor], Tensor] | None = None
+    where: str = "the data set"
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The instances at `index` (int64 [B]) as (x [B, ...], y [B, ...])."""
+        rows = self.rows[index.cpu()].tolist()
+        with seeded(seeds.derive("augmentation", *rows)):
+            x, y = fetch(self.dataset, rows, self.where)
+        require_finite(x, f"x of {self.where}", rows)
+        require_finite(y, f"y of {self.where}", rows)
+        if self.finish is not None:
+            y = self.finish(y)
+        return x.to(self.device), y.to(self.device)
+
+    def to(self, device: torch.device | str) -> "LazySplit":
+        """The same split with batches put on another device."""
+        return replace(self, device=device)
+
+    def subset(self, index: Tensor) -> "LazySplit":
+        """The instances at `index` as a split of their own."""
+        return replace(self, rows=self.rows[index], y=None if self.y is None else self.y[index])
+
+    def map_targets(self, function: Callable[[Tensor], Tensor]) -> "LazySplit":
+        """The same instances with `function` applied to the targets."""
+        return replace(self, finish=function, y=None if self.y is None else function(self.y))
+
+
+AnySplit: TypeAlias = Split | LazySplit
+
+
+def fetch(dataset: Dataset[Any], rows: Sequence[int], where: str) -> tuple[Tensor, Tensor]:
+    """Some items of a data set, stacked into (x, y)."""
+    try:
+        many = getattr(dataset, "__getitems__", None)
+        items = many(list(rows)) if many else [dataset[row] for row in rows]
+    except Exception as error:
+        raise DataError(
+            f"{where}: items from index {rows[0]} on cannot be read ({type(error).__name__}: {error})"
+        ) from error
+    if any(not isinstance(item, tuple | list) or len(item) != 2 for item in items):
+        raise DataError(
+            f"{where}: items must be pairs (x, y), but among those from index {rows[0]} on is another"
+        )
+    try:
+        x, y = default_collate([tuple(item) for item in items])
+    except (RuntimeError, TypeError) as error:
+        raise DataError(
+            f"{where}: items from index {rows[0]} on cannot be stacked ({type(error).__name__}: {error}); "
+            "give tensors, arrays or numbers of equal shapes"
+        ) from error
+    return as_tensor(x, f"x of {where}"), as_tensor(y, f"y of {where}")
+
+
+def split_off(length: int, fraction: float, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Divide the indices of a data set in two, always in the same way, stratified where there are classes.
+
+    Args:
+        length: Number of instances N.
+        fraction: Share to split off, above 0 and below 1; rounded up to whole instances.
+        labels: Class labels [N], or None. A class with a single member stays in the first part. With fewer
+            instances to split off than there are classes, classes are not looked at.
+
+    Returns:
+        Two sorted index tensors, int64: those that stay, and those split off.
+
+    Raises:
+        DataError: There are fewer than two instances.
+
+    Example:
+        >>> stay, off = split_off(10, 0.2, torch.tensor([0, 1] * 5))
+        >>> len(stay), (off % 2).sort().values.tolist()
+        (8, [0, 1])
+    """
+    # The import takes more than a second; most commands never split.
+    from sklearn.model_selection import train_test_split
+
+    if length < 2:
+        raise DataError(
+            f"a part cannot be split off {length} instance(s); give at least 2, or give the part itself"
+        )
+    count = min(math.ceil(fraction * length), length - 1)  # rounded as scikit-learn does
+    candidates, strata = np.arange(length), None
+    if labels is not None:
+        classes, members, sizes = np.unique(labels.cpu().numpy(), return_inverse=True, return_counts=True)
+        shared = sizes[members] > 1
+        room = min(count, int(shared.sum()) - count)
+        if int((sizes > 1).sum()) <= room:
+            candidates, strata = candidates[shared], classes[members][shared]
+    _, off = train_test_split(candidates, test_size=count, random_state=SPLIT_SEED, stratify=strata)
+    stay = np.setdiff1d(np.arange(length), off)
+    return torch.from_numpy(stay), torch.from_numpy(np.sort(off))
+
+
+def strata(y: Tensor | None) -> Tensor | None:
+    """The class of each instance [N] where there is one: from labels [N] or [N, 1], or soft labels [N, C].
+
+    Example:
+        >>> strata(torch.tensor([[0.9, 0.1], [0.2, 0.8]]))
+        tensor([0, 1])
+    """
+    if y is None:
+        return None
+    if y.is_floating_point() and y.dim() == 2 and y.shape[1] > 1:
+        return y.argmax(1)
+    return y.reshape(-1).round().long() if y.numel() == len(y) else None

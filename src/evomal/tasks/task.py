@@ -1,0 +1,195 @@
+"""A task: what a loss is learned for."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evomal.errors import DataError, SettingError
+from evomal.losses import TaskType, get_handcrafted
+from evomal.tasks.factories import build, checked_factory
+from evomal.tasks.fingerprint import fingerprint
+from evomal.tasks.kinds import fitting_metric, infer_task_type
+from evomal.tasks.metrics import CLASSIFICATION, IGNORED, REGRESSION, Metric
+from evomal.tasks.reading import check_labels, check_parts_fit, read_split
+from evomal.tasks.splits import AnySplit, split_off, strata
+from evomal.tasks.tensors import as_targets
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+class Task:
+    """A model factory, splits, a differentiable task loss L_T and a metric L_P (Section 3).
+
+    Args:
+        model: A function or class that, called without arguments, builds a fresh network.
+        train: Training split: a pair (x [N, ...], y [N, ...]) of tensors or arrays, or a map-style data set
+            of pairs.
+        valid: Validation split; None takes `valid_fraction` of the training split, stratified, always the
+            same.
+        test: Test split, needed for meta-testing only.
+        task_loss: Name of a handcrafted loss, or a function ``(outputs, targets) -> scalar``.
+        metric: Name of a metric, or a function ``(outputs, targets) -> number`` to be minimised; None means
+            ``"error_rate"`` for classification and ``"mse"`` for regression.
+        name: What the task is called in tables.
+        dataset: What the data set is called; None means `name`.
+        model_name: What the model is called; None takes the factory's own name.
+        task_type: ``"classification"`` or ``"regression"``; None infers it from the loss, the metric or the
+            targets.
+        valid_fraction: Share of the training split that becomes the validation split if there is none.
+        resident: Read a data set once into tensors; False fetches its items for every batch (random
+            augmentation, or more data than memory).
+        device: Where data and models live.
+        ignore_index: A label that does not count; -100 inside.
+
+    Raises:
+        DataError: Data is not finite, empty, of different lengths or shapes, or labels are negative.
+        ModelError: `model` is a built network, or not callable.
+        SettingError: A name or value is not known, or metric and task type do not fit.
+
+    Example:
+        >>> x, y = torch.randn(40, 3), torch.arange(40) % 2
+        >>> task = Task(lambda: nn.Linear(3, 2), (x, y), name="mine")
+        >>> task.task_type, task.metric.name, len(task.train), len(task.valid)
+        ('classification', 'error_rate', 36, 4)
+    """
+
+    def __init__(
+        self,
+        model: Callable[[], nn.Module],
+        train: Any,
+        valid: Any = None,
+        test: Any = None,
+        *,
+        task_loss: str | Criterion = "cross_entropy",
+        metric: str | Metric | Callable[..., Any] | None = None,
+        name: str = "task",
+        dataset: str | None = None,
+        model_name: str | None = None,
+        task_type: TaskType | None = None,
+        valid_fraction: float = 0.1,
+        resident: bool = True,
+        device: torch.device | str = "cpu",
+        ignore_index: int = -100,
+    ) -> None:
+        self.name = name
+        self.dataset = dataset or name
+        self.factory = checked_factory(model)
+        self.model_name = model_name or _name_of(model)
+        self.device = _usable_device(device)
+        self.task_loss_name = task_loss if isinstance(task_loss, str) else _name_of(task_loss)
+        loss = get_handcrafted(task_loss) if isinstance(task_loss, str) else task_loss
+        self.task_loss: Criterion = _moved(loss, self.device)
+        given = {"training": train, "validation": valid, "test": test}
+        parts = {
+            part: read_split(data, part, self.dataset, resident)
+            for part, data in given.items()
+            if data is not None or part == "training"
+        }
+        first_targets = parts["training"].take(torch.arange(1))[1]
+        self.task_type = infer_task_type(task_type, loss, self.task_loss_name, metric, first_targets)
+        self.metric = fitting_metric(metric, self.task_type, name)
+        finish = partial(as_targets, task_type=self.task_type, ignore_index=ignore_index)
+        parts = {part: split.map_targets(finish) for part, split in parts.items()}
+        self.classes = self._checked_targets(parts)
+        self.ignore_index = IGNORED if any(_may_ignore(split.y) for split in parts.values()) else None
+        if "validation" not in parts:
+            parts["training"], parts["validation"] = self._divided(parts["training"], valid_fraction)
+        self.train: AnySplit = parts["training"].to(self.device)
+        self.valid: AnySplit = parts["validation"].to(self.device)
+        self.test: AnySplit | None = parts["test"].to(self.device) if "test" in parts else None
+        self._fingerprint: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that tell this data under these names; the device does not count."""
+        if self._fingerprint is None:
+            names = (self.name, self.dataset, self.model_name)
+            self._fingerprint = fingerprint(names, (self.train, self.valid))
+        return self._fingerprint
+
+    @property
+    def key(self) -> str:
+        """The part of a seed that stands for the task (D3)."""
+        return self.fingerprint
+
+    def make_model(self, seed: int) -> nn.Module:
+        """A fresh network, initialised from `seed` alone; global generators are left as they were.
+
+        Args:
+            seed: A number in ``[0, 2**63)``.
+
+        Returns:
+            The network, on the task's device, in train mode.
+
+        Raises:
+            ModelError: The factory fails, or does not give a network.
+        """
+        return build(self.factory, self.model_name, seed).to(self.device)
+
+    def to(self, device: torch.device | str) -> "Task":
+        """The same task with data and models on another device."""
+        moved = copy.copy(self)
+        moved.device = _usable_device(device)
+        moved.task_loss = _moved(self.task_loss, moved.device)
+        moved.train, moved.valid = self.train.to(moved.device), self.valid.to(moved.device)
+        moved.test = None if self.test is None else self.test.to(moved.device)
+        return moved
+
+    def __repr__(self) -> str:
+        return (
+            f"Task({self.name!r}, {self.task_type}, {len(self.train)} training, "
+            f"{len(self.valid)} validation instances)"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state for other processes; the fingerprint travels, so that each need not read all the data."""
+        _ = self.fingerprint
+        return self.__dict__.copy()
+
+    def _checked_targets(self, parts: dict[str, AnySplit]) -> int | None:
+        check_parts_fit(parts, self.dataset)
+        if self.task_type == REGRESSION:
+            return None
+        seen = [check_labels(s.y, part, self.dataset) for part, s in parts.items() if s.y is not None]
+        return max((classes for classes in seen if classes is not None), default=None)
+
+    def _divided(self, split: AnySplit, fraction: float) -> tuple[AnySplit, AnySplit]:
+        if not 0 < fraction < 1:
+            raise SettingError(
+                f"valid_fraction is {fraction}; choose a share above 0 and below 1, such as 0.1"
+            )
+        if len(split) < 2:
+            raise DataError(
+                f"the training split of data set '{self.dataset}' has 1 instance, which leaves none for "
+                "validation; give valid=(x, y)"
+            )
+        labels = strata(split.y) if self.task_type == CLASSIFICATION else None
+        stay, off = split_off(len(split), fraction, labels)
+        return split.subset(stay), split.subset(off)
+
+
+def _may_ignore(y: Tensor | None) -> bool:
+    return y is None or (not y.is_floating_point() and bool((y == IGNORED).any()))
+
+
+def _name_of(function: Any) -> str:
+    name = str(getattr(function, "__name__", type(function).__name__))
+    return "custom" if name == "<lambda>" else name
+
+
+def _usable_device(device: torch.device | str) -> torch.device:
+    try:
+        torch.empty(0, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingError(f"device '{device}' cannot be used here ({reason}); try device='cpu'") from None
+
+
+def _moved(loss: Criterion, device: torch.device) -> Criterion:
+    # A module may hold class weights; a copy leaves the user's own where it is.
+    return copy.deepcopy(loss).to(device) if isinstance(loss, nn.Module) else loss

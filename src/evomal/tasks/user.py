@@ -1,0 +1,118 @@
+"""Tasks from a user's own Python file or module."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from evomal.errors import EvomalError, SettingError
+from evomal.tasks.factories import one_line
+from evomal.tasks.task import Task
+
+
+def load_user_task(spec: str) -> Task:
+    """The task that a function of the user makes.
+
+    This runs the user's own code, which is what they ask for; loss files and run folders never do.
+
+    Args:
+        spec: ``"my_module.py:make_task"`` (a file) or ``"package.module:make_task"`` (found from the current
+            folder too); the function takes no arguments and returns a `Task`.
+
+    Returns:
+        The task.
+
+    Raises:
+        SettingError: The file or function does not exist, fails, or gives something else.
+
+    Example:
+        >>> load_user_task("my_module.py")
+        Traceback (most recent call last):
+        evomal.errors.SettingError: task 'my_module.py' names no function; write it as my_module.py:make_task
+    """
+    source, colon, name = spec.rpartition(":")
+    # A colon inside a path (C:\\tasks.py) is no separator.
+    if not colon or not source or not name.isidentifier():
+        raise SettingError(f"task '{spec}' names no function; write it as {spec.rstrip(':')}:make_task")
+    is_file = source.endswith(".py") or "/" in source or "\\" in source
+    with (_file_module if is_file else _dotted_module)(source, spec) as module:
+        function = _function(module, name, spec)
+        with _blamed(spec, f"fails in {name}", module.__file__):
+            task = function()
+    if not isinstance(task, Task):
+        raise SettingError(f"task '{spec}': {name} returned a {type(task).__name__}; return an evomal.Task")
+    return task
+
+
+@contextmanager
+def _file_module(source: str, spec: str) -> Iterator[ModuleType]:
+    """The module of a file, known to Python by name only inside the block.
+
+    Cloudpickle sends functions and classes of a module that cannot be found by name to other processes by
+    value, which is what a worker without the file needs; and a file named like a library does not take that
+    library's place.
+    """
+    path = Path(source).resolve()
+    name = f"evomal_user_task_{path.stem}"
+    found = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or found is None or found.loader is None:
+        raise SettingError(
+            f"task '{spec}': there is no Python file {source}; check the path from {Path.cwd().name}/"
+        )
+    module = importlib.util.module_from_spec(found)
+    # As for `python my_module.py`: modules beside the file can be imported, here and in workers started
+    # later.
+    _make_findable(path.parent)
+    sys.modules[name] = module
+    try:
+        with _blamed(spec, "cannot be imported", str(path)):
+            found.loader.exec_module(module)
+        yield module
+    finally:
+        del sys.modules[name]
+
+
+@contextmanager
+def _dotted_module(source: str, spec: str) -> Iterator[ModuleType]:
+    _make_findable(Path.cwd())
+    with _blamed(spec, "cannot be imported", None):
+        module = importlib.import_module(source)
+    yield module
+
+
+def _function(module: ModuleType, name: str, spec: str) -> Callable[[], Any]:
+    function = getattr(module, name, None)
+    if callable(function):
+        found: Callable[[], Any] = function
+        return found
+    names = [n for n, value in vars(module).items() if inspect.isfunction(value) and not n.startswith("_")]
+    near = get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"did you mean '{near[0]}'?" if near else "define it, so that it returns an evomal.Task"
+    raise SettingError(f"task '{spec}': there is no function {name} in it; {hint}")
+
+
+@contextmanager
+def _blamed(spec: str, what: str, file: str | None) -> Iterator[None]:
+    """Turn any exception of the user's code into one sentence, with the last line reached in `file`."""
+    try:
+        yield
+    except EvomalError:
+        raise
+    except Exception as error:
+        lines = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file
+        ]
+        at = f" at line {lines[-1]}" if lines else ""
+        raise SettingError(f"task '{spec}' {what}{at}: {one_line(error)}") from error
+
+
+def _make_findable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))

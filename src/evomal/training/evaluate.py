@@ -1,0 +1,33 @@
+"""The metric of a model on a split."""
+
+import torch
+from torch import nn
+
+from evomal.tasks import Metric, Split
+
+CHUNK = 1000
+
+
+def evaluate(model: nn.Module, split: Split, metric: Metric) -> float:
+    """The performance metric L_P of a model on a whole split, in evaluation mode.
+
+    Args:
+        model: The model; its mode is put back.
+        split: The data, on the model's device.
+        metric: The metric; lower is better.
+
+    Returns:
+        The metric's value; NaN where the model's outputs are not finite.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            pairs = []
+            for index in torch.arange(len(split)).split(CHUNK):
+                x, y = split.take(index)
+                pairs.append((model(x), y))
+            outputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+            return float(metric(outputs, targets)) if torch.isfinite(outputs).all().item() else float("nan")
+    finally:
+        model.train(was_training)

@@ -1,0 +1,156 @@
+"""Meta-testing: fresh networks trained in full with a finished loss, over seeds and learning rates."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor
+
+from evomal.config import TrainSettings
+from evomal.errors import DataError
+from evomal.seeds import derive
+from evomal.tasks import Batches, Task
+from evomal.training.evaluate import evaluate
+from evomal.training.fit import fit, one_thread
+from evomal.training.schedules import make_schedule
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """One full training.
+
+    Args:
+        lr: Base learning rate.
+        seed: Seed of the initialisation and the batches.
+        valid: Metric on the validation split; NaN if the training diverged.
+        test: Metric on the test split; NaN if the training diverged.
+        steps: Base steps taken.
+        seconds: Wall time of the training and the evaluation.
+        reason: Why the training ended early, or None.
+    """
+
+    lr: float
+    seed: int
+    valid: float
+    test: float
+    steps: int
+    seconds: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetaTest:
+    """All trainings of one meta-test, and the learning rate that validation chose.
+
+    Args:
+        metric: Name of the metric.
+        lr: The learning rate with the best mean metric on validation.
+        runs: Every training, at every learning rate.
+    """
+
+    metric: str
+    lr: float
+    runs: tuple[TrainingRun, ...]
+
+    @property
+    def chosen(self) -> tuple[TrainingRun, ...]:
+        """The trainings at the chosen learning rate, in the order of the seeds."""
+        return tuple(run for run in self.runs if run.lr == self.lr)
+
+    @property
+    def mean(self) -> float:
+        """Mean test metric over seeds at the chosen learning rate."""
+        return fmean(run.test for run in self.chosen)
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation (n - 1) of the test metric over seeds, or None for a single seed."""
+        return stdev(run.test for run in self.chosen) if len(self.chosen) > 1 else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers; what is not finite is None."""
+        runs = [asdict(run) for run in self.runs]
+        for run in runs:
+            run |= {name: _finite(run[name]) for name in ("valid", "test")}
+        sd = None if self.sd is None else _finite(self.sd)
+        return {"metric": self.metric, "lr": self.lr, "mean": _finite(self.mean), "sd": sd, "runs": runs}
+
+
+def meta_test(
+    task: Task,
+    criterion: Criterion,
+    settings: TrainSettings,
+    run_one: Callable[..., Any] | None = None,
+    on_run: Callable[[TrainingRun], None] | None = None,
+) -> MetaTest:
+    """Train fresh networks with a loss at every learning rate and seed, and choose the rate on validation.
+
+    Networks are trained on the training split alone. The test split is looked at once, at the end of each training,
+    and has no part in any choice. Seeds fix initialisation and batches, so different losses meet the same ones.
+
+    Args:
+        task: The task, with a test split.
+        criterion: The loss, ``criterion(outputs, targets) -> scalar``.
+        settings: Steps, seeds, learning rates, schedule.
+        run_one: ``map``-like function that spreads the trainings, such as an executor's; None runs them here.
+        on_run: Told of every training as it ends.
+
+    Returns:
+        All trainings and the chosen rate.
+
+    Raises:
+        DataError: The task has no test split.
+    """
+    if task.test is None:
+        raise DataError(f"task '{task.name}' has no test split; give one as Task(..., test=(x, y))")
+    jobs = [(lr, seed) for lr in settings.lrs for seed in settings.seeds]
+    spread = run_one or _here
+    runs = []
+    for run in spread(train_once, task, [(criterion, settings, lr, seed) for lr, seed in jobs]):
+        runs.append(run)
+        if on_run:
+            on_run(run)
+    return MetaTest(task.metric.name, _best_rate(runs, settings.lrs), tuple(runs))
+
+
+def train_once(
+    task: Task, criterion: Criterion, settings: TrainSettings, lr: float, seed: int
+) -> TrainingRun:
+    """One full training of a fresh network, on one thread."""
+    start = perf_counter()
+    assert task.test is not None
+    base = settings.base.model_copy(update={"lr": lr})
+    with one_thread():
+        model = task.make_model(derive(seed, task.key, "full", "init"))
+        batches = Batches(len(task.train), base.batch_size, seed, task.key, "full", "batches")
+        noise = derive(seed, task.key, "full", "noise")
+        ended = fit(
+            model, criterion, task.train, batches, settings.steps, base, noise, make_schedule(settings)
+        )
+        valid = evaluate(model, task.valid, task.metric)
+        test = evaluate(model, task.test, task.metric)
+    if ended.reason:
+        valid = test = float("nan")
+    return TrainingRun(lr, seed, valid, test, ended.steps, perf_counter() - start, ended.reason)
+
+
+def _here(function: Callable[..., TrainingRun], task: Task, jobs: Sequence[tuple[Any, ...]]) -> Any:
+    return (function(task, *job) for job in jobs)
+
+
+def _best_rate(runs: Sequence[TrainingRun], lrs: Sequence[float]) -> float:
+    """The rate with the lowest mean validation metric; a rate at which any training diverged comes last."""
+
+    def score(lr: float) -> float:
+        mean = fmean(run.valid for run in runs if run.lr == lr)
+        return mean if mean == mean else float("inf")
+
+    return min(lrs, key=score)
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None

@@ -1,0 +1,86 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sympy
+
+from evomal.errors import ExpressionError
+from evomal.expressions import parse, simplify, to_formula, to_latex, to_sympy
+
+
+def test_to_sympy_is_the_protected_form() -> None:
+    y, f = sympy.symbols("y f", real=True)
+    assert to_sympy(parse("log(f)"), epsilon=0) == sympy.log(sympy.Abs(f))
+    assert to_sympy(parse("div(y, f)")) == y / sympy.sqrt(1 + f**2)
+    assert to_sympy(parse("sqrt(f)"), [4.0]) == sympy.sqrt(4.0 * sympy.Abs(f) + 1e-7)
+
+
+@pytest.mark.parametrize(
+    ("text", "weights", "shown", "note"),
+    [
+        ("abs(square(sub(y, f)))", None, "(f - y)**2", ""),
+        ("sqrt(square(log(mul(y, f))))", None, "Abs(log(Abs(f*y)))", "ε omitted"),
+        ("abs(mul(y, f))", [0.5, 2.0, 1.00001], "Abs(f*y)", "numbers rounded to 3 digits"),
+        # Without ε this constant would be minus infinity.
+        ("add(mul(y, f), log(sub(1, 1)))", None, "f*y - 16.1", ""),
+    ],
+)
+def test_simplified_formulas(text: str, weights: list[float] | None, shown: str, note: str) -> None:
+    result = simplify(parse(text), weights, time_limit=30)
+    assert (result.text, result.note) == (shown, note)
+
+
+def test_latex_names_the_base_model() -> None:
+    assert simplify(parse("mul(y, f)"), time_limit=30).latex == r"f_\theta(x) y"
+
+
+def test_a_formula_that_takes_too_long_is_shown_plainly() -> None:
+    tree = parse(
+        "div(max(tanh(min(y, f)), sqrt(f)), min(max(tanh(add(y, f)), log(sub(y, 1))), sign(max(f, y))))"
+    )
+    start = time.perf_counter()
+    result = simplify(tree, time_limit=0.0)
+    assert time.perf_counter() - start < 20
+    assert result.note == "simplification stopped after 0 s"
+    assert result.text == to_formula(tree, digits=3, ascii=True)
+    assert result.latex == to_latex(tree)
+
+
+def test_a_child_that_cannot_start_leaves_the_plain_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The package's name `simplify` is the function; the module of that name is found in sys.modules.
+    monkeypatch.setattr(sys.modules[simplify.__module__], "CHILD", "evomal.expressions.no_such_module")
+    result = simplify(parse("abs(abs(f))"), [2.0, 3.0])
+    assert (result.text, result.note) == ("abs(2*abs(3*f))", "simplification failed")
+
+
+def test_weights_are_checked_before_a_child_is_started() -> None:
+    with pytest.raises(ExpressionError, match="has 1 edges"):
+        simplify(parse("abs(f)"), [])
+
+
+def test_a_script_without_main_guard_in_an_odd_folder_can_simplify(tmp_path: Path) -> None:
+    # A file that would shadow the standard library, were the working directory searched.
+    (tmp_path / "json.py").write_text("raise RuntimeError('shadowed')\n")
+    code = "from evomal.expressions import *\nprint(simplify(parse('abs(abs(f))'), time_limit=30).text)\n"
+    (tmp_path / "code").mkdir()
+    script = tmp_path / "code" / "script.py"
+    script.write_text(code)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "Abs(f)\n"
+
+
+def test_importing_the_room_imports_neither_torch_nor_sympy() -> None:
+    code = "import sys, evomal.expressions; print(sorted({'torch', 'sympy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

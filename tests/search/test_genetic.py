@@ -1,0 +1,224 @@
+import json
+import math
+import random
+from collections import Counter
+
+import pytest
+
+from evomal.config import GeneticSettings
+from evomal.errors import EvomalError, ExpressionError, SettingError
+from evomal.expressions import canonical, parse
+from evomal.search.genetic import GeneticEngine, Proposal
+
+
+def _engine(seed: int = 0, **settings: float) -> GeneticEngine:
+    return GeneticEngine(GeneticSettings(**settings), random.Random(seed))
+
+
+def _sizes(proposals: list[Proposal]) -> list[float]:
+    return [float(proposal.expression.size) for proposal in proposals]
+
+
+def test_the_initial_population_is_complete_canonical_and_as_large_as_asked() -> None:
+    proposals = _engine(population_size=30).ask()
+    assert len(proposals) == 30
+    assert {proposal.origin for proposal in proposals} == {"initial"}
+    assert all(p.expression.complete and canonical(p.expression) == p.expression for p in proposals)
+    # Repair may add one level to the depths 2 to 4.
+    assert all(2 <= p.expression.height <= 5 for p in proposals)
+
+
+def test_formulas_to_start_from_come_first_in_canonical_form() -> None:
+    given = [parse("square(sub(y, f))"), parse("log(mul(f, y))")]
+    proposals = GeneticEngine(GeneticSettings(population_size=5), random.Random(0), given).ask()
+    assert [str(p.expression) for p in proposals[:2]] == ["square(sub(y, f))", "log(mul(y, f))"]
+    assert len(proposals) == 5
+
+
+def test_asking_again_gives_the_same_generation() -> None:
+    engine = _engine()
+    assert engine.ask() == engine.ask()
+    engine.tell(_sizes(engine.ask()))
+    assert engine.generation == 1
+    assert engine.ask() == engine.ask()
+
+
+def test_elites_come_first_unchanged_and_ties_fall_to_size_then_index() -> None:
+    engine = _engine(population_size=20, elitism_rate=0.2)
+    first = engine.ask()
+    engine.tell([0.5] * 20)
+    elites = [p for p in engine.ask() if p.origin == "elite"]
+    order = sorted(range(20), key=lambda i: (first[i].expression.size, i))
+    assert elites == engine.ask()[:4]
+    assert elites == [Proposal(first[i].expression, "elite", (i,)) for i in order[:4]]
+
+
+@pytest.mark.parametrize(
+    ("rate", "size", "elites"), [(0.0, 25, 1), (0.05, 25, 1), (0.05, 40, 2), (1.0, 4, 4)]
+)
+def test_there_is_at_least_one_elite(rate: float, size: int, elites: int) -> None:
+    engine = _engine(population_size=size, elitism_rate=rate)
+    engine.tell(_sizes(engine.ask()))
+    assert sum(p.origin == "elite" for p in engine.ask()) == elites
+
+
+@pytest.mark.parametrize("worst", [math.inf, math.nan, -math.inf])
+def test_a_fitness_that_is_not_finite_is_the_worst(worst: float) -> None:
+    engine = _engine(population_size=6)
+    first = engine.ask()
+    engine.tell([worst] * 5 + [1e300])
+    assert engine.ask()[0].expression == first[5].expression
+
+
+def test_the_best_never_gets_worse() -> None:
+    engine = _engine(3)
+    best = []
+    for _ in range(15):
+        fitnesses = [abs(p.expression.size - 12.0) for p in engine.ask()]
+        best.append(min(fitnesses))
+        engine.tell(fitnesses)
+    assert best == sorted(best, reverse=True)
+    assert best[-1] == 0
+
+
+def test_origins_are_drawn_at_their_rates() -> None:
+    engine = _engine(population_size=4001, elitism_rate=0.0)
+    engine.tell([0.0] * len(engine.ask()))
+    counts = Counter(p.origin for p in engine.ask())
+    for origin, rate in {"crossover": 0.70, "mutation": 0.25, "reproduction": 0.05}.items():
+        assert abs(counts[origin] - 4000 * rate) < 4 * math.sqrt(4000 * rate * (1 - rate))
+    assert counts["elite"] == 1
+
+
+def test_tournaments_favour_the_best_as_four_draws_do() -> None:
+    size = 2000
+    engine = _engine(population_size=size, crossover_rate=0.0, mutation_rate=0.0, elitism_rate=0.0)
+    engine.tell([float(i) for i, _ in enumerate(engine.ask())])
+    winners = [p.parents[0] for p in engine.ask()[1:]]
+    # The least of four even draws from 0..1 has mean 1/5 and standard deviation sqrt(2/75).
+    assert sum(winners) / len(winners) / size == pytest.approx(0.2, abs=4 * math.sqrt(2 / 75 / size))
+
+
+def test_parents_explain_their_children() -> None:
+    engine = _engine(population_size=60)
+    before = [p.expression for p in engine.ask()]
+    engine.tell(_sizes(engine.ask()))
+    number = {"elite": 1, "reproduction": 1, "mutation": 1, "crossover": 2}
+    for proposal in engine.ask():
+        assert len(proposal.parents) == number[proposal.origin]
+        if proposal.origin in ("elite", "reproduction"):
+            assert proposal.expression == before[proposal.parents[0]]
+
+
+def test_no_member_of_any_generation_is_too_high() -> None:
+    engine = _engine(1, population_size=30, max_height=4, max_depth=4)
+    for _ in range(12):
+        proposals = engine.ask()
+        assert all(p.expression.height <= 4 and p.expression.complete for p in proposals)
+        assert all(canonical(p.expression) == p.expression for p in proposals)
+        engine.tell([-s for s in _sizes(proposals)])  # the larger the better
+
+
+def test_the_lowest_trees_there_are_can_be_searched() -> None:
+    engine = _engine(population_size=10, min_depth=1, max_depth=1, max_height=1)
+    for _ in range(3):
+        assert {p.expression.height for p in engine.ask()} == {1}
+        engine.tell([0.0] * 10)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("generations", [0, 1, 4])
+def test_a_search_goes_on_to_the_bit_from_its_state(generations: int, asked: bool) -> None:
+    def go_on(engine: GeneticEngine) -> list[list[Proposal]]:
+        seen = []
+        for _ in range(4):
+            seen.append(engine.ask())
+            engine.tell([math.inf if size > 20 else size for size in _sizes(engine.ask())])
+        return seen
+
+    engine = _engine(5, population_size=12)
+    for _ in range(generations):
+        engine.tell([math.nan if size > 9 else size for size in _sizes(engine.ask())])
+    if asked:
+        engine.ask()
+    text = json.dumps(engine.state_dict(), allow_nan=False)
+    resumed = _engine(99, population_size=12)
+    resumed.load_state_dict(json.loads(text))
+    assert resumed.generation == engine.generation == generations
+    assert go_on(resumed) == go_on(engine)
+    assert resumed.state_dict() == engine.state_dict()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"rng": [3, [1, 2], None]},
+        {"rng": None},
+        {"told": [["mull(y, f)", 0.0]]},
+        {"told": [["mul(y, f)", "low"]]},
+        {"asked": [{"expression": "mul(y, f)", "origin": "luck", "parents": []}]},
+        {"asked": [{"origin": "elite", "parents": []}]},
+    ],
+)
+def test_a_damaged_state_is_refused_and_changes_nothing(damage: dict[str, object]) -> None:
+    engine = _engine(2)
+    engine.tell(_sizes(engine.ask()))
+    before = engine.state_dict()
+    with pytest.raises(
+        EvomalError, match=r"the state of the genetic engine is damaged \(.*\); start the search again"
+    ):
+        engine.load_state_dict({**before, **damage})
+    assert engine.state_dict() == before
+
+
+def test_telling_what_was_not_asked() -> None:
+    engine = _engine(population_size=3)
+    with pytest.raises(EvomalError, match=r"tell\(\) came before ask\(\)"):
+        engine.tell([1.0] * 3)
+    engine.ask()
+    with pytest.raises(EvomalError, match=r"tell\(\) got 2 fitnesses for 3 proposals: give one for each"):
+        engine.tell([1.0] * 2)
+    engine.tell([1.0] * 3)
+    with pytest.raises(EvomalError, match="came before"):
+        engine.tell([1.0] * 3)
+
+
+@pytest.mark.parametrize(
+    ("formula", "message"),
+    [
+        ("abs(f)", "'abs(f)' cannot start a search: it must contain both y and f"),
+        (
+            "abs(abs(abs(mul(y, f))))",
+            "'abs(abs(abs(mul(y, f))))' cannot start a search: its height 4 is above max_height 3",
+        ),
+    ],
+)
+def test_formulas_that_cannot_start_a_search(formula: str, message: str) -> None:
+    settings = GeneticSettings(max_depth=3, max_height=3)
+    with pytest.raises(ExpressionError) as caught:
+        GeneticEngine(settings, random.Random(0), [parse(formula)])
+    assert str(caught.value) == message
+
+
+def test_more_formulas_than_places() -> None:
+    with pytest.raises(
+        SettingError, match="'population_size': 2 places cannot hold 3 formulas to start from"
+    ):
+        GeneticEngine(GeneticSettings(population_size=2), random.Random(0), [parse("mul(y, f)")] * 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_height": 65}, "setting 'max_height': 65 is above 64, the most that formulas allow"),
+        (
+            {"max_depth": 13, "max_height": 20},
+            "setting 'max_depth': 13 is above 12, the most that formulas allow",
+        ),
+        ({"mutation_depth": 13}, "setting 'mutation_depth': 13 is above 12, the most that formulas allow"),
+    ],
+)
+def test_depths_that_no_formula_can_have(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        _engine(**settings)
+    assert str(caught.value) == message
