@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evomal.errors import EvomalError as EvomalError
-    from evomal.local_search import meta_gradient as meta_gradient
+    from evomal.local_search.meta_gradient import meta_gradient as meta_gradient
     from evomal.losses import HandcraftedLoss as HandcraftedLoss
     from evomal.losses import SymbolicLoss as SymbolicLoss
     from evomal.losses import load_loss as load_loss

@@ -56,6 +56,12 @@ def test_a_child_that_cannot_start_leaves_the_plain_formula(monkeypatch: pytest.
     assert (result.text, result.note) == ("abs(2*abs(3*f))", "simplification failed")
 
 
+def test_a_child_that_does_not_stop_itself_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[simplify.__module__], "START_UP", 0.0)
+    result = simplify(parse("abs(abs(f))"), time_limit=0.001)
+    assert (result.text, result.note) == ("abs(abs(f))", "simplification stopped after 0.001 s")
+
+
 def test_weights_are_checked_before_a_child_is_started() -> None:
     with pytest.raises(ExpressionError, match="has 1 edges"):
         simplify(parse("abs(f)"), [])

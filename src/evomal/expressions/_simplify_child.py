@@ -44,7 +44,7 @@ def _without_epsilon(formula: str, weights: list[float] | None) -> tuple[Any, li
 
 
 def _with_real_logs(formula: Any) -> Any:
-    """The formula rebuilt with logarithms known to be real, as the protected ones are: √(log²) becomes |log|."""
+    """The formula rebuilt with logarithms known to be real, as protected ones are: √(log²) becomes |log|."""
     import sympy
 
     names: dict[Any, Any] = {}

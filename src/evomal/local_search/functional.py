@@ -1,7 +1,8 @@
 """A module as a pure function of its parameters, in ways that derivatives of every kind can pass through."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,11 @@ class FunctionalModel:
     """A module called with other parameters than its own; its buffers stay as they are.
 
     Args:
-        model: The module. Parameters that do not require a gradient are left in it and never replaced.
+        model: The module.
 
     Attributes:
         parameters: The trainable parameters, in the order of ``model.parameters()``.
-        buffers: The module's buffers, in the order of ``model.buffers()``.
+        fixed: What else the outputs depend on: parameters that do not require a gradient, then buffers.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -26,19 +27,25 @@ class FunctionalModel:
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.names = tuple(named)
         self.parameters: tuple[Tensor, ...] = tuple(named.values())
-        self.buffer_names = tuple(name for name, _ in model.named_buffers())
-        self.buffers: tuple[Tensor, ...] = tuple(model.buffers())
+        frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+        named_fixed = frozen | dict(model.named_buffers())
+        self.fixed_names = tuple(named_fixed)
+        self.fixed: tuple[Tensor, ...] = tuple(named_fixed.values())
+        self._frozen = len(frozen)
 
-    def __call__(self, parameters: Sequence[Tensor], x: Tensor, buffers: Sequence[Tensor] | None = None) -> Tensor:
+    def __call__(self, parameters: Sequence[Tensor], x: Tensor, fixed: Sequence[Tensor] | None = None) -> Tensor:
         """The module's outputs for inputs x under the given parameters.
 
         Buffers go in as copies, so what a forward pass writes into them is thrown away and every pass starts alike.
         """
-        kept = self.buffers if buffers is None else buffers
         values = dict(zip(self.names, parameters, strict=True))
-        values |= {name: b.clone() for name, b in zip(self.buffer_names, kept, strict=True)}
+        values |= zip(self.fixed_names, self.fresh() if fixed is None else fixed, strict=True)
         outputs: Tensor = functional_call(self.model, values, (x,))
         return outputs
+
+    def fresh(self) -> tuple[Tensor, ...]:
+        """`fixed` with buffers copied, so that they may be written into."""
+        return self.fixed[: self._frozen] + tuple(b.clone() for b in self.fixed[self._frozen :])
 
 
 @contextmanager
@@ -63,11 +70,17 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def plain_kernels() -> Iterator[None]:
     """Use attention and recurrent kernels made of basic operations, which have derivatives of every kind."""
-    with ExitStack() as stack:
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
-        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-        yield
+    # The switches alone: the `flags` contexts of these modules would set TF32 and other things as well.
+    switches: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
+    before = [switch.enabled for switch in switches]
+    try:
+        for switch in switches:
+            switch.enabled = False
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        for switch, enabled in zip(switches, before, strict=True):
+            switch.enabled = enabled
 
 
 @contextmanager

@@ -6,8 +6,8 @@ With :math:`\theta_1 = \theta_0 - \alpha'\nabla_\theta\mathcal{M}_\phi(y, f_{\th
 .. math:: \frac{d\mathcal{L}_T}{d\phi} = -\alpha'\,\frac{\partial}{\partial\phi}
           \Big\langle \frac{\partial\mathcal{M}_\phi}{\partial f}, J v \Big\rangle
 
-where :math:`Jv` is the derivative of the predictions at :math:`\theta_0` along v. Forward mode gives it at the price of a
-forward pass, so nothing is differentiated twice through the network.
+where :math:`Jv` is the derivative of the predictions at :math:`\theta_0` along v. Forward mode gives it at the price
+of a forward pass, so nothing is differentiated twice through the network.
 """
 
 from collections.abc import Callable, Sequence
@@ -108,7 +108,7 @@ def one_step(
 def task_gradient(
     model: FunctionalModel, parameters: Sequence[Tensor], batch: Batch, task_loss: TaskLoss
 ) -> Sequence[Tensor]:
-    """v = ∇θ L_T at the given parameters on a batch."""
+    """The gradient v = ∇θ L_T at the given parameters on a batch."""
     leaves = [p.detach().requires_grad_() for p in parameters]
     return grad(task_loss(model(leaves, batch[0]), batch[1]), leaves, materialize_grads=True)
 

@@ -6,6 +6,7 @@ derivative needs, once per meta step) and the tangent part (Jv, once per candida
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -20,7 +21,7 @@ class TracedLinearisation:
     """Linearises a model on batches of one shape; built by `trace_linearisation`.
 
     Args:
-        primal: (θ, buffers, X) → predictions and the intermediate values of the tangent part.
+        primal: (θ, frozen parameters and buffers, X) → predictions and the intermediate values of the tangent part.
         tangent: (intermediate values, tangents) → Jv.
     """
 
@@ -36,7 +37,7 @@ class TracedLinearisation:
         """Predictions of the model for x and their derivatives in both directions."""
         parameters = model.parameters
         # Run under autograd, the primal part's own graph serves vjp: one forward pass, one dropout mask.
-        outputs, *between = self._primal(*parameters, *(b.clone() for b in model.buffers), x)
+        outputs, *between = self._primal(*parameters, *model.fresh(), x)
         constants = [b.detach() for b in between]
 
         def vjp(cotangent: Tensor) -> Sequence[Tensor]:
@@ -49,19 +50,22 @@ class TracedLinearisation:
         return Linearisation(outputs.detach(), vjp, jvp)
 
 
-def trace_linearisation(model: FunctionalModel, x: Tensor) -> TracedLinearisation | None:
+def trace_linearisation(
+    model: FunctionalModel, x: Tensor, other: FunctionalModel | None = None
+) -> TracedLinearisation | None:
     """Trace the forward-mode program of a model for inputs of x's shape.
 
     Args:
-        model: The model; its values do not enter the program.
+        model: The model; the values of its parameters and buffers do not enter the program.
         x: Inputs [B, ...].
+        other: The model with another initialisation, to compare the program on; None takes `model` itself.
 
     Returns:
-        The program, or None where the model's operations have no forward mode, branch on values, or write in place
-        in a way that cutting the program in two would disturb. Every program is compared once with
-        `evomal.local_search.one_step.linearise` before it is trusted.
+        The program, or None where the model's operations have no forward mode, branch on values, write in place in
+        a way that cutting the program in two would disturb, or use random tensors that are no buffers. Every
+        program is compared once with `evomal.local_search.one_step.linearise` before it is trusted.
     """
-    count, extra = len(model.parameters), len(model.buffers)
+    count, extra = len(model.parameters), len(model.fixed)
 
     def program(*values: Tensor) -> tuple[Tensor, Tensor]:
         parameters, rest, tangents = values[:count], values[count : count + extra + 1], values[-count:]
@@ -72,15 +76,15 @@ def trace_linearisation(model: FunctionalModel, x: Tensor) -> TracedLinearisatio
 
     device, state = x.device, random_state(x.device)
     direction = [torch.randn(p.shape, generator=torch.Generator().manual_seed(0)).to(p) for p in model.parameters]
-    inputs = [p.detach() for p in model.parameters] + [b.clone() for b in model.buffers] + [x]
+    inputs = [p.detach() for p in model.parameters] + list(model.fresh()) + [x]
     try:
         with torch.no_grad():
             graph = make_fx(program)(*inputs, *direction).graph
         traced = TracedLinearisation(*_cut(graph, tangents=count))
         set_random_state(state, device)
-        ours = traced(model, x)
+        ours = traced(other or model, x)
         set_random_state(state, device)
-        if _agree(ours, linearise(model, x, keep=True), direction):
+        if _agree(ours, linearise(other or model, x, keep=True), direction):
             return traced
     except Exception:  # whatever an operation does while traced, the untraced way remains
         return None
@@ -109,15 +113,19 @@ def _cut(graph: fx.Graph, tangents: int) -> tuple[Callable[..., Sequence[Tensor]
 
 
 def _part(
-    whole: fx.Graph, inputs: Sequence[fx.Node], nodes: Sequence[fx.Node], result: fx.Node | tuple[fx.Node, ...]
-) -> Callable[..., object]:
+    whole: fx.Graph,
+    inputs: Sequence[fx.Node],
+    nodes: Sequence[fx.Node],
+    result: fx.Node | tuple[fx.Node, ...],
+) -> Callable[..., Any]:
     """Code of some nodes of a traced program, as a function of `inputs`."""
     part = fx.Graph()
     values = {node: part.placeholder(f"value_{i}") for i, node in enumerate(inputs)}
     for node in nodes:
         values[node] = part.node_copy(node, values.__getitem__)
     part.output(fx.map_arg(result, values.__getitem__))
-    return fx.GraphModule(whole.owning_module, part).forward
+    constants = whole.owning_module or torch.nn.Module()
+    return fx.GraphModule(constants, part).forward
 
 
 def _agree(ours: Linearisation, reference: Linearisation, direction: Sequence[Tensor]) -> bool:

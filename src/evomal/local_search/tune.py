@@ -63,7 +63,7 @@ def tune(
     seed: int,
     on_step: Callable[[int], None] | None = None,
 ) -> list[Tuned]:
-    r"""Tune φ of each loss in place: S_meta steps of Adam on :math:`\nabla_\phi\mathcal{L}_T` (Equation 6, Algorithm 1).
+    r"""Tune φ of each loss in place (Algorithm 1): S_meta steps of Adam on :math:`\nabla_\phi\mathcal{L}_T` (Equation 6).
 
     All losses walk through the meta steps together: initialisation, batches and the linearisation of the model are
     the same for all (D3) and are made once per step. What comes out for a loss does not depend on its company.
@@ -132,7 +132,9 @@ class _Walk:
     def _linearise(self, model: FunctionalModel, x: Tensor) -> Linearisation | None:
         """The linearisation at θ0, by the cheapest way that works for this model; None: unroll."""
         if self.way == "traced" and self.traced is None:
-            self.traced = trace_linearisation(model, x)
+            other = self.task.make_model(derive(self.seed, self.task.key, "tune", "trace")).train()
+            with batch_statistics(other):
+                self.traced = trace_linearisation(model, x, FunctionalModel(other))
             if self.traced is None:
                 self.way = "forward" if _forward_works(model, x) else "unrolled"
         if self.way == "traced" and self.traced is not None:

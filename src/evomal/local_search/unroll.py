@@ -34,6 +34,7 @@ def unrolled(
 
     Raises:
         NotFiniteError: The loss or its gradient at the predictions is not finite.
+        RuntimeError: An operation of the model can be differentiated only once.
     """
     phi = list(loss.parameters())
     theta: Sequence[Tensor] = model.parameters
@@ -44,6 +45,25 @@ def unrolled(
             return [torch.zeros_like(p) for p in phi]
         gradients = grad(value, theta, create_graph=True, materialize_grads=True)
         require_finite(value, torch.stack([g.detach().sum() for g in gradients]))
+        require_twice_differentiable(gradients)
         theta, velocity = step.following(theta, gradients, velocity)
     result = task_loss(model(theta, valid_batch[0]), valid_batch[1])
     return list(grad(result, phi, allow_unused=True, materialize_grads=True))
+
+
+def require_twice_differentiable(gradients: Sequence[Tensor]) -> None:
+    """Refuse gradients that went through an operation marked as differentiable only once.
+
+    Autograd raises only where such an operation lies between the result and φ; elsewhere the path to φ just ends, and
+    the meta-gradient would be wrong without a word.
+    """
+    waiting = [g.grad_fn for g in gradients]
+    seen = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() in ("Error", "torch::autograd::Error"):
+            raise RuntimeError("an operation is marked as differentiable only once")
+        waiting += [following for following, _ in node.next_functions]

@@ -35,9 +35,7 @@ class Criterion(nn.Module):
         SettingError: A setting is not one of the above.
     """
 
-    def __init__(
-        self, task_type: TaskType, reduction: Reduction = "mean", ignore_index: int | None = -100
-    ) -> None:
+    def __init__(self, task_type: TaskType, reduction: Reduction = "mean", ignore_index: int | None = -100) -> None:
         super().__init__()
         if task_type not in ("classification", "regression"):
             raise SettingError(f"task_type is {task_type!r}; use 'classification' or 'regression'")
@@ -121,7 +119,7 @@ def _one_logit(outputs: Tensor, targets: Tensor, ignore_index: int | None) -> Pr
     if t.shape != z.shape:
         raise _misfit("one output needs one target for each", outputs, targets)
     counted = ignore_index is not None and not t.is_floating_point()
-    kept = t != ignore_index if counted else None
+    kept = torch.ne(t, torch.tensor(ignore_index)) if counted else None
     t = (t if kept is None else torch.where(kept, t, 0)).to(z.dtype)
     return Prepared(
         torch.cat([torch.zeros_like(z), z], dim=1),

@@ -58,9 +58,7 @@ class HandcraftedLoss(Criterion):
         tensor(2.)
     """
 
-    def __init__(
-        self, name: str, reduction: Reduction = "mean", ignore_index: int | None = -100
-    ) -> None:
+    def __init__(self, name: str, reduction: Reduction = "mean", ignore_index: int | None = -100) -> None:
         if name not in HANDCRAFTED:
             raise unknown_name("loss", name, HANDCRAFTED)
         super().__init__(HANDCRAFTED[name].task_type, reduction, ignore_index)
@@ -91,8 +89,6 @@ class HandcraftedLoss(Criterion):
         return repr(self.name)
 
 
-def get_handcrafted(
-    name: str, reduction: Reduction = "mean", ignore_index: int | None = -100
-) -> HandcraftedLoss:
+def get_handcrafted(name: str, reduction: Reduction = "mean", ignore_index: int | None = -100) -> HandcraftedLoss:
     """The handcrafted loss of that name; see `HandcraftedLoss`."""
     return HandcraftedLoss(name, reduction, ignore_index)

@@ -19,8 +19,8 @@ OutputActivation = Literal["identity", "softplus"]
 class SymbolicLoss(Criterion):
     r"""The meta-loss network :math:`\mathcal{M}_\phi^\top`: an expression whose edges carry weights φ.
 
-    :math:`\mathcal{M}_\phi = \frac{1}{B}\sum_b \sum_c \varphi\big(T_\phi(y_{bc}, f_{bc})\big)` with T the expression and φ
-    its edge weights (Section 3.2, Figure 3), f the softmax of the logits and y one-hot in classification (D2), and the
+    :math:`\mathcal{M}_\phi = \frac{1}{B}\sum_b \sum_c \varphi\big(T_\phi(y_{bc}, f_{bc})\big)` with T the expression and
+    φ its edge weights (Section 3.2, Figure 3), f the softmax of the logits and y one-hot in classification (D2), and the
     output activation the identity or softplus (Section 3.1.3).
 
     Args:
@@ -64,9 +64,7 @@ class SymbolicLoss(Criterion):
         self.expression = parse(expression) if isinstance(expression, str) else expression
         if not self.expression.complete:
             missing = " and ".join(leaf for leaf in ("y", "f") if not self.expression.contains(leaf))
-            raise ExpressionError(
-                f"formula '{to_text(self.expression)}' lacks {missing}; a loss needs both y and f"
-            )
+            raise ExpressionError(f"formula '{to_text(self.expression)}' lacks {missing}; a loss needs both y and f")
         self.output_activation: OutputActivation = output_activation
         self.weights = nn.Parameter(_checked(self.expression, weights))
         self.info: dict[str, Any] = {}
@@ -104,7 +102,7 @@ class SymbolicLoss(Criterion):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the loss and compile its expression."""
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._function = compile_expression(self.expression)
 
 

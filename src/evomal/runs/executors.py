@@ -30,6 +30,7 @@ class Executor(ABC):
 
     def close(self) -> None:
         """Give back what the executor holds."""
+        return
 
 
 class InProcess(Executor):

@@ -95,9 +95,7 @@ class Evaluator:
         jobs = [(self.settings, self.probe, loss) for _, loss in tuned]
         survivors: list[tuple[Candidate, SymbolicLoss]] = []
         equivalent: list[tuple[Candidate, Candidate]] = []
-        for (candidate, loss), judgement in zip(
-            tuned, self.executor.map(judge_stage, self.task, jobs), strict=True
-        ):
+        for (candidate, loss), judgement in zip(tuned, self.executor.map(judge_stage, self.task, jobs), strict=True):
             candidate.seconds["filter"], candidate.score = judgement.seconds, judgement.score
             if judgement.reason:
                 candidate.reason = judgement.reason
@@ -118,15 +116,11 @@ class Evaluator:
         candidate.reason = f"improves predictions by {judgement.score:.2f} of what is possible"
         return False
 
-    def _train(
-        self, pairs: Sequence[tuple[Candidate, SymbolicLoss]], done: Callable[[Candidate], None]
-    ) -> None:
+    def _train(self, pairs: Sequence[tuple[Candidate, SymbolicLoss]], done: Callable[[Candidate], None]) -> None:
         """Partial training of the survivors (Section 3.4.4)."""
         self.watcher.stage("train", len(pairs))
         jobs = [(self.settings, loss) for _, loss in pairs]
-        for (candidate, _), partial in zip(
-            pairs, self.executor.map(train_stage, self.task, jobs), strict=True
-        ):
+        for (candidate, _), partial in zip(pairs, self.executor.map(train_stage, self.task, jobs), strict=True):
             candidate.seconds["train"], candidate.fitness = partial.seconds, partial.fitness
             candidate.reason = partial.reason or candidate.reason
             _settle(candidate, "failed" if partial.reason else "trained", done)

@@ -80,9 +80,7 @@ class EvoMAL:
             if folder is not None:
                 folder.discard()
 
-    def _search(
-        self, task: Task, filter_probe: FilterProbe, executor: Executor, record: "_Record"
-    ) -> LearnResult:
+    def _search(self, task: Task, filter_probe: FilterProbe, executor: Executor, record: "_Record") -> LearnResult:
         """The outer loop: ask the engine, evaluate, tell it, until the last generation."""
         engine = GeneticEngine(self.settings.genetic, python_random(self.settings.seed, task.key, "genetic"))
         evaluator = Evaluator(task, self.settings, filter_probe, executor, record.watcher)
@@ -107,9 +105,7 @@ class EvoMAL:
 class _Record:
     """Everything that became known, written down at once."""
 
-    def __init__(
-        self, task: Task, settings: LearnSettings, folder: RunFolder | None, watcher: Watcher
-    ) -> None:
+    def __init__(self, task: Task, settings: LearnSettings, folder: RunFolder | None, watcher: Watcher) -> None:
         self.task, self.settings, self.folder, self.watcher = task, settings, folder, watcher
         self.best: Candidate | None = None
         self.members: list[Candidate] = []
@@ -168,9 +164,9 @@ def probed(task: Task, settings: LearnSettings) -> FilterProbe:
             score = improvement(task.task_loss, filter_probe, settings.filters)
         if not passes(score, task.task_type, settings.filters):
             raise SettingError(
-                f"the task loss of '{task.name}' does not pass the rejection filter itself (it improves '{task.metric.name}' "
-                f"by {score:.2f} of what is possible), so every formula would be rejected; raise rejection_steps, lower "
-                "rejection_threshold, or switch rejection off"
+                f"the task loss of '{task.name}' does not pass the rejection filter itself (it improves "
+                f"'{task.metric.name}' by {score:.2f} of what is possible), so every formula would be rejected; raise "
+                "rejection_steps, lower rejection_threshold, or switch rejection off"
             )
     return filter_probe
 
@@ -179,13 +175,9 @@ def _score(candidate: Candidate) -> float:
     return -math.inf if candidate.score is None or math.isnan(candidate.score) else candidate.score
 
 
-def _prepared(
-    out: str | PathLike[str] | RunFolder | None, force: bool, settings: LearnSettings
-) -> RunFolder | None:
+def _prepared(out: str | PathLike[str] | RunFolder | None, force: bool, settings: LearnSettings) -> RunFolder | None:
     if out is None or isinstance(out, RunFolder):
         return out
     folder = RunFolder(out, force)
     folder.prepare({"settings": settings.model_dump(mode="json")})
     return folder
-
-

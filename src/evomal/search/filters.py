@@ -76,7 +76,7 @@ def perfect_outputs(outputs: Tensor, targets: Tensor, task_type: TaskType) -> Te
 def improvement(loss: Criterion, probe: FilterProbe, settings: FilterSettings) -> float:
     r"""How far minimising a loss improves the metric of the predictions themselves (Equations 8 and 9; D8).
 
-    :math:`(\mathcal{L}_P(\hat y) - \mathcal{L}_P(\hat y^*)) / (\mathcal{L}_P(\hat y) - \mathcal{L}_P(y))` with
+    :math:`(\mathcal{L}_P(\hat y) - \mathcal{L}_P(\hat y^*)) / (\mathcal{L}_P(\hat y) - \mathcal{L}_P(y))` where
     :math:`\hat y^* = \arg\min_{\hat y}\mathcal{M}_\phi(y, \hat y)` by Adam directly on the predictions: the share of the
     possible improvement, 1 being perfect. It is infinite where nothing can be improved, so that such a task passes.
 
@@ -115,8 +115,8 @@ def passes(score: float, task_type: TaskType, settings: FilterSettings) -> bool:
 def gradient_signature(loss: Criterion, probe: FilterProbe) -> str:
     r"""What gradient-equivalent losses share: their gradient norms per instance, to two significant digits (D9).
 
-    :math:`\{\|\nabla_{\hat y_b}\mathcal{M}_\phi\|_2\}_{b=1}^B` (Equation 10) at the untrained predictions and at wider ones,
-    since near-uniform predictions alone call very different losses equal.
+    :math:`\{\|\nabla_{\hat y_b}\mathcal{M}_\phi\|_2\}_{b=1}^B` (Equation 10) at the untrained predictions and at wider
+    ones, since near-uniform predictions alone call very different losses equal.
 
     Args:
         loss: The candidate, with reduction ``mean``.

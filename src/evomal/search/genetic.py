@@ -65,9 +65,7 @@ class GeneticEngine:
     Source: Raymond et al. 2023, Section 3.1.2.
     """
 
-    def __init__(
-        self, settings: GeneticSettings, rng: random.Random, initial: Sequence[Expression] = ()
-    ) -> None:
+    def __init__(self, settings: GeneticSettings, rng: random.Random, initial: Sequence[Expression] = ()) -> None:
         self.settings = settings
         self._rng = rng
         self._initial = _checked_initial(settings, initial)
@@ -122,8 +120,7 @@ class GeneticEngine:
             None
             if self._asked is None
             else [
-                {"expression": str(p.expression), "origin": p.origin, "parents": list(p.parents)}
-                for p in self._asked
+                {"expression": str(p.expression), "origin": p.origin, "parents": list(p.parents)} for p in self._asked
             ]
         )
         return {
@@ -151,8 +148,7 @@ class GeneticEngine:
             asked = None if state["asked"] is None else [_proposal(record) for record in state["asked"]]
         except (KeyError, TypeError, ValueError, ExpressionError) as error:
             raise EvomalError(
-                f"the state of the genetic engine is damaged ({type(error).__name__}: {error}); "
-                "start the search again"
+                f"the state of the genetic engine is damaged ({type(error).__name__}: {error}); start the search again"
             ) from None
         self._rng.setstate(rng_state)
         self._generation, self._told, self._asked = generation, told, asked
@@ -198,9 +194,7 @@ class GeneticEngine:
             return self._proposed(child, parent, "mutation", (first,))
         return Proposal(parent, "reproduction", (first,))
 
-    def _proposed(
-        self, child: Expression, parent: Expression, origin: Origin, parents: tuple[int, ...]
-    ) -> Proposal:
+    def _proposed(self, child: Expression, parent: Expression, origin: Origin, parents: tuple[int, ...]) -> Proposal:
         return Proposal(finished(child, parent, self._rng, self.settings.max_height), origin, parents)
 
     def _tournament(self) -> int:
@@ -225,9 +219,7 @@ def _checked_initial(settings: GeneticSettings, initial: Sequence[Expression]) -
         )
     for tree in initial:
         if not tree.complete:
-            raise ExpressionError(
-                f"'{shortened(str(tree))}' cannot start a search: it must contain both y and f"
-            )
+            raise ExpressionError(f"'{shortened(str(tree))}' cannot start a search: it must contain both y and f")
         if tree.height > settings.max_height:
             raise ExpressionError(
                 f"'{shortened(str(tree))}' cannot start a search: its height {tree.height} is above "

@@ -15,9 +15,7 @@ from evomal.tasks import Batches, Task
 from evomal.training import one_thread, seeded_noise
 
 
-def provenance(
-    loss: SymbolicLoss, candidate: Candidate, task: Task, settings: LearnSettings
-) -> dict[str, Any]:
+def provenance(loss: SymbolicLoss, candidate: Candidate, task: Task, settings: LearnSettings) -> dict[str, Any]:
     """The entries of a loss file that tell its history, as plain values."""
     import platform
 
@@ -52,8 +50,8 @@ def provenance(
 def gradient_norm_ratio(loss: SymbolicLoss, task: Task, settings: LearnSettings) -> float | None:
     r"""How much longer a loss's gradient is than the task loss's on a first batch.
 
-    :math:`\|\nabla_\theta\mathcal{M}_\phi\| / \|\nabla_\theta\mathcal{L}_T\|` at a fresh initialisation. A ratio far from 1 says that
-    the loss changes the step size as well: compare with the task loss at its own best learning rate.
+    :math:`\|\nabla_\theta\mathcal{M}_\phi\| / \|\nabla_\theta\mathcal{L}_T\|` at a fresh initialisation. A ratio far from
+    1 says that the loss changes the step size as well: compare with the task loss at its own best learning rate.
 
     Returns:
         The ratio, or None where it is not finite.

@@ -42,8 +42,8 @@ class LearnResult:
         count = len(self.members)
         if self.fitness is None:
             return (
-                f"none of the {count} candidates could be trained: all were rejected or failed; the loss is the one that "
-                "came nearest to passing the rejection filter, and has no fitness"
+                f"none of the {count} candidates could be trained: all were rejected or failed; the loss is the one "
+                "that came nearest to passing the rejection filter, and has no fitness"
             )
         ended = "stopped early after" if self.interrupted else "from"
         return f"fitness {self.fitness:.4f}, {ended} {count} candidates"

@@ -97,18 +97,12 @@ def train_stage(task: Task, settings: LearnSettings, loss: SymbolicLoss) -> Part
     try:
         with one_thread():
             model = task.make_model(derive(settings.seed, task.key, "partial", "init"))
-            batches = Batches(
-                len(task.train), settings.base.batch_size, settings.seed, task.key, "partial", "batches"
-            )
+            batches = Batches(len(task.train), settings.base.batch_size, settings.seed, task.key, "partial", "batches")
             noise = derive(settings.seed, task.key, "partial", "noise")
-            reason = fit(
-                model, loss, task.train, batches, settings.partial_steps, settings.base, noise
-            ).reason
+            reason = fit(model, loss, task.train, batches, settings.partial_steps, settings.base, noise).reason
             if reason is None:
                 value = evaluate(model, task.valid, task.metric)
-                fitness, reason = (
-                    (value, None) if math.isfinite(value) else (math.inf, "the metric is not finite")
-                )
+                fitness, reason = (value, None) if math.isfinite(value) else (math.inf, "the metric is not finite")
     except (ArithmeticError, RuntimeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0]
     return Partial(fitness, reason, perf_counter() - start)

@@ -6,7 +6,7 @@ from evomal.tasks.metrics import METRICS, Metric, get_metric
 from evomal.tasks.models import MODELS, make_factory
 from evomal.tasks.named import named_task
 from evomal.tasks.probe import probe
-from evomal.tasks.splits import LazySplit, Split
+from evomal.tasks.splits import AnySplit, LazySplit, Split
 from evomal.tasks.task import Task
 from evomal.tasks.user import load_user_task
 
@@ -14,6 +14,8 @@ __all__ = [
     "DATASETS",
     "METRICS",
     "MODELS",
+    "AnySplit",
+    "AnySplit",
     "Batches",
     "Data",
     "LazySplit",

@@ -25,7 +25,7 @@ def checked_factory(model: Any) -> Factory:
     if isinstance(model, nn.Module):
         kind = type(model).__name__
         raise ModelError(
-            f"model is a built {kind}; give a function that builds a fresh one, such as `lambda: {kind}(...)`, "
+            f"model is a built {kind}; give a function that builds a fresh one, such as `lambda: {kind}()`, "
             "as every loss is tried on new networks"
         )
     if not callable(model):

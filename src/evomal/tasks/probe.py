@@ -55,7 +55,7 @@ def _check_fresh(task: Task, model: nn.Module) -> None:
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trainable:
         raise ModelError(
-            f"model '{task.model_name}' has no trainable parameters; there is nothing for a loss to train"
+            f"model '{task.model_name}' has no trainable parameters; give it some for a loss to train"
         )
     again = {id(parameter) for parameter in task.make_model(1).parameters()}
     if any(id(parameter) in again for parameter in trainable):
@@ -147,7 +147,7 @@ def _check_loss(task: Task, model: nn.Module, outputs: Tensor, y: Tensor) -> Non
     reached = [gradient for gradient in gradients if gradient is not None]
     if not reached:
         raise ModelError(
-            f"no parameter of model '{task.model_name}' has a part in {called}; check for .detach()"
+            f"no parameter of model '{task.model_name}' takes part in {called}; check for .detach()"
         )
     if not all(bool(torch.isfinite(gradient).all()) for gradient in reached):
         raise ModelError(

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, default_collate
 from evomal import seeds
 from evomal.errors import DataError
 from evomal.tasks.rng import seeded
+from evomal.tasks.sending import by_value, pack_tensor, unpack_tensor
 from evomal.tasks.tensors import as_tensor, require_finite
 
 SPLIT_SEED = 20_230_330  # splits are part of the data set: they never depend on --seed
@@ -37,6 +38,9 @@ class Split:
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpacked, (pack_tensor(self.x), pack_tensor(self.y), self.x.device)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The instances at `index` (int64 [B]) as (x [B, ...], y [B, ...])."""
@@ -82,6 +86,15 @@ class LazySplit:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpacked_lazy, (
+            by_value({"dataset": self.dataset, "finish": self.finish}),
+            self.rows,
+            self.y,
+            self.device,
+            self.where,
+        )
+
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The instances at `index` (int64 [B]) as (x [B, ...], y [B, ...])."""
         rows = self.rows[index.cpu()].tolist()
@@ -107,6 +120,16 @@ class LazySplit:
 
 
 AnySplit: TypeAlias = Split | LazySplit
+
+
+def _unpacked(x: Any, y: Any, device: torch.device) -> Split:
+    return Split(unpack_tensor(x, device), unpack_tensor(y, device))
+
+
+def _unpacked_lazy(
+    code: dict[str, Any], rows: Tensor, y: Tensor | None, device: torch.device | str, where: str
+) -> LazySplit:
+    return LazySplit(code["dataset"], rows, y, device, code["finish"], where)
 
 
 def fetch(dataset: Dataset[Any], rows: Sequence[int], where: str) -> tuple[Tensor, Tensor]:

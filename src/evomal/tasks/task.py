@@ -15,10 +15,13 @@ from evomal.tasks.fingerprint import fingerprint
 from evomal.tasks.kinds import fitting_metric, infer_task_type
 from evomal.tasks.metrics import CLASSIFICATION, IGNORED, REGRESSION, Metric
 from evomal.tasks.reading import check_labels, check_parts_fit, read_split
+from evomal.tasks.sending import by_value
 from evomal.tasks.splits import AnySplit, split_off, strata
 from evomal.tasks.tensors import as_targets
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
+
+CODE = ("factory", "task_loss", "metric")  # may be lambdas, or functions of a user's file
 
 
 class Task:
@@ -95,7 +98,10 @@ class Task:
         finish = partial(as_targets, task_type=self.task_type, ignore_index=ignore_index)
         parts = {part: split.map_targets(finish) for part, split in parts.items()}
         self.classes = self._checked_targets(parts)
-        self.ignore_index = IGNORED if any(_may_ignore(split.y) for split in parts.values()) else None
+        # Whatever label the user had for it; None, where nothing is ignored, saves losses the look.
+        self.ignore_index: int | None = (
+            IGNORED if any(_may_ignore(split.y) for split in parts.values()) else None
+        )
         if "validation" not in parts:
             parts["training"], parts["validation"] = self._divided(parts["training"], valid_fraction)
         self.train: AnySplit = parts["training"].to(self.device)
@@ -132,7 +138,8 @@ class Task:
 
     def to(self, device: torch.device | str) -> "Task":
         """The same task with data and models on another device."""
-        moved = copy.copy(self)
+        moved = Task.__new__(Task)
+        moved.__dict__.update(self.__dict__)
         moved.device = _usable_device(device)
         moved.task_loss = _moved(self.task_loss, moved.device)
         moved.train, moved.valid = self.train.to(moved.device), self.valid.to(moved.device)
@@ -148,7 +155,13 @@ class Task:
     def __getstate__(self) -> dict[str, Any]:
         """The state for other processes; the fingerprint travels, so that each need not read all the data."""
         _ = self.fingerprint
-        return self.__dict__.copy()
+        plain = {name: value for name, value in self.__dict__.items() if name not in CODE}
+        return plain | {"_code": by_value({name: self.__dict__[name] for name in CODE})}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The task in another process."""
+        self.__dict__.update(state.pop("_code"))
+        self.__dict__.update(state)
 
     def _checked_targets(self, parts: dict[str, AnySplit]) -> int | None:
         check_parts_fit(parts, self.dataset)

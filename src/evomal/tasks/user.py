@@ -55,9 +55,9 @@ def load_user_task(spec: str) -> Task:
 def _file_module(source: str, spec: str) -> Iterator[ModuleType]:
     """The module of a file, known to Python by name only inside the block.
 
-    Cloudpickle sends functions and classes of a module that cannot be found by name to other processes by
-    value, which is what a worker without the file needs; and a file named like a library does not take that
-    library's place.
+    A task is sent to workers by cloudpickle, which takes functions and classes of a module that nobody can
+    find by name by value: that is what a worker without the file needs. And a file that is named like a
+    library does not take the library's place.
     """
     path = Path(source).resolve()
     name = f"evomal_user_task_{path.stem}"

@@ -3,12 +3,12 @@
 import torch
 from torch import nn
 
-from evomal.tasks import Metric, Split
+from evomal.tasks import AnySplit, Metric
 
 CHUNK = 1000
 
 
-def evaluate(model: nn.Module, split: Split, metric: Metric) -> float:
+def evaluate(model: nn.Module, split: AnySplit, metric: Metric) -> float:
     """The performance metric L_P of a model on a whole split, in evaluation mode.
 
     Args:

@@ -10,7 +10,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LRScheduler
 
 from evomal.config import BaseSettings
-from evomal.tasks import Batches, Split
+from evomal.tasks import AnySplit, Batches
 
 Schedule = Callable[[SGD], LRScheduler]
 
@@ -34,14 +34,16 @@ class Fit:
 def fit(
     model: nn.Module,
     criterion: Callable[[Tensor, Tensor], Tensor],
-    split: Split,
+    split: AnySplit,
     batches: Batches,
     steps: int,
     base: BaseSettings,
     noise_seed: int,
     schedule: Schedule | None = None,
 ) -> Fit:
-    r"""Train a model with a loss: :math:`\theta \leftarrow \theta - \alpha\nabla_\theta\mathcal{M}(y, f_\theta(x))` (Equation 1).
+    r"""Train a model with a loss.
+
+    :math:`\theta \leftarrow \theta - \alpha\nabla_\theta\mathcal{M}(y, f_\theta(x))` (Equation 1).
 
     Args:
         model: Trained in place, in training mode.

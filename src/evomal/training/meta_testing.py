@@ -117,9 +117,7 @@ def meta_test(
     return MetaTest(task.metric.name, _best_rate(runs, settings.lrs), tuple(runs))
 
 
-def train_once(
-    task: Task, criterion: Criterion, settings: TrainSettings, lr: float, seed: int
-) -> TrainingRun:
+def train_once(task: Task, criterion: Criterion, settings: TrainSettings, lr: float, seed: int) -> TrainingRun:
     """One full training of a fresh network, on one thread."""
     start = perf_counter()
     assert task.test is not None
@@ -128,9 +126,7 @@ def train_once(
         model = task.make_model(derive(seed, task.key, "full", "init"))
         batches = Batches(len(task.train), base.batch_size, seed, task.key, "full", "batches")
         noise = derive(seed, task.key, "full", "noise")
-        ended = fit(
-            model, criterion, task.train, batches, settings.steps, base, noise, make_schedule(settings)
-        )
+        ended = fit(model, criterion, task.train, batches, settings.steps, base, noise, make_schedule(settings))
         valid = evaluate(model, task.valid, task.metric)
         test = evaluate(model, task.test, task.metric)
     if ended.reason:

@@ -1,0 +1,119 @@
+"""The `evomal` command: its parts, and how errors become one line and an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+import evomal
+from evomal.cli.learn import learn
+from evomal.cli.listing import list_names
+from evomal.cli.options import SeveralValues
+from evomal.cli.output import one_line, say
+from evomal.cli.show import show
+from evomal.cli.train import train
+from evomal.cli.tune import tune
+from evomal.errors import EvomalError
+
+GOOD, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+TRACEBACK = "--traceback"
+EPILOG = "Exit codes: 0 good, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C."
+
+app = typer.Typer(
+    name="evomal",
+    help="Learn a loss function for your model, data set and metric: a short formula, used as one line of PyTorch.",
+    epilog=EPILOG,
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("learn")(learn)
+app.command("train", cls=SeveralValues)(train)
+app.command("tune")(tune)
+app.command("show")(show)
+app.command("list")(list_names)
+
+
+@app.callback()
+def evomal_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    show_traceback: Annotated[
+        bool, typer.Option(TRACEBACK, help="Show where an error came from; EVOMAL_TRACEBACK=1 does the same.")
+    ] = False,
+) -> None:
+    """Print the version, or the help if there is no command."""
+    if version:
+        print(f"evomal {evomal.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: What follows `evomal` on the command line; None takes it from there.
+
+    Returns:
+        The exit code: 0 good, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C.
+
+    Example:
+        >>> main(["--version"])
+        evomal 0.1.0
+        0
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # φ must not stop a terminal that has no φ
+    shown = TRACEBACK in given or os.environ.get("EVOMAL_TRACEBACK", "") not in ("", "0")
+    try:
+        return _run([argument for argument in given if argument != TRACEBACK])
+    except KeyboardInterrupt:
+        say("stopped before there was a result")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if shown:
+            traceback.print_exc()
+        return _explained(error)
+
+
+def _run(arguments: list[str]) -> int:
+    command = get_command(app)
+    try:
+        with command.make_context("evomal", list(arguments), obj=arguments) as context:
+            return command.invoke(context) or GOOD
+    except typer.Exit as ended:
+        return ended.exit_code
+
+
+def _explained(error: Exception) -> int:
+    """Say in one line what went wrong, and give the exit code."""
+    if isinstance(error, EvomalError):
+        say(f"error: {one_line(str(error))}")
+        return BAD_USAGE
+    if isinstance(error, typer.TyperException):
+        say(f"error: {_usage(error)}")
+        return BAD_USAGE
+    what = one_line(f"{type(error).__name__}: {error}")
+    say(f"error: something unexpected happened ({what}); add {TRACEBACK} to see where")
+    return FAILED
+
+
+def _usage(error: typer.TyperException) -> str:
+    """A usage error of typer's, in our way of saying it."""
+    near = getattr(error, "possibilities", None)
+    text = one_line(error.message if near else error.format_message()).rstrip(".")
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"{text[0].lower()}{text[1:]}{hint}"

@@ -1,0 +1,110 @@
+"""`evomal learn`: search for the loss that suits a task best."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import evomal
+from evomal.cli import options
+from evomal.cli.output import print_json, say, warn_of_workers
+from evomal.cli.source import TaskSource
+from evomal.config import LearnSettings, learn_settings
+from evomal.runs import RunFolder
+
+if TYPE_CHECKING:
+    from evomal.search import LearnResult
+
+INTERRUPTED = 130
+
+
+@options.setting_options(LearnSettings)
+def learn(
+    context: typer.Context,
+    dataset: options.DatasetName = None,
+    model: options.ModelName = None,
+    task: options.UserTask = None,
+    metric: options.MetricName = None,
+    data_dir: options.DataDir = None,
+    device: options.Device = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The run folder.",
+            show_default="runs/<data set>-<model>-seed<seed>",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    force: options.Force = False,
+    preset: options.Preset = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the run would cost, by a short probe; write nothing.")
+    ] = False,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+    **settings: Any,
+) -> int:
+    """Search for the loss that suits a task best, and save it as loss.json in a run folder."""
+    chosen = learn_settings(preset, **settings)
+    source = TaskSource(dataset, model, task, metric, data_dir, device)
+    warn_of_workers(chosen.workers)
+    if dry_run:
+        return _price(source, chosen, as_json)
+    folder = RunFolder(out or Path("runs") / f"{source.slug}-seed{chosen.seed}", force)
+    # Before torch is imported: a run that dies at once leaves word of what it was.
+    folder.prepare(
+        {
+            "command": shlex.join(["evomal", *context.obj]),
+            "evomal": evomal.__version__,
+            "preset": preset,
+            "task": source.as_dict(),
+            "settings": chosen.model_dump(mode="json"),
+        }
+    )
+    try:
+        result = _search(source, chosen, folder, quiet, sys.stderr if as_json else sys.stdout)
+    finally:
+        folder.discard()
+    _report(result, folder, source, as_json)
+    return INTERRUPTED if result.interrupted else 0
+
+
+def _search(
+    source: TaskSource, settings: LearnSettings, folder: RunFolder, quiet: bool, stream: Any
+) -> "LearnResult":
+    task = source.load()
+    from evomal.report.progress import make_progress
+    from evomal.search import EvoMAL
+
+    with make_progress(task.name, settings, stream, quiet) as progress:
+        return EvoMAL(settings).learn(task, out=folder, watcher=progress)
+
+
+def _report(result: "LearnResult", folder: RunFolder, source: TaskSource, as_json: bool) -> None:
+    from evomal.report.tables import print_pairs, result_pairs
+
+    if as_json:
+        print_json(
+            {**result.as_dict(), "task": source.as_dict(), "out": str(folder.path), "loss": str(folder.loss)}
+        )
+    else:
+        print_pairs(result_pairs(result, folder.loss), sys.stdout)
+    if result.interrupted:
+        say(f"stopped by Ctrl-C; the best loss so far is in {folder.loss}")
+
+
+def _price(source: TaskSource, settings: LearnSettings, as_json: bool) -> int:
+    task = source.load()
+    from evomal.report.tables import print_table, table_of_price
+    from evomal.search.pricing import price
+
+    priced = price(task, settings)
+    if as_json:
+        print_json(priced.as_dict())
+    else:
+        print_table(table_of_price(priced), sys.stdout)
+        print(priced.summary)
+    return 0

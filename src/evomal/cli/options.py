@@ -1,0 +1,170 @@
+"""Options: one for every setting, made from the settings themselves, and those that several commands share."""
+
+import inspect
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+from typer.core import TyperCommand
+
+from evomal.config import Settings, flat_fields
+from evomal.errors import unknown_name
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+TASK = "Task"
+OUTPUT = "Output"
+PANELS = {
+    "": "Settings",
+    "base": "Settings of the base optimiser",
+    "genetic": "Settings of the genetic search",
+    "local_search": "Settings of the local search",
+    "filters": "Settings of the filters",
+}
+SPELLED = {"population_size": "--population", "lrs": "--lr"}
+
+DatasetName = Annotated[str | None, typer.Option("--dataset", help="A data set's name.", rich_help_panel=TASK)]
+ModelName = Annotated[str | None, typer.Option("--model", help="A model's name.", rich_help_panel=TASK)]
+UserTask = Annotated[
+    str | None,
+    typer.Option(
+        "--task", help="Your own task instead: my_module.py:make_task (runs that file).", rich_help_panel=TASK
+    ),
+]
+MetricName = Annotated[
+    str | None, typer.Option("--metric", help="A metric's name; error_rate or mse if left out.", rich_help_panel=TASK)
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where to look for a data set's files first.", rich_help_panel=TASK),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="Such as cpu or cuda; cpu if left out.", rich_help_panel=TASK)
+]
+Preset = Annotated[
+    str | None, typer.Option("--preset", help="Named settings; options given beside it override them.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what lies in --out.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print the end result only.", rich_help_panel=OUTPUT)]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output.", rich_help_panel=OUTPUT)
+]
+
+
+def setting_options(kind: type[Settings], names: Collection[str] | None = None) -> Callable[[Command], Command]:
+    """Give a command an option for every setting, in place of its ``**settings``.
+
+    Args:
+        kind: The settings; names, types, help texts and defaults are those of its fields.
+        names: Flat names to take; None takes all.
+
+    Returns:
+        A decorator. The command receives every option by the setting's flat name, None where it was not given.
+
+    Example:
+        >>> from evomal.config import TrainSettings
+        >>> @setting_options(TrainSettings, ["steps"])
+        ... def command(preset: str, **settings): ...
+        >>> list(inspect.signature(command).parameters)
+        ['preset', 'steps']
+    """
+
+    def decorated(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        added = [
+            _parameter(kind, name, stage)
+            for name, stage in flat_fields(kind).items()
+            if names is None or name in names
+        ]
+        replaced = signature.replace(parameters=[p.replace(kind=_KEYWORD) for p in own] + added)
+        command.__signature__ = replaced  # type: ignore[attr-defined]
+        return command
+
+    return decorated
+
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _parameter(kind: type[Settings], name: str, stage: str) -> inspect.Parameter:
+    owner = kind.model_fields[stage].annotation if stage else kind
+    assert owner is not None
+    field: FieldInfo = owner.model_fields[name]
+    flag = SPELLED.get(name, f"--{name.replace('_', '-')}")
+    values = get_args(field.annotation)
+    is_choice = get_origin(field.annotation) is Literal
+    option = typer.Option(
+        f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag,
+        help=_help(field, values if is_choice else ()),
+        show_default=_shown(field.default),
+        rich_help_panel=PANELS[stage],
+        callback=_known(name, values) if is_choice else None,
+    )
+    plain: Any = str if is_choice else list[values[0]] if values else field.annotation  # type: ignore[valid-type]
+    return inspect.Parameter(name, _KEYWORD, default=None, annotation=Annotated[plain | None, option])
+
+
+def _help(field: FieldInfo, choices: tuple[Any, ...]) -> str:
+    text = f"{field.description}"
+    listed = f" ({', '.join(choices)})" if choices else ""
+    return f"{text[0].upper()}{text[1:]}{listed}."
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return " ".join(f"{value:.4g}" for value in default)
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _known(name: str, choices: tuple[Any, ...]) -> Callable[[str | None], str | None]:
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in choices:
+            raise unknown_name(name.replace("_", " "), value, choices)
+        return value
+
+    return check
+
+
+class SeveralValues(TyperCommand):
+    """A command whose repeatable options take several values at once: ``--seeds 0 1 2``, or ``--seeds 0,1,2``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option's name before each value, as typer wants it, then go on as usual."""
+        names = {name for parameter in self.params if getattr(parameter, "multiple", False) for name in parameter.opts}
+        return super().parse_args(ctx, repeated(args, names))
+
+
+def repeated(arguments: Iterable[str], names: Collection[str]) -> list[str]:
+    """Arguments in which each value of a repeatable option has the option's name before it.
+
+    Example:
+        >>> repeated(["--seeds", "0", "1", "--lr=0.1,0.2", "--json"], {"--seeds", "--lr"})
+        ['--seeds', '0', '--seeds', '1', '--lr', '0.1', '--lr', '0.2', '--json']
+    """
+    rest, result = list(arguments), []
+    while rest:
+        argument = rest.pop(0)
+        name, equals, first = argument.partition("=")
+        values = [first] if equals else []
+        while name in names and rest and (not rest[0].startswith("-") or _is_number(rest[0])):
+            values.append(rest.pop(0))
+        pieces = [piece for value in values for piece in _pieces(value)]
+        result += [part for piece in pieces for part in (name, piece)] if name in names and pieces else [argument]
+    return result
+
+
+def _pieces(value: str) -> list[str]:
+    """The parts between commas if all are numbers; a path may hold a comma."""
+    pieces = value.split(",")
+    return pieces if all(map(_is_number, pieces)) else [value]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

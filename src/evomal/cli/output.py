@@ -1,0 +1,49 @@
+"""What commands print: one JSON document, lines for people, and remarks on standard error."""
+
+import json
+import math
+import os
+import sys
+from typing import Any
+
+
+def say(line: str) -> None:
+    """One line on standard error."""
+    print(f"evomal: {line}", file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    """A message without line breaks, and without anything that a terminal would obey.
+
+    Example:
+        >>> one_line("first\\n  second \\x1b[31m")
+        'first second ?[31m'
+    """
+    joined = " ".join(part.strip() for part in text.splitlines() if part.strip())
+    return "".join(letter if letter.isprintable() else "?" for letter in joined)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output; numbers that are not finite become null."""
+    print(json.dumps(finite(document), indent=2, allow_nan=False))
+
+
+def finite(value: Any) -> Any:
+    """A copy of plain values in which numbers that are not finite are None.
+
+    Example:
+        >>> finite({"mean": float("nan"), "runs": (1.0, float("inf"))})
+        {'mean': None, 'runs': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {str(name): finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def warn_of_workers(workers: int) -> None:
+    """Say so if there are more workers than cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers > cores:
+        say(f"warning: {workers} workers share {cores} cores; more than {cores} gain nothing")

@@ -1,0 +1,43 @@
+"""How a task is sent to another process: data as arrays that workers can share, code by value."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def pack_tensor(tensor: Tensor) -> Any:
+    """A tensor as a NumPy array where its type has one; joblib maps arrays into the memory of all workers.
+
+    Example:
+        >>> unpack_tensor(pack_tensor(torch.tensor([1.0, 2.0])), "cpu")
+        tensor([1., 2.])
+    """
+    tensor = tensor.detach().cpu()
+    return tensor if tensor.dtype == torch.bfloat16 else tensor.numpy()
+
+
+def unpack_tensor(packed: Any, device: torch.device | str) -> Tensor:
+    """The tensor that `pack_tensor` packed, on a device."""
+    tensor = torch.from_numpy(packed) if isinstance(packed, np.ndarray) else packed
+    return tensor.to(device)
+
+
+def by_value(values: dict[str, Any]) -> Any:
+    """Functions and objects of a user, lambdas too, such that pickling sends their code along.
+
+    Args:
+        values: Anything by name.
+
+    Returns:
+        A stand-in; what comes out at the other end is the dictionary itself.
+
+    Example:
+        >>> import pickle
+        >>> pickle.loads(pickle.dumps(by_value({"three": lambda: 3})))["three"]()
+        3
+    """
+    from joblib import wrap_non_picklable_objects
+
+    return wrap_non_picklable_objects(values, keep_wrapper=False)

@@ -1,0 +1,108 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+import evomal
+from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.local_search import tune
+from evomal.seeds import derive
+from evomal.tasks import Batches
+
+
+def _sibling(name):
+    spec = importlib.util.spec_from_file_location(f"tune_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+oracles, zoo = _sibling("oracles"), _sibling("zoo")
+FORMULAS = ["abs(log(mul(y, f)))", "square(sub(y, f))", "sub(tanh(mul(f, add(y, 1))), mul(y, f))"]
+
+
+def _task(name="mlp", count=40, **options):
+    _, batches = zoo.make(name, torch.float32, count=count)
+    return evomal.Task(zoo.ZOO[name][0], batches[0], batches[1], name=name, **options)
+
+
+def _losses():
+    return [evomal.SymbolicLoss(f, task_type="classification", ignore_index=None) for f in FORMULAS]
+
+
+BASE = BaseSettings(lr=0.3, batch_size=16, momentum=0.5)
+
+
+@pytest.mark.parametrize("base_steps", [1, 2])
+@pytest.mark.parametrize("on", ["valid", "train"])
+def test_equals_adam_on_meta_gradients_by_double_backward(base_steps, on):
+    task, settings = (
+        _task(),
+        LocalSearchSettings(meta_steps=4, base_steps=base_steps, task_loss_batch=on, meta_lr=0.05),
+    )
+    (ours,), (reference,) = _losses()[2:], _losses()[2:]
+    (outcome,) = tune([ours], task, settings, BASE, seed=3)
+    assert (outcome.steps, outcome.reason, outcome.note) == (4, None, None)
+    optimizer = torch.optim.Adam(reference.parameters(), lr=0.05)
+    train = Batches(len(task.train), 16, 3, task.key, "tune", "train")
+    valid = Batches(len(task.valid), 16, 3, task.key, "tune", "valid")
+    for step in range(4):
+        model = task.make_model(derive(3, task.key, "tune", "init", step))
+        batches = [task.train.take(train.index(step * base_steps + k)) for k in range(base_steps)]
+        last = batches[-1] if on == "train" else task.valid.take(valid.index(step))
+        (reference.weights.grad,) = oracles.double_backward(
+            reference, model, batches, last, cross_entropy, lr=0.3, momentum=0.5
+        )
+        optimizer.step()
+    torch.testing.assert_close(ours.weights, reference.weights, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(ours.weights, torch.ones_like(ours.weights), atol=1e-2)
+
+
+@pytest.mark.parametrize("name", sorted(zoo.ZOO))
+def test_a_loss_is_tuned_alike_in_any_company_for_every_kind_of_model(name):
+    settings = LocalSearchSettings(meta_steps=3)
+    together, alone = _losses(), _losses()[1:2]
+    outcomes = tune(together, _task(name), settings, BASE, seed=1)
+    tune(alone, _task(name), settings, BASE, seed=1)
+    assert [(o.steps, o.reason) for o in outcomes] == [(3, None)] * 3
+    assert torch.equal(together[1].weights, alone[0].weights)
+    assert not torch.equal(together[1].weights, torch.ones(3))
+
+
+def test_no_meta_steps_leave_the_weights():
+    losses = _losses()
+    outcomes = tune(losses, _task(), LocalSearchSettings(meta_steps=0), BASE, seed=1)
+    assert all(torch.equal(loss.weights, torch.ones_like(loss.weights)) for loss in losses)
+    assert [o.steps for o in outcomes] == [0, 0, 0]
+
+
+def test_global_generators_and_threads_are_left_alone():
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    tune(_losses(), _task("dropout"), LocalSearchSettings(meta_steps=2), BASE, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_loss_without_gradient_is_not_tuned():
+    flat = evomal.SymbolicLoss("add(y, sign(f))", task_type="classification")
+    (outcome,) = tune([flat], _task(), LocalSearchSettings(meta_steps=5), BASE, seed=1)
+    assert (outcome.steps, outcome.reason, outcome.note) == (0, None, "its gradient is zero for any φ")
+
+
+def test_a_loss_that_overflows_is_of_no_use_and_the_others_go_on():
+    tower = "add(mul(y, f), " + "square(" * 12 + "add(1, add(1, f))" + ")" * 13
+    losses = [_losses()[0], evomal.SymbolicLoss(tower, task_type="classification", ignore_index=None)]
+    healthy, broken = tune(losses, _task(), LocalSearchSettings(meta_steps=3), BASE, seed=1)
+    assert (healthy.steps, healthy.reason) == (3, None)
+    assert broken.reason == "the loss or its gradient is not finite"
+    assert torch.isfinite(losses[1].weights).all()
+
+
+def test_a_meta_gradient_that_overflows_keeps_the_last_finite_weights():
+    loss = evomal.SymbolicLoss("square(sub(y, f))", task_type="classification", ignore_index=None)
+    (outcome,) = tune([loss], _task("relu_in_place"), LocalSearchSettings(meta_steps=3), BaseSettings(lr=1e38), seed=1)
+    assert outcome.reason is None
+    assert outcome.note == "the meta-gradient was not finite"
+    assert torch.isfinite(loss.weights).all()
