@@ -29,14 +29,15 @@ app = typer.Typer(
     epilog=EPILOG,
     invoke_without_command=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("learn")(learn)
-app.command("train", cls=SeveralValues)(train)
-app.command("tune")(tune)
-app.command("show")(show)
-app.command("list")(list_names)
+app.command("learn", short_help="Search for the loss that suits a task best.")(learn)
+app.command("train", short_help="Train networks with finished losses, and compare.", cls=SeveralValues)(train)
+app.command("tune", short_help="Tune an old formula's coefficients for a new task.")(tune)
+app.command("show", short_help="Show a loss, or the best formulas of a run.")(show)
+app.command("list", short_help="List all names that other commands take.")(list_names)
 
 
 @app.callback()
@@ -75,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # φ must not stop a terminal that has no φ
     shown = TRACEBACK in given or os.environ.get("EVOMAL_TRACEBACK", "") not in ("", "0")
     try:
-        return _run([argument for argument in given if argument != TRACEBACK])
+        code = _run([argument for argument in given if argument != TRACEBACK])
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         say("stopped before there was a result")
         return INTERRUPTED

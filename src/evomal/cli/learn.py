@@ -31,12 +31,7 @@ def learn(
     device: options.Device = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            help="The run folder.",
-            show_default="runs/<data set>-<model>-seed<seed>",
-            rich_help_panel=options.OUTPUT,
-        ),
+        typer.Option("--out", help="The run folder (default runs/DATASET-MODEL-seedN)."),
     ] = None,
     force: options.Force = False,
     preset: options.Preset = None,
@@ -72,9 +67,7 @@ def learn(
     return INTERRUPTED if result.interrupted else 0
 
 
-def _search(
-    source: TaskSource, settings: LearnSettings, folder: RunFolder, quiet: bool, stream: Any
-) -> "LearnResult":
+def _search(source: TaskSource, settings: LearnSettings, folder: RunFolder, quiet: bool, stream: Any) -> "LearnResult":
     task = source.load()
     from evomal.report.progress import make_progress
     from evomal.search import EvoMAL
@@ -87,9 +80,7 @@ def _report(result: "LearnResult", folder: RunFolder, source: TaskSource, as_jso
     from evomal.report.tables import print_pairs, result_pairs
 
     if as_json:
-        print_json(
-            {**result.as_dict(), "task": source.as_dict(), "out": str(folder.path), "loss": str(folder.loss)}
-        )
+        print_json({**result.as_dict(), "task": source.as_dict(), "out": str(folder.path), "loss": str(folder.loss)})
     else:
         print_pairs(result_pairs(result, folder.loss), sys.stdout)
     if result.interrupted:
@@ -106,5 +97,5 @@ def _price(source: TaskSource, settings: LearnSettings, as_json: bool) -> int:
         print_json(priced.as_dict())
     else:
         print_table(table_of_price(priced), sys.stdout)
-        print(priced.summary)
+        print(f"assumed: {priced.assumption}")
     return 0

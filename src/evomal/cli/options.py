@@ -14,43 +14,24 @@ from evomal.errors import unknown_name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-TASK = "Task"
-OUTPUT = "Output"
-PANELS = {
-    "": "Settings",
-    "base": "Settings of the base optimiser",
-    "genetic": "Settings of the genetic search",
-    "local_search": "Settings of the local search",
-    "filters": "Settings of the filters",
-}
 SPELLED = {"population_size": "--population", "lrs": "--lr"}
 
-DatasetName = Annotated[str | None, typer.Option("--dataset", help="A data set's name.", rich_help_panel=TASK)]
-ModelName = Annotated[str | None, typer.Option("--model", help="A model's name.", rich_help_panel=TASK)]
+DatasetName = Annotated[str | None, typer.Option("--dataset", help="A data set's name.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="A model's name.")]
 UserTask = Annotated[
     str | None,
-    typer.Option(
-        "--task", help="Your own task instead: my_module.py:make_task (runs that file).", rich_help_panel=TASK
-    ),
+    typer.Option("--task", help="Your own task instead: my_module.py:make_task (runs that file)."),
 ]
-MetricName = Annotated[
-    str | None, typer.Option("--metric", help="A metric's name; error_rate or mse if left out.", rich_help_panel=TASK)
-]
+MetricName = Annotated[str | None, typer.Option("--metric", help="A metric's name; error_rate or mse if left out.")]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where to look for a data set's files first.", rich_help_panel=TASK),
+    typer.Option("--data-dir", help="Where to look for a data set's files first."),
 ]
-Device = Annotated[
-    str | None, typer.Option("--device", help="Such as cpu or cuda; cpu if left out.", rich_help_panel=TASK)
-]
-Preset = Annotated[
-    str | None, typer.Option("--preset", help="Named settings; options given beside it override them.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace what lies in --out.", rich_help_panel=OUTPUT)]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print the end result only.", rich_help_panel=OUTPUT)]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on standard output.", rich_help_panel=OUTPUT)
-]
+Device = Annotated[str | None, typer.Option("--device", help="Such as cpu or cuda; cpu if left out.")]
+Preset = Annotated[str | None, typer.Option("--preset", help="Named settings; options given beside it override them.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what lies in --out.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print the end result only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
 def setting_options(kind: type[Settings], names: Collection[str] | None = None) -> Callable[[Command], Command]:
@@ -75,9 +56,7 @@ def setting_options(kind: type[Settings], names: Collection[str] | None = None) 
         signature = inspect.signature(command, eval_str=True)
         own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
         added = [
-            _parameter(kind, name, stage)
-            for name, stage in flat_fields(kind).items()
-            if names is None or name in names
+            _parameter(kind, name, stage) for name, stage in flat_fields(kind).items() if names is None or name in names
         ]
         replaced = signature.replace(parameters=[p.replace(kind=_KEYWORD) for p in own] + added)
         command.__signature__ = replaced  # type: ignore[attr-defined]
@@ -99,18 +78,22 @@ def _parameter(kind: type[Settings], name: str, stage: str) -> inspect.Parameter
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag,
         help=_help(field, values if is_choice else ()),
-        show_default=_shown(field.default),
-        rich_help_panel=PANELS[stage],
+        show_default=False,  # the option's own is None, "not given"; the help says the setting's
         callback=_known(name, values) if is_choice else None,
     )
-    plain: Any = str if is_choice else list[values[0]] if values else field.annotation  # type: ignore[valid-type]
+    plain: Any = str if is_choice else list[_bare(values[0])] if values else field.annotation  # type: ignore[misc]
     return inspect.Parameter(name, _KEYWORD, default=None, annotation=Annotated[plain | None, option])
+
+
+def _bare(kind: Any) -> Any:
+    """The type alone, without the limits that pydantic checks."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _help(field: FieldInfo, choices: tuple[Any, ...]) -> str:
     text = f"{field.description}"
-    listed = f" ({', '.join(choices)})" if choices else ""
-    return f"{text[0].upper()}{text[1:]}{listed}."
+    listed = f": {', '.join(choices)}" if choices else ""
+    return f"{text[0].upper()}{text[1:]}{listed} (default {_shown(field.default)})."
 
 
 def _shown(default: Any) -> str:

@@ -4,7 +4,10 @@ import json
 import math
 import os
 import sys
+from pathlib import Path
 from typing import Any
+
+from evomal.errors import SettingError
 
 
 def say(line: str) -> None:
@@ -13,10 +16,10 @@ def say(line: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """A message without line breaks, and without anything that a terminal would obey.
+    r"""A message without line breaks, and without anything that a terminal would obey.
 
     Example:
-        >>> one_line("first\\n  second \\x1b[31m")
+        >>> one_line("first\n  second \x1b[31m")
         'first second ?[31m'
     """
     joined = " ".join(part.strip() for part in text.splitlines() if part.strip())
@@ -25,7 +28,12 @@ def one_line(text: str) -> str:
 
 def print_json(document: Any) -> None:
     """One JSON document on standard output; numbers that are not finite become null."""
-    print(json.dumps(finite(document), indent=2, allow_nan=False))
+    print(as_json_text(document))
+
+
+def as_json_text(document: Any) -> str:
+    """Plain values as JSON; numbers that are not finite become null."""
+    return json.dumps(finite(document), indent=2, allow_nan=False)
 
 
 def finite(value: Any) -> Any:
@@ -47,3 +55,15 @@ def warn_of_workers(workers: int) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers > cores:
         say(f"warning: {workers} workers share {cores} cores; more than {cores} gain nothing")
+
+
+def require_free(path: Path, name: str, force: bool) -> Path:
+    """The file that `--out` stands for, a folder meaning the file `name` in it, once it may be written.
+
+    Raises:
+        SettingError: It exists and `force` is not set.
+    """
+    file = path / name if path.is_dir() else path
+    if file.exists() and not force:
+        raise SettingError(f"'{file}' exists; give another --out, or --force to replace it")
+    return file

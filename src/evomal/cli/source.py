@@ -37,7 +37,9 @@ class TaskSource:
         if self.task is None and (self.dataset is None or self.model is None):
             raise SettingError("give --dataset and --model, or --task my_module.py:make_task; `evomal list` names all")
         if self.task is not None and (self.dataset or self.model or self.metric or self.data_dir):
-            raise SettingError("--task brings its own data set, model and metric; leave out the options that name others")
+            raise SettingError(
+                "--task brings its own data set, model and metric; leave out the options that name others"
+            )
 
     @property
     def slug(self) -> str:

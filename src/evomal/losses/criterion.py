@@ -87,6 +87,8 @@ class Criterion(nn.Module):
 
 def prepare(outputs: Tensor, targets: Tensor, task_type: TaskType, ignore_index: int | None) -> Prepared:
     """Outputs and targets in one form, whatever of the accepted shapes and types they came in."""
+    if outputs.dim() == 0:
+        raise _misfit("outputs need a batch dimension", outputs, targets)
     if outputs.dtype in (torch.float16, torch.bfloat16):
         outputs = outputs.float()
     if task_type == "regression":
@@ -99,17 +101,15 @@ def prepare(outputs: Tensor, targets: Tensor, task_type: TaskType, ignore_index:
         return Prepared(outputs, targets.to(outputs.dtype), None)
     if targets.shape != outputs.shape[:1] + outputs.shape[2:]:
         raise _misfit("class labels must have the outputs' shape without dimension 1", outputs, targets)
-    kept = None if ignore_index is None else targets != ignore_index
-    labels = targets.long() if kept is None else torch.where(kept, targets, 0).long()
-    return Prepared(outputs, _one_hot(labels, outputs), kept)
+    return _labelled(outputs, targets, ignore_index)
 
 
 def _regression(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    outputs = outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
-    targets = targets.unsqueeze(1) if targets.dim() == 1 else targets
-    if outputs.shape != targets.shape:
+    f = outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
+    y = targets.unsqueeze(1) if targets.dim() == 1 else targets
+    if f.shape != y.shape:
         raise _misfit("regression needs equal shapes, where [B] means [B, 1]", outputs, targets)
-    return outputs, targets.to(outputs.dtype)
+    return f, y.to(f.dtype)
 
 
 def _one_logit(outputs: Tensor, targets: Tensor, ignore_index: int | None) -> Prepared:
@@ -118,14 +118,17 @@ def _one_logit(outputs: Tensor, targets: Tensor, ignore_index: int | None) -> Pr
     t = targets if targets.dim() == z.dim() else targets.unsqueeze(1)
     if t.shape != z.shape:
         raise _misfit("one output needs one target for each", outputs, targets)
-    counted = ignore_index is not None and not t.is_floating_point()
-    kept = torch.ne(t, torch.tensor(ignore_index)) if counted else None
-    t = (t if kept is None else torch.where(kept, t, 0)).to(z.dtype)
-    return Prepared(
-        torch.cat([torch.zeros_like(z), z], dim=1),
-        torch.cat([1 - t, t], dim=1),
-        None if kept is None else kept.squeeze(1),
-    )
+    logits = torch.cat([torch.zeros_like(z), z], dim=1)
+    if not t.is_floating_point():
+        return _labelled(logits, t.squeeze(1), ignore_index)
+    t = t.to(z.dtype)
+    return Prepared(logits, torch.cat([1 - t, t], dim=1), None)
+
+
+def _labelled(outputs: Tensor, labels: Tensor, ignore_index: int | None) -> Prepared:
+    labels = labels.long()  # first, as bytes hold no -100: they would compare with 156
+    kept = None if ignore_index is None else labels != ignore_index
+    return Prepared(outputs, _one_hot(labels if kept is None else torch.where(kept, labels, 0), outputs), kept)
 
 
 def _one_hot(labels: Tensor, outputs: Tensor) -> Tensor:
@@ -134,16 +137,15 @@ def _one_hot(labels: Tensor, outputs: Tensor) -> Tensor:
     except (RuntimeError, IndexError):
         low, high = int(labels.min()), int(labels.max())
         raise DataError(
-            f"targets hold labels from {low} to {high} but the outputs {list(outputs.shape)} have "
-            f"{outputs.shape[1]} classes; labels must lie in 0…{outputs.shape[1] - 1}"
+            f"targets hold labels from {low} to {high} but the outputs are for {outputs.shape[1]} classes; "
+            f"labels must lie in 0…{outputs.shape[1] - 1}"
         ) from None
 
 
 def _shaped_weight(weight: Tensor, values: Tensor) -> Tensor:
     if weight.shape != values.shape and weight.shape != values.shape[:1]:
-        raise DataError(
-            f"sample_weight has shape {list(weight.shape)}; give {list(values.shape[:1])} or {list(values.shape)}"
-        )
+        fitting = " or ".join(str(list(shape)) for shape in dict.fromkeys((values.shape[:1], values.shape)))
+        raise DataError(f"sample_weight has shape {list(weight.shape)}; give {fitting}")
     weight = weight.to(values.dtype)
     return weight.reshape(-1, *[1] * (values.dim() - 1)).expand_as(values) if weight.dim() == 1 else weight
 

@@ -21,6 +21,9 @@ def save_loss(loss: SymbolicLoss, path: str | PathLike[str]) -> None:
     Args:
         loss: The loss.
         path: The file; one that exists is replaced.
+
+    Raises:
+        LossFileError: φ or `info` hold what JSON cannot, such as NaN; nothing is written.
     """
     document = {
         "format": FORMAT,
@@ -30,9 +33,12 @@ def save_loss(loss: SymbolicLoss, path: str | PathLike[str]) -> None:
         "expression": to_text(loss.expression),
         "weights": loss.weights.detach().tolist(),
         "output_activation": loss.output_activation,
-        **loss.info,
     }
-    write_atomically(Path(path), json.dumps(document, indent=2, allow_nan=False) + "\n")
+    try:
+        text = json.dumps(document | loss.info | document, indent=2, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        _refuse(Path(path), f"the loss cannot be written ({error})", "keep weights finite and info plain")
+    write_atomically(Path(path), text + "\n")
 
 
 def load_loss(path: str | PathLike[str]) -> SymbolicLoss:
@@ -70,20 +76,18 @@ def load_loss(path: str | PathLike[str]) -> SymbolicLoss:
         )
     except EvomalError as error:
         raise LossFileError(f"loss file '{file}': {error}") from None
-    except (OverflowError, ValueError):
-        _refuse(file, "its weights do not fit into a float", "write it anew")
     loss.info = {name: value for name, value in document.items() if name not in known}
     return loss
 
 
 def _document(file: Path) -> dict[str, Any]:
     try:
-        size = file.stat().st_size
-        data = file.read_bytes() if size <= MAX_BYTES else b""
+        with file.open("rb") as stream:  # a device may never end, so no more than enough is read
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         _refuse(file, f"it cannot be read ({error.strerror})", "check the path")
-    if size > MAX_BYTES:
-        _refuse(file, f"it has {size:,} bytes, more than {MAX_BYTES:,}", "give a file written by evomal")
+    if len(data) > MAX_BYTES:
+        _refuse(file, f"it has more than {MAX_BYTES:,} bytes", "give a file written by evomal")
     if data[:1] == b"\x80" or data[:2] == b"PK":
         _refuse(file, "it is a pickle or an archive, which could run code", "give a JSON file")
     try:

@@ -1,6 +1,7 @@
 """Handcrafted losses: PyTorch's own, by name, with one contract for shapes."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from torch.nn import functional
 
 from evomal.errors import unknown_name
 from evomal.losses.criterion import Criterion, Reduction, TaskType
+
+NO_LABEL = -(2**63)  # no label ever; PyTorch's function always ignores one
 
 
 class _Entry(NamedTuple):
@@ -76,8 +79,10 @@ class HandcraftedLoss(Criterion):
             and outputs.dtype in (torch.float32, torch.float64)
         )
         if usual:
-            ignored = -100 if self.ignore_index is None else self.ignore_index
-            return functional.cross_entropy(outputs, targets, ignore_index=ignored, reduction=self.reduction)
+            ignored = NO_LABEL if self.ignore_index is None else self.ignore_index
+            # A label without a class goes on to where it is named.
+            with suppress(IndexError):
+                return functional.cross_entropy(outputs, targets, ignore_index=ignored, reduction=self.reduction)
         return super().forward(outputs, targets, sample_weight)
 
     def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ OutputActivation = Literal["identity", "softplus"]
 class SymbolicLoss(Criterion):
     r"""The meta-loss network :math:`\mathcal{M}_\phi^\top`: an expression whose edges carry weights φ.
 
-    :math:`\mathcal{M}_\phi = \frac{1}{B}\sum_b \sum_c \varphi\big(T_\phi(y_{bc}, f_{bc})\big)` with T the expression and
-    φ its edge weights (Section 3.2, Figure 3), f the softmax of the logits and y one-hot in classification (D2), and the
-    output activation the identity or softplus (Section 3.1.3).
+    :math:`\mathcal{M}_\phi = \frac{1}{B}\sum_b \sum_c \varphi\big(T_\phi(y_{bc}, f_{bc})\big)` with T the expression
+    and φ its edge weights (Section 3.2, Figure 3), f the softmax of the logits and y one-hot in classification (D2),
+    and the output activation the identity or softplus (Section 3.1.3).
 
     Args:
         expression: The formula over y and f, as text or as an `Expression`.
@@ -109,7 +109,12 @@ class SymbolicLoss(Criterion):
 def _checked(expression: Expression, weights: Sequence[float] | Tensor | None) -> Tensor:
     if weights is None:
         return torch.ones(expression.edges)
-    values = torch.as_tensor(weights, dtype=torch.get_default_dtype()).detach().clone()
+    try:
+        values = torch.as_tensor(weights, dtype=torch.get_default_dtype()).detach().clone()
+    except (TypeError, ValueError, OverflowError):
+        raise SettingError(
+            f"weights of formula '{to_text(expression)}' are not numbers; give one number per edge"
+        ) from None
     if values.shape != (expression.edges,):
         raise SettingError(
             f"formula '{to_text(expression)}' has {expression.edges} edges but weights has shape "

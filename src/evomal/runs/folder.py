@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +33,11 @@ class RunFolder:
 
     def __init__(self, path: str | PathLike[str], force: bool = False) -> None:
         self.path = Path(path)
-        self._beside = self.path.with_name(f".{self.path.name}.starting")
+        whole = self.path.resolve()
+        if Path.cwd().is_relative_to(whole):
+            raise RunFolderError(f"'{path}' is or holds the current folder; give a folder of its own for --out")
+        self._beside = whole.with_name(f".{whole.name}.starting")
+        self._made: list[Path] = []
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"'{self.path}' is a file; give a folder for --out")
         if self.path.is_dir() and any(self.path.iterdir()):
@@ -45,6 +50,7 @@ class RunFolder:
         """Write the resolved settings into the folder beside."""
         try:
             shutil.rmtree(self._beside, ignore_errors=True)
+            self._made = [folder for folder in self._beside.parents if not folder.exists()]
             self._beside.mkdir(parents=True)
             write_atomically(self._beside / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         except OSError as error:
@@ -52,13 +58,17 @@ class RunFolder:
 
     def begin(self) -> None:
         """Put the prepared folder in its place."""
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        self._beside.rename(self.path)
+        place = self.path.resolve()  # what a link points to, as the link stays
+        if place.exists():
+            shutil.rmtree(place)
+        self._beside.rename(place)
 
     def discard(self) -> None:
-        """Remove the prepared folder of a run that cannot start."""
+        """Remove the prepared folder of a run that cannot start, and the folders above it that were made for it."""
         shutil.rmtree(self._beside, ignore_errors=True)
+        with suppress(OSError):  # a folder that holds something stays, and so do those above it
+            for folder in self._made:
+                folder.rmdir()
 
     @property
     def loss(self) -> Path:

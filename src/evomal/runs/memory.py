@@ -27,6 +27,6 @@ def keep_freed_memory() -> bool:
         library = ctypes.CDLL(None)
         if not hasattr(library, "gnu_get_libc_version"):
             return False
-        return all([library.mallopt(name, value) == 1 for name, value in KEEP.items()])
+        return all(library.mallopt(name, value) == 1 for name, value in KEEP.items())
     except (OSError, TypeError, AttributeError):
         return False

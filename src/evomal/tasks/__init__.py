@@ -15,7 +15,6 @@ __all__ = [
     "METRICS",
     "MODELS",
     "AnySplit",
-    "AnySplit",
     "Batches",
     "Data",
     "LazySplit",

@@ -29,9 +29,7 @@ def checked_factory(model: Any) -> Factory:
             "as every loss is tried on new networks"
         )
     if not callable(model):
-        raise ModelError(
-            f"model is a {type(model).__name__}; give a function that builds and returns a network"
-        )
+        raise ModelError(f"model is a {type(model).__name__}; give a function that builds and returns a network")
     factory: Factory = model
     return factory
 
@@ -70,11 +68,7 @@ def build(factory: Factory, name: str, seed: int) -> nn.Module:
             f"model '{name}' cannot be built by its factory, called without arguments: {one_line(error)}"
         ) from error
     if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"model '{name}' is a {type(model).__name__}; its factory must return a torch.nn.Module"
-        )
+        raise ModelError(f"model '{name}' is a {type(model).__name__}; its factory must return a torch.nn.Module")
     if any(is_lazy(parameter) for parameter in model.parameters()):
-        raise ModelError(
-            f"model '{name}' has lazy layers without weights; state sizes, or call it once in its factory"
-        )
+        raise ModelError(f"model '{name}' has lazy layers without weights; state sizes, or call it once in its factory")
     return model.train()

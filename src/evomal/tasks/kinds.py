@@ -37,9 +37,7 @@ def infer_task_type(
         raise SettingError(f"task_type is {given!r}; use 'classification' or 'regression'")
     of_loss = getattr(loss, "task_type", None)
     if given is not None and of_loss is not None and given != of_loss:
-        raise SettingError(
-            f"task_loss '{loss_name}' is for {of_loss}, but task_type is '{given}'; change one"
-        )
+        raise SettingError(f"task_loss '{loss_name}' is for {of_loss}, but task_type is '{given}'; change one")
     of_metric = get_metric(metric).task_types if metric is not None else ()
     only = of_metric[0] if len(of_metric) == 1 else None
     by_targets = REGRESSION if targets.is_floating_point() else CLASSIFICATION
@@ -47,9 +45,7 @@ def infer_task_type(
     return "classification" if chosen == CLASSIFICATION else "regression"
 
 
-def fitting_metric(
-    metric: str | Metric | Callable[..., Any] | None, task_type: TaskType, task_name: str
-) -> Metric:
+def fitting_metric(metric: str | Metric | Callable[..., Any] | None, task_type: TaskType, task_name: str) -> Metric:
     """The metric of a task; None means error rate for classification and mean squared error for regression.
 
     Raises:

@@ -197,9 +197,7 @@ def _exact_dtype(outputs: Tensor) -> torch.dtype:
 def _like(outputs: Tensor, targets: Tensor) -> Tensor:
     # Without this [N, 1] against [N] would broadcast to [N, N].
     if _as_rows(outputs).shape != _as_rows(targets).shape:
-        raise DataError(
-            f"outputs {list(outputs.shape)} do not fit targets {list(targets.shape)}; give both one shape"
-        )
+        raise DataError(f"outputs {list(outputs.shape)} do not fit targets {list(targets.shape)}; give both one shape")
     return targets.reshape(outputs.shape)
 
 

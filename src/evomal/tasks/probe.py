@@ -54,14 +54,10 @@ def _sample(task: Task) -> Tensor:
 def _check_fresh(task: Task, model: nn.Module) -> None:
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trainable:
-        raise ModelError(
-            f"model '{task.model_name}' has no trainable parameters; give it some for a loss to train"
-        )
+        raise ModelError(f"model '{task.model_name}' has no trainable parameters; give it some for a loss to train")
     again = {id(parameter) for parameter in task.make_model(1).parameters()}
     if any(id(parameter) in again for parameter in trainable):
-        raise ModelError(
-            f"model '{task.model_name}' gives the same network twice; its factory must build a fresh one"
-        )
+        raise ModelError(f"model '{task.model_name}' gives the same network twice; its factory must build a fresh one")
 
 
 def _forward(task: Task, model: nn.Module, x: Tensor) -> Tensor:
@@ -139,20 +135,16 @@ def _check_loss(task: Task, model: nn.Module, outputs: Tensor, y: Tensor) -> Non
         got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise SettingError(f"{called} gives {got}; return a scalar tensor, such as a mean over the batch")
     if not bool(torch.isfinite(loss)):
-        raise SettingError(f"{called} gives {float(loss)}; it must be finite for an untrained network")
+        raise SettingError(f"{called} gives {loss.item()}; it must be finite for an untrained network")
     if not loss.requires_grad:
         raise SettingError(f"{called} has no gradient; compute it with differentiable torch operations")
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(loss.reshape(()), trainable, allow_unused=True)
     reached = [gradient for gradient in gradients if gradient is not None]
     if not reached:
-        raise ModelError(
-            f"no parameter of model '{task.model_name}' takes part in {called}; check for .detach()"
-        )
+        raise ModelError(f"no parameter of model '{task.model_name}' takes part in {called}; check for .detach()")
     if not all(bool(torch.isfinite(gradient).all()) for gradient in reached):
-        raise ModelError(
-            f"gradients of {called} for model '{task.model_name}' are not finite; check both at the start"
-        )
+        raise ModelError(f"gradients of {called} for model '{task.model_name}' are not finite; check both at the start")
 
 
 def _check_metric(task: Task, outputs: Tensor, y: Tensor) -> None:

@@ -8,8 +8,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from evomal.errors import DataError
+from evomal.seeds import derive
+from evomal.tasks.fetching import fetch
 from evomal.tasks.metrics import IGNORED
-from evomal.tasks.splits import AnySplit, LazySplit, Split, fetch
+from evomal.tasks.rng import seeded
+from evomal.tasks.splits import AnySplit, LazySplit, Split
 from evomal.tasks.tensors import as_tensor, first_row, require_finite
 
 CHUNK = 1024  # items of a data set stacked at a time
@@ -47,23 +50,18 @@ def read_split(data: Any, part: str, dataset: str, resident: bool = True) -> Any
         return _checked(as_tensor(data[0], f"x of {where}"), as_tensor(data[1], f"y of {where}"), where)
     indexable = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     if isinstance(data, DataLoader | IterableDataset | Tensor) or not indexable:
-        raise DataError(
-            f"{where} is a {type(data).__name__}; give a pair (x, y) or a map-style data set of such pairs"
-        )
+        raise DataError(f"{where} is a {type(data).__name__}; give a pair (x, y) or a map-style data set of such pairs")
     if len(data) == 0:
         raise DataError(f"{where} is empty; give at least one instance")
-    return _checked(*_stacked(data, where), where) if resident else _lazy(data, where)
+    with seeded(derive("reading")):  # a data set may draw random numbers
+        return _checked(*_stacked(data, where), where) if resident else _lazy(data, where)
 
 
 def _checked(x: Tensor, y: Tensor, where: str) -> Split:
     if x.dim() == 0 or y.dim() == 0:
-        raise DataError(
-            f"{where} needs a row per instance, but x has shape {list(x.shape)} and y {list(y.shape)}"
-        )
+        raise DataError(f"{where} needs a row per instance, but x has shape {list(x.shape)} and y {list(y.shape)}")
     if len(x) != len(y):
-        raise DataError(
-            f"{where} has {len(x)} rows in x but {len(y)} in y; give one target for each instance"
-        )
+        raise DataError(f"{where} has {len(x)} rows in x but {len(y)} in y; give one target for each instance")
     if len(x) == 0:
         raise DataError(f"{where} is empty; give at least one instance")
     require_finite(x, f"x of {where}")

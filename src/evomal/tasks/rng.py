@@ -25,7 +25,7 @@ def seeded(seed: int) -> Iterator[None]:
         True
     """
     # Before CUDA is first used there is no state to keep, and asking for it would start CUDA in this process.
-    cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)

@@ -1,20 +1,21 @@
 """Splits of a data set: resident tensors, or items fetched by index; and how one is split off another."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
 from evomal import seeds
 from evomal.errors import DataError
+from evomal.tasks.fetching import fetch
 from evomal.tasks.rng import seeded
 from evomal.tasks.sending import by_value, pack_tensor, unpack_tensor
-from evomal.tasks.tensors import as_tensor, require_finite
+from evomal.tasks.tensors import require_finite
 
 SPLIT_SEED = 20_230_330  # splits are part of the data set: they never depend on --seed
 
@@ -40,6 +41,7 @@ class Split:
         return int(self.x.shape[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as arrays, which worker processes can map into their memory instead of copying."""
         return _unpacked, (pack_tensor(self.x), pack_tensor(self.y), self.x.device)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,6 +89,7 @@ class LazySplit:
         return len(self.rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        """Travel with the code of the data set."""
         return _unpacked_lazy, (
             by_value({"dataset": self.dataset, "finish": self.finish}),
             self.rows,
@@ -132,29 +135,6 @@ def _unpacked_lazy(
     return LazySplit(code["dataset"], rows, y, device, code["finish"], where)
 
 
-def fetch(dataset: Dataset[Any], rows: Sequence[int], where: str) -> tuple[Tensor, Tensor]:
-    """Some items of a data set, stacked into (x, y)."""
-    try:
-        many = getattr(dataset, "__getitems__", None)
-        items = many(list(rows)) if many else [dataset[row] for row in rows]
-    except Exception as error:
-        raise DataError(
-            f"{where}: items from index {rows[0]} on cannot be read ({type(error).__name__}: {error})"
-        ) from error
-    if any(not isinstance(item, tuple | list) or len(item) != 2 for item in items):
-        raise DataError(
-            f"{where}: items must be pairs (x, y), but among those from index {rows[0]} on is another"
-        )
-    try:
-        x, y = default_collate([tuple(item) for item in items])
-    except (RuntimeError, TypeError) as error:
-        raise DataError(
-            f"{where}: items from index {rows[0]} on cannot be stacked ({type(error).__name__}: {error}); "
-            "give tensors, arrays or numbers of equal shapes"
-        ) from error
-    return as_tensor(x, f"x of {where}"), as_tensor(y, f"y of {where}")
-
-
 def split_off(length: int, fraction: float, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Divide the indices of a data set in two, always in the same way, stratified where there are classes.
 
@@ -179,9 +159,7 @@ def split_off(length: int, fraction: float, labels: Tensor | None = None) -> tup
     from sklearn.model_selection import train_test_split
 
     if length < 2:
-        raise DataError(
-            f"a part cannot be split off {length} instance(s); give at least 2, or give the part itself"
-        )
+        raise DataError(f"a part cannot be split off {length} instance(s); give at least 2, or give the part itself")
     count = min(math.ceil(fraction * length), length - 1)  # rounded as scikit-learn does
     candidates, strata = np.arange(length), None
     if labels is not None:

@@ -44,7 +44,8 @@ class Task:
             targets.
         valid_fraction: Share of the training split that becomes the validation split if there is none.
         resident: Read a data set once into tensors; False fetches its items for every batch (random
-            augmentation, or more data than memory).
+            augmentation, or more data than memory). Give `valid` then, as a part of an augmented data set is
+            augmented too.
         device: Where data and models live.
         ignore_index: A label that does not count; -100 inside.
 
@@ -99,9 +100,7 @@ class Task:
         parts = {part: split.map_targets(finish) for part, split in parts.items()}
         self.classes = self._checked_targets(parts)
         # Whatever label the user had for it; None, where nothing is ignored, saves losses the look.
-        self.ignore_index: int | None = (
-            IGNORED if any(_may_ignore(split.y) for split in parts.values()) else None
-        )
+        self.ignore_index: int | None = IGNORED if any(_may_ignore(split.y) for split in parts.values()) else None
         if "validation" not in parts:
             parts["training"], parts["validation"] = self._divided(parts["training"], valid_fraction)
         self.train: AnySplit = parts["training"].to(self.device)
@@ -148,8 +147,7 @@ class Task:
 
     def __repr__(self) -> str:
         return (
-            f"Task({self.name!r}, {self.task_type}, {len(self.train)} training, "
-            f"{len(self.valid)} validation instances)"
+            f"Task({self.name!r}, {self.task_type}, {len(self.train)} training, {len(self.valid)} validation instances)"
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -172,9 +170,7 @@ class Task:
 
     def _divided(self, split: AnySplit, fraction: float) -> tuple[AnySplit, AnySplit]:
         if not 0 < fraction < 1:
-            raise SettingError(
-                f"valid_fraction is {fraction}; choose a share above 0 and below 1, such as 0.1"
-            )
+            raise SettingError(f"valid_fraction is {fraction}; choose a share above 0 and below 1, such as 0.1")
         if len(split) < 2:
             raise DataError(
                 f"the training split of data set '{self.dataset}' has 1 instance, which leaves none for "

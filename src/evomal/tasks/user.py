@@ -63,9 +63,7 @@ def _file_module(source: str, spec: str) -> Iterator[ModuleType]:
     name = f"evomal_user_task_{path.stem}"
     found = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or found is None or found.loader is None:
-        raise SettingError(
-            f"task '{spec}': there is no Python file {source}; check the path from {Path.cwd().name}/"
-        )
+        raise SettingError(f"task '{spec}': there is no Python file {source}; check the path from {Path.cwd().name}/")
     module = importlib.util.module_from_spec(found)
     # As for `python my_module.py`: modules beside the file can be imported, here and in workers started
     # later.
@@ -106,9 +104,7 @@ def _blamed(spec: str, what: str, file: str | None) -> Iterator[None]:
     except EvomalError:
         raise
     except Exception as error:
-        lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file
-        ]
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         at = f" at line {lines[-1]}" if lines else ""
         raise SettingError(f"task '{spec}' {what}{at}: {one_line(error)}") from error
 

@@ -12,14 +12,14 @@ def evaluate(model: nn.Module, split: AnySplit, metric: Metric) -> float:
     """The performance metric L_P of a model on a whole split, in evaluation mode.
 
     Args:
-        model: The model; its mode is put back.
+        model: The model; its mode, and that of every module in it, is put back.
         split: The data, on the model's device.
         metric: The metric; lower is better.
 
     Returns:
         The metric's value; NaN where the model's outputs are not finite.
     """
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.no_grad():
@@ -30,4 +30,5 @@ def evaluate(model: nn.Module, split: AnySplit, metric: Metric) -> float:
             outputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
             return float(metric(outputs, targets)) if torch.isfinite(outputs).all().item() else float("nan")
     finally:
-        model.train(was_training)
+        for module, training in modes:
+            module.training = training  # not train(): a part that was frozen stays so

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from evomal.config import BaseSettings
 from evomal.tasks import AnySplit, Batches
+from evomal.tasks.rng import seeded
 
 Schedule = Callable[[SGD], LRScheduler]
 
@@ -56,7 +57,7 @@ def fit(
         schedule: Makes a learning-rate scheduler, stepped after every step; None keeps the rate.
 
     Returns:
-        The steps taken, and the reason if a loss that is not finite ended the training.
+        The steps taken, and the reason if a loss or, at the end, a parameter is not finite.
     """
     optimizer = make_optimizer(model, base)
     scheduler = schedule(optimizer) if schedule else None
@@ -73,6 +74,8 @@ def fit(
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
+    if not all(p.isfinite().all().item() for p in model.parameters()):
+        return Fit(steps, "a parameter is not finite after the last step")
     return Fit(steps)
 
 
@@ -89,9 +92,8 @@ def make_optimizer(model: nn.Module, base: BaseSettings) -> SGD:
 
 @contextmanager
 def seeded_noise(seed: int) -> Iterator[None]:
-    """Run a block with torch's global generators seeded, and leave them as they were."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    """Run a block with the global generators seeded, and leave them as they were."""
+    with seeded(seed):
         yield
 
 

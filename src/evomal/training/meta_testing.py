@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite, nan
 from statistics import fmean, stdev
 from time import perf_counter
 from typing import Any
@@ -68,8 +69,11 @@ class MetaTest:
 
     @property
     def sd(self) -> float | None:
-        """Standard deviation (n - 1) of the test metric over seeds, or None for a single seed."""
-        return stdev(run.test for run in self.chosen) if len(self.chosen) > 1 else None
+        """Standard deviation (n - 1) of the test metric over seeds; None for a single seed, NaN if one diverged."""
+        if len(self.chosen) < 2:
+            return None
+        # `stdev` itself fails on what is not finite.
+        return stdev(run.test for run in self.chosen) if isfinite(self.mean) else nan
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain numbers; what is not finite is None."""

@@ -1,6 +1,7 @@
 """Fashion-MNIST: 60,000 training and 10,000 test images of clothes, 28×28, ten classes."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -83,10 +84,12 @@ def download(folder: Path, home: str = HOME) -> Path:
     return folder
 
 
-def _folders(data_dir: Path | None) -> list[Path]:
-    named = [data_dir, os.environ.get("EVOMAL_DATA")]
-    given = [Path(folder).expanduser() for folder in named if folder]
-    return [place for folder in given for place in (folder, folder / NAME)] + [DEBIAN, _cache()]
+def _folders(data_dir: Path | None) -> Iterator[Path]:
+    for named in (data_dir, os.environ.get("EVOMAL_DATA")):
+        if named:
+            yield from (Path(named).expanduser(), Path(named).expanduser() / NAME)
+    yield DEBIAN
+    yield _cache()
 
 
 def _download_folder(data_dir: Path | None) -> Path:
@@ -106,16 +109,11 @@ def _file(folder: Path, name: str) -> Path | None:
 
 def _part(folder: Path, part: str) -> tuple[Tensor, Tensor]:
     images_file, labels_file = (
-        _file(folder, name) or folder / name
-        for name in (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
+        _file(folder, name) or folder / name for name in (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
     )
     images, labels = read_idx(images_file, 3), read_idx(labels_file, 1)
     if images.shape[1:] != (28, 28):
-        raise DataError(
-            f"{images_file} holds images of {list(images.shape[1:])} pixels, not 28×28; get it anew"
-        )
+        raise DataError(f"{images_file} holds images of {list(images.shape[1:])} pixels, not 28×28; get it anew")
     if len(images) != len(labels):
-        raise DataError(
-            f"{images_file} has {len(images)} images but {labels_file} {len(labels)} labels; get both anew"
-        )
+        raise DataError(f"{images_file} has {len(images)} images but {labels_file} {len(labels)} labels; get both anew")
     return images.unsqueeze(1), labels.to(torch.int64)

@@ -35,14 +35,10 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     """
     content = _content(path)
     if len(content) < 4 or content[:2] != b"\0\0":
-        raise DataError(
-            f"{path} is not an IDX file: it starts with {content[:4].hex() or 'nothing'}; get it anew"
-        )
+        raise DataError(f"{path} is not an IDX file: it starts with {content[:4].hex() or 'nothing'}; get it anew")
     code, found = content[2], content[3]
     if code != UNSIGNED_BYTE:
-        raise DataError(
-            f"{path} holds values of IDX type {code:#04x}, not unsigned bytes (0x08); get it anew"
-        )
+        raise DataError(f"{path} holds values of IDX type {code:#04x}, not unsigned bytes (0x08); get it anew")
     if found != dimensions:
         raise DataError(f"{path} has {found} dimensions, not {dimensions}; are images and labels mixed up?")
     start = 4 + 4 * dimensions
@@ -52,9 +48,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     expected = start + math.prod(shape)
     if len(content) != expected:
         fault = "is cut short" if len(content) < expected else "goes on after its end"
-        raise DataError(
-            f"{path} {fault}: {len(content)} bytes, but its header {shape} means {expected}; get it anew"
-        )
+        raise DataError(f"{path} {fault}: {len(content)} bytes, but its header {shape} means {expected}; get it anew")
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy())
 
 

@@ -41,9 +41,7 @@ class MLP(nn.Module):
         26122
     """
 
-    def __init__(
-        self, input_shape: tuple[int, ...], outputs: int, hidden: tuple[int, ...] = (128, 128)
-    ) -> None:
+    def __init__(self, input_shape: tuple[int, ...], outputs: int, hidden: tuple[int, ...] = (128, 128)) -> None:
         super().__init__()
         widths = (math.prod(input_shape), *hidden)
         layers: list[nn.Module] = []

@@ -1,0 +1,63 @@
+"""`evomal show`: a loss file, or the best formulas of a run folder."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evomal.cli import options
+from evomal.cli.output import print_json
+from evomal.errors import SettingError
+
+
+def show(
+    path: Annotated[Path, typer.Argument(help="A loss file, or a run folder.", show_default=False)],
+    top: Annotated[
+        int | None, typer.Option("--top", min=1, help="Of a run folder: list that many best distinct formulas.")
+    ] = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """Show a loss: formula, simplified formula, LaTeX, coefficients φ, and where it came from."""
+    if top is not None:
+        return _show_top(path, top, as_json)
+    from evomal.cli.losses import loss_file
+    from evomal.losses import load_loss
+    from evomal.report.described import describe, history, table_of_weights
+    from evomal.report.tables import print_pairs, print_table
+
+    loss = load_loss(loss_file(path))
+    described = describe(loss)
+    if as_json:
+        print_json({**described, "info": loss.info})
+        return 0
+    simplified = described["simplified"]
+    note = f"   ({simplified['note']})" if simplified["note"] else ""
+    print_pairs(
+        {
+            "formula": described["formula"],
+            "simplified": simplified["text"] + note,
+            "LaTeX": described["latex"],
+            "expression": described["expression"],
+            "task type": described["task_type"],
+            **history(loss.info),
+        },
+        sys.stdout,
+    )
+    print_table(table_of_weights(described["edges"]), sys.stdout)
+    return 0
+
+
+def _show_top(path: Path, count: int, as_json: bool) -> int:
+    from evomal.report.described import best_formulas, table_of_formulas
+    from evomal.report.tables import print_table
+    from evomal.runs import read_journal
+
+    if not path.is_dir():
+        raise SettingError(f"--top needs a run folder, and '{path}' is none; leave out --top to show a loss file")
+    rows = best_formulas(read_journal(path), count)
+    if as_json:
+        print_json({"run": str(path), "formulas": rows})
+    else:
+        print_table(table_of_formulas(rows), sys.stdout)
+    return 0

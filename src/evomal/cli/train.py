@@ -1,0 +1,130 @@
+"""`evomal train`: meta-testing, fresh networks trained in full with finished losses."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evomal.atomic import write_atomically
+from evomal.cli import options
+from evomal.cli.output import as_json_text, print_json, require_free, say, warn_of_workers
+from evomal.cli.source import TaskSource
+from evomal.config import TrainSettings, flat_fields, train_settings
+
+if TYPE_CHECKING:
+    from evomal.report.trained import Trained
+    from evomal.tasks import Task
+    from evomal.training import TrainingRun
+
+# The rates of meta-testing are its own option, `--lr`, which takes several.
+SETTINGS = [name for name in flat_fields(TrainSettings) if name != "lr"]
+
+
+@options.setting_options(TrainSettings, SETTINGS)
+def train(
+    losses: Annotated[
+        list[str],
+        typer.Option(
+            "--loss", help="A loss file, a run folder (its best loss), or a handcrafted loss; several may be given."
+        ),
+    ],
+    dataset: options.DatasetName = None,
+    model: options.ModelName = None,
+    task: options.UserTask = None,
+    metric: options.MetricName = None,
+    data_dir: options.DataDir = None,
+    device: options.Device = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="A JSON file for the results, or a folder for train.json."),
+    ] = None,
+    force: options.Force = False,
+    preset: options.Preset = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Trainings at a time, one thread each.")] = 1,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+    **settings: Any,
+) -> int:
+    """Train fresh networks with finished losses, and compare them on test data.
+
+    Options with a list take several values: --seeds 0 1 2, or --seeds 0,1,2, or --seeds 0 --seeds 1.
+    """
+    chosen = train_settings(preset, **_without_repetitions(settings))
+    source = TaskSource(dataset, model, task, metric, data_dir, device)
+    warn_of_workers(workers)
+    file = None if out is None else require_free(out, "train.json", force)
+    loaded = source.load()
+    results = _trained(loaded, losses, chosen, workers, _told(quiet, sys.stderr if as_json else sys.stdout))
+    document = {
+        "task": source.as_dict(),
+        "workers": workers,
+        "settings": chosen.model_dump(mode="json"),
+        "results": [result.as_dict() for result in results],
+    }
+    if file is not None:
+        write_atomically(file, as_json_text(document) + "\n")
+    if as_json:
+        print_json(document)
+    else:
+        _print(results, loaded)
+    return 0
+
+
+def _without_repetitions(settings: dict[str, Any]) -> dict[str, Any]:
+    """A seed or a rate that is given twice counts once; options that were not given stay None."""
+    lists = {name: settings[name] or None for name in ("seeds", "lrs", "milestones")}
+    return settings | {name: values and tuple(dict.fromkeys(values)) for name, values in lists.items()}
+
+
+def _trained(
+    task: "Task",
+    names: list[str],
+    settings: TrainSettings,
+    workers: int,
+    told: Callable[[str, "TrainingRun"], None],
+) -> "list[Trained]":
+    from evomal.cli.losses import read_loss, require_fit
+    from evomal.report.trained import Trained
+    from evomal.runs import make_executor
+    from evomal.training import meta_test
+
+    losses = {name: read_loss(name) for name in names}
+    for name, loss in losses.items():
+        require_fit(loss, name, task)
+    executor = make_executor(workers)
+    try:
+        return [
+            Trained(
+                name,
+                loss,
+                meta_test(task, loss.to(task.device), settings, executor.map, lambda run, name=name: told(name, run)),  # type: ignore[misc]
+                task,
+                settings,
+            )
+            for name, loss in losses.items()
+        ]
+    finally:
+        executor.close()
+
+
+def _told(quiet: bool, stream: Any) -> Callable[[str, "TrainingRun"], None]:
+    def told(name: str, run: "TrainingRun") -> None:
+        if not quiet:
+            ended = run.reason or f"{run.test:.4f}"
+            print(f"{name}  seed {run.seed}  lr {run.lr:g}: {ended}  ({run.seconds:.1f} s)", file=stream, flush=True)
+
+    return told
+
+
+def _print(results: "list[Trained]", task: "Task") -> None:
+    from evomal.report.tables import print_table
+    from evomal.report.trained import table_of_trained
+
+    print_table(table_of_trained(results, task.metric.name), sys.stdout)
+    for result in results:
+        for note in result.notes:
+            print(f"{result.name}: {note}")
+    if all(result.diverged == len(result.test.chosen) for result in results):
+        say("every training diverged; try a smaller --lr")

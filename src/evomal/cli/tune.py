@@ -1,0 +1,116 @@
+"""`evomal tune`: local search only, an old formula with new coefficients for a new task."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evomal.cli import options
+from evomal.cli.output import print_json, require_free, say
+from evomal.cli.source import TaskSource
+from evomal.config import LearnSettings, flat_fields, learn_settings
+
+if TYPE_CHECKING:
+    from evomal.local_search import Tuned
+    from evomal.losses import SymbolicLoss
+    from evomal.tasks import Task
+
+SETTINGS = [name for name, stage in flat_fields(LearnSettings).items() if stage in ("base", "local_search")] + ["seed"]
+
+
+@options.setting_options(LearnSettings, SETTINGS)
+def tune(
+    loss: Annotated[str, typer.Option("--loss", help="A loss file, or a run folder (its best loss).")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="The new loss file, or a folder for loss.json."),
+    ],
+    dataset: options.DatasetName = None,
+    model: options.ModelName = None,
+    task: options.UserTask = None,
+    metric: options.MetricName = None,
+    data_dir: options.DataDir = None,
+    device: options.Device = None,
+    force: options.Force = False,
+    preset: options.Preset = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start from φ = 1 instead of the file's coefficients.")
+    ] = False,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+    **settings: Any,
+) -> int:
+    """Tune the coefficients of an old formula for a new task; the formula stays as it is."""
+    chosen = learn_settings(preset, **settings)
+    source = TaskSource(dataset, model, task, metric, data_dir, device)
+    file = require_free(out, "loss.json", force)
+    loaded = source.load()
+    from evomal.cli.losses import read_learned_loss, require_fit
+
+    learned = read_learned_loss(loss)
+    require_fit(learned, loss, loaded)
+    learned = learned.to(loaded.device)
+    if fresh:
+        learned.weights.data.fill_(1.0)
+    before = learned.formula(digits=4)
+    outcome = _tuned(learned, loaded, chosen)
+    if outcome.reason:
+        say(f"error: loss '{loss}' cannot be tuned on task '{loaded.name}': {outcome.reason}")
+        return 1
+    learned.save(file)
+    result = {
+        "before": before,
+        "after": learned.formula(digits=4),
+        "weights": learned.weights.detach().tolist(),
+        "steps": outcome.steps,
+        "note": outcome.note,
+        "seconds": outcome.seconds,
+        "loss": str(file),
+    }
+    _print(result, chosen.local_search.meta_steps, quiet, as_json)
+    return 0
+
+
+def _tuned(loss: "SymbolicLoss", task: "Task", settings: LearnSettings) -> "Tuned":
+    """Tune φ in place, and rewrite what the file says of its history."""
+    from evomal.local_search import tune as tune_losses
+    from evomal.search.provenance import gradient_norm_ratio
+    from evomal.tasks import probe
+
+    probe(task)
+    (outcome,) = tune_losses([loss], task, settings.local_search, settings.base, settings.seed)
+    if outcome.reason is None:
+        # The formula keeps its history; its fitness was that of other coefficients.
+        loss.info = {name: value for name, value in loss.info.items() if name != "fitness"}
+        loss.info["tuned_on"] = {
+            "task": task.name,
+            "dataset": task.dataset,
+            "model": task.model_name,
+            "data_fingerprint": task.fingerprint,
+            "seed": settings.seed,
+        }
+        loss.info["tuned_for"] = {
+            "optimizer": "sgd",
+            **settings.base.model_dump(),
+            "meta_steps": outcome.steps,
+            "gradient_norm_ratio": gradient_norm_ratio(loss, task, settings),
+        }
+    return outcome
+
+
+def _print(result: dict[str, Any], meta_steps: int, quiet: bool, as_json: bool) -> None:
+    from evomal.report.tables import duration, print_pairs
+
+    if as_json:
+        print_json(result)
+        return
+    note = f"; {result['note']}" if result["note"] else ""
+    pairs = {
+        "before": result["before"],
+        "after": result["after"],
+        "meta steps": f"{result['steps']} of {meta_steps}{note}",
+        "time": duration(result["seconds"]),
+        "loss file": result["loss"],
+    }
+    print_pairs({name: pairs[name] for name in ("after", "loss file")} if quiet else pairs, sys.stdout)

@@ -1,0 +1,185 @@
+"""Progress of a search: live on a terminal, one line a generation in a pipe, or nothing."""
+
+from collections import Counter
+from collections.abc import Callable
+from time import perf_counter
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from evomal.config import LearnSettings
+from evomal.expressions import to_formula
+from evomal.report.tables import duration, outcomes_text
+from evomal.search import Candidate, Watcher
+
+STAGES = {"tune": "tuning", "filter": "filtering", "train": "training"}
+
+
+class Progress(Watcher):
+    """Keeps count and shows nothing.
+
+    Args:
+        name: What is learned on.
+        settings: All settings of the search.
+        clock: Seconds that only go forward.
+
+    Attributes:
+        counts: Members so far by outcome.
+        best: The best candidate so far that was trained itself.
+        done: Complete generations.
+    """
+
+    def __init__(self, name: str, settings: LearnSettings, clock: Callable[[], float] = perf_counter) -> None:
+        self.name, self.settings = name, settings
+        self.counts: Counter[str] = Counter()
+        self.best: Candidate | None = None
+        self.done = 0
+        self._clock, self._start = clock, clock()
+
+    def member(self, candidate: Candidate, best: Candidate | None) -> None:
+        """Count an outcome."""
+        self.counts[candidate.outcome or "unfinished"] += 1
+        self.best = best
+
+    def generation(self, number: int, best: Candidate | None) -> None:
+        """Count a generation."""
+        self.done = number + 1
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start."""
+        return self._clock() - self._start
+
+    @property
+    def per_minute(self) -> float:
+        """Evaluations per minute; what the outer filter answers is none."""
+        known = self.counts["archived"] + self.counts["elite"]
+        return 60 * (self.counts.total() - known) / max(self.seconds, 1e-9)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds left if the rest goes like what is done; None before the first generation is complete.
+
+        Later generations meet more known formulas, so it is rather less.
+        """
+        genetic = self.settings.genetic
+        share = self.counts.total() / (genetic.population_size * genetic.generations)
+        return self.seconds * (1 - share) / share if self.done and share else None
+
+    @property
+    def formula(self) -> str:
+        """The best formula so far, with its coefficients."""
+        if self.best is None:
+            return ""
+        text = to_formula(self.best.expression, self.best.weights, digits=4)
+        return f"softplus({text})" if self.settings.output_activation == "softplus" else text
+
+    @property
+    def fitness(self) -> str:
+        """The best fitness so far."""
+        return "none yet" if self.best is None else f"{self.best.fitness:.4g}"
+
+    @property
+    def pace(self) -> str:
+        """Evaluations per minute, and the time left."""
+        left = "" if self.left is None else f", about {duration(self.left)} left"
+        return f"{self.per_minute:.3g} evaluations/min{left}"
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop showing."""
+
+
+class LineProgress(Progress):
+    """One plain line for each generation.
+
+    Args:
+        name: What is learned on.
+        settings: All settings of the search.
+        stream: Where to write.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(
+        self, name: str, settings: LearnSettings, stream: TextIO, clock: Callable[[], float] = perf_counter
+    ) -> None:
+        super().__init__(name, settings, clock)
+        self._stream = stream
+
+    def generation(self, number: int, best: Candidate | None) -> None:
+        """Write the line."""
+        super().generation(number, best)
+        parts = [
+            f"generation {self.done}/{self.settings.genetic.generations}",
+            f"best {self.fitness}",
+            outcomes_text(self.counts),
+            self.pace,
+            self.formula,
+        ]
+        print("  ".join(part for part in parts if part), file=self._stream, flush=True)
+
+
+class LiveProgress(Progress):
+    """A display that is kept up to date in its place on a terminal.
+
+    Args:
+        name: What is learned on.
+        settings: All settings of the search.
+        console: The terminal.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(
+        self, name: str, settings: LearnSettings, console: Console, clock: Callable[[], float] = perf_counter
+    ) -> None:
+        super().__init__(name, settings, clock)
+        self._stage = ""
+        self._live = Live(get_renderable=self.render, console=console, refresh_per_second=2, transient=True)
+
+    def stage(self, name: str, count: int) -> None:
+        """Show what is going on."""
+        self._stage = f"{STAGES.get(name, name)} {count}"
+
+    def render(self) -> Table:
+        """The display as it stands."""
+        genetic = self.settings.genetic
+        total = genetic.population_size * genetic.generations
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        current = min(self.done + 1, genetic.generations)
+        grid.add_row("generation", f"{current} of {genetic.generations}  {self._stage}")
+        grid.add_row("", ProgressBar(total=total, completed=self.counts.total(), width=40))
+        grid.add_row("best", f"{self.fitness}  {self.formula}")
+        grid.add_row("outcomes", outcomes_text(self.counts))
+        grid.add_row("pace", f"{self.pace}, {duration(self.seconds)} so far")
+        return grid
+
+    def __enter__(self) -> Self:
+        """Start the display."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the display away; what follows is printed in its place."""
+        self._live.stop()
+
+
+def make_progress(name: str, settings: LearnSettings, stream: TextIO, quiet: bool = False) -> Progress:
+    """The progress that suits where it goes: live on a terminal, lines in a pipe, nothing if `quiet`."""
+    if quiet:
+        return Progress(name, settings)
+    if stream.isatty():
+        return LiveProgress(name, settings, Console(file=stream, markup=False, highlight=False, emoji=False))
+    return LineProgress(name, settings, stream)

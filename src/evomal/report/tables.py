@@ -1,0 +1,116 @@
+"""Tables and lines for terminals, and the same for pipes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from evomal.search import LearnResult
+    from evomal.search.pricing import Price
+
+OUTCOMES = ("trained", "equivalent", "rejected", "failed", "archived", "elite")
+WIDE = 1000  # columns of what is no terminal: nothing is broken into lines there
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    Example:
+        >>> duration(3.21), duration(75), duration(7380)
+        ('3.2 s', '1 min 15 s', '2 h 03 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, left = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {left:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def outcomes_text(counts: Mapping[str, int]) -> str:
+    """How many candidates ended in which way, in a fixed order.
+
+    Example:
+        >>> outcomes_text({"rejected": 3, "trained": 2})
+        'trained 2, rejected 3'
+    """
+    return ", ".join(f"{name} {counts[name]}" for name in OUTCOMES if counts.get(name))
+
+
+def cleaned(text: object) -> str:
+    r"""Text from a file without anything that a terminal would obey.
+
+    Example:
+        >>> cleaned("digits\x1b[31m")
+        'digits?[31m'
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+
+
+def print_pairs(pairs: Mapping[str, object], stream: TextIO, indent: int = 0) -> None:
+    """Names and values, one pair a line, the values below one another.
+
+    Example:
+        >>> import sys
+        >>> print_pairs({"fitness": 0.5, "time": "2 s"}, sys.stdout)
+        fitness  0.5
+        time     2 s
+    """
+    width = max((len(name) for name in pairs), default=0)
+    for name, value in pairs.items():
+        print(f"{'':{indent}}{name:{width}}  {cleaned(value)}".rstrip(), file=stream)
+
+
+def make_table(*columns: str, left: tuple[str, ...] = ()) -> Table:
+    """An empty table; columns named in `left` hold text, the others numbers."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(name, justify="left" if name in left else "right", overflow="fold")
+    return table
+
+
+def print_table(table: Table, stream: TextIO) -> None:
+    """A table, as wide as the terminal; in a pipe, as wide as it needs."""
+    console = Console(file=stream, width=None if stream.isatty() else WIDE, markup=False, highlight=False, emoji=False)
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()), file=stream)
+
+
+def result_pairs(result: "LearnResult", loss_file: Path) -> dict[str, str]:
+    """The end of a search: formula, fitness, outcomes, time, and how the loss is used."""
+    metric, steps = result.loss.info["learned_on"]["metric"], result.settings.partial_steps
+    judged = f"{metric} on validation data after {steps} base steps"
+    fitness = result.message if result.fitness is None else f"{result.fitness:.4g} ({judged})"
+    return {
+        "formula": result.loss.formula(digits=4),
+        "fitness": fitness,
+        "outcomes": f"{outcomes_text(result.outcomes)} ({len(result.members)} in all)",
+        "time": duration(result.seconds),
+        "loss file": str(loss_file),
+        "use it": f"criterion = evomal.load_loss({str(loss_file)!r}); loss = criterion(outputs, targets)",
+    }
+
+
+def table_of_price(price: "Price") -> Table:
+    """One row a stage, and the total."""
+    table = make_table("stage", "candidates", "each", "in all", left=("stage",))
+    for stage in price.stages:
+        count = between(str(stage.least), str(stage.most))
+        least, most = stage.seconds(stage.least), stage.seconds(stage.most)
+        table.add_row(stage.name, count, duration(stage.each), between(duration(least), duration(most)))
+    table.add_row("total", str(price.candidates), "", between(duration(price.least), duration(price.most)))
+    return table
+
+
+def between(low: str, high: str) -> str:
+    """A range, or one value where both ends are the same.
+
+    Example:
+        >>> between("3", "5"), between("3", "3")
+        ('3 to 5', '3')
+    """
+    return low if low == high else f"{low} to {high}"

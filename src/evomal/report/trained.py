@@ -1,0 +1,104 @@
+"""What a meta-test says, with what must be known to read it rightly."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from evomal.config import TrainSettings
+from evomal.losses import HandcraftedLoss, SymbolicLoss
+from evomal.report.tables import cleaned, make_table
+from evomal.tasks import Task
+from evomal.training import MetaTest
+
+COMPARED = ("lr", "momentum", "nesterov", "weight_decay", "batch_size")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A loss and its meta-test.
+
+    Args:
+        name: What the loss was called by.
+        loss: The loss.
+        test: All trainings with it.
+        task: The task.
+        settings: How it was trained.
+    """
+
+    name: str
+    loss: SymbolicLoss | HandcraftedLoss
+    test: MetaTest
+    task: Task
+    settings: TrainSettings
+
+    @property
+    def diverged(self) -> int:
+        """How many of the trainings at the chosen rate diverged."""
+        return sum(not math.isfinite(run.test) for run in self.test.chosen)
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks, one sentence each: divergence, other settings than the loss was tuned for, another task."""
+        return [*self._divergence(), *(self._history() if isinstance(self.loss, SymbolicLoss) else [])]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        formula = self.loss.formula(digits=4) if isinstance(self.loss, SymbolicLoss) else None
+        return {"loss": self.name, "formula": formula, **self.test.as_dict(), "notes": self.notes}
+
+    def _divergence(self) -> list[str]:
+        runs, rates = self.test.runs, self.settings.lrs
+        bad = [run for run in runs if not math.isfinite(run.test)]
+        told = [f"seed {run.seed} at lr {run.lr:g} ({run.reason or 'outputs are not finite'})" for run in bad]
+        ended = f"{len(bad)} of {len(runs)} trainings diverged"
+        advice = "" if len(rates) > 1 else "; try a smaller --lr"
+        return [f"{ended}: {', '.join(told)}{advice}"] if bad else []
+
+    def _history(self) -> list[str]:
+        """What the loss file says of its past that this use differs from."""
+        info = self.loss.info if isinstance(self.loss, SymbolicLoss) else {}
+        tuned = _entries(info, "tuned_for")
+        used = self.settings.base.model_dump() | {"lr": self.test.lr}
+        names = [name for name in COMPARED if name in tuned and tuned[name] != used[name]]
+        notes = []
+        if names:
+            then = ", ".join(f"{name} {_shown(tuned[name])}" for name in names)
+            now = ", ".join(f"{name} {_shown(used[name])}" for name in names)
+            notes.append(f"tuned for {then}; used here with {now}")
+        word = "tuned_on" if "tuned_on" in info else "learned_on"
+        origin = _entries(info, word)
+        here = {"dataset": self.task.dataset, "model": self.task.model_name}
+        if any(name in origin and origin[name] != value for name, value in here.items()):
+            past = f"{cleaned(origin.get('dataset'))}/{cleaned(origin.get('model'))}"
+            notes.append(f"{word.replace('_', ' ')} {past}, used on {here['dataset']}/{here['model']}: this is transfer")
+        ratio = tuned.get("gradient_norm_ratio")
+        if isinstance(ratio, int | float) and not isinstance(ratio, bool):
+            rival = f"compare with {self.task.task_loss_name} at its best --lr"
+            notes.append(f"its first gradients are {ratio:.3g} × the task loss's: {rival}")
+        return notes
+
+
+def table_of_trained(results: Sequence[Trained], metric: str) -> Table:
+    """One row a loss: chosen rate, mean ± standard deviation over seeds, each seed's value, seconds."""
+    table = make_table("loss", "lr", f"test {metric}", "each seed", "seconds", left=("loss", "each seed"))
+    for result in results:
+        test = result.test
+        spread = "" if test.sd is None or not math.isfinite(test.sd) else f" ± {test.sd:.4f}"
+        mean = f"{test.mean:.4f}{spread}" if math.isfinite(test.mean) else "diverged"
+        each = "  ".join(f"{run.test:.4f}" if math.isfinite(run.test) else "diverged" for run in test.chosen)
+        seconds = sum(run.seconds for run in test.runs)
+        table.add_row(cleaned(result.name), f"{test.lr:g}", mean, each, f"{seconds:.1f}")
+    return table
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else cleaned(value)
+
+
+def _entries(info: dict[str, Any], name: str) -> dict[str, Any]:
+    """A group of entries of a loss file; a file written by hand may hold anything."""
+    value = info.get(name)
+    return value if isinstance(value, dict) else {}

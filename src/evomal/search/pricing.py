@@ -1,0 +1,198 @@
+"""What a search would cost, from a short probe of each stage."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from evomal.config import LearnSettings
+from evomal.expressions import Expression, parse
+from evomal.local_search import tune
+from evomal.search.evomal import probed
+from evomal.search.filters import FilterProbe
+from evomal.search.genetic import GeneticEngine
+from evomal.search.stages import initial_loss, judge_stage, train_stage
+from evomal.seeds import python_random
+from evomal.tasks import Task
+
+TUNED = 0.9
+"""Share of candidates that the outer filter does not know, so that they are tuned."""
+
+TRAINED = (0.25, 0.5)
+"""Share of all candidates that pass the inner filters, so that they are trained in part."""
+
+FORMULAS = 4
+META_STEPS = 6
+REJECTION_STEPS = 40
+BASE_STEPS = 20
+
+# Cheap, sound, and trained by every task: what a stage costs hardly depends on the formula.
+PLAIN = parse("square(sub(y, f))")
+
+
+@dataclass(frozen=True, slots=True)
+class StagePrice:
+    """What one stage would cost.
+
+    Args:
+        name: ``tune``, ``filter`` or ``train``.
+        least: Candidates that reach it, at least.
+        most: Candidates that reach it, at most.
+        each: Seconds for one candidate, on one worker.
+        fixed: Seconds for one generation, whatever the number of candidates and workers.
+        generations: Number of generations.
+        workers: Processes that share the candidates.
+    """
+
+    name: str
+    least: int
+    most: int
+    each: float
+    fixed: float
+    generations: int
+    workers: int
+
+    def seconds(self, count: int) -> float:
+        """Wall time of the stage over the whole run, for that many candidates."""
+        return self.generations * self.fixed + count * self.each / self.workers
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a run would cost.
+
+    Args:
+        stages: Each stage.
+        candidates: Population size times generations.
+        probe_seconds: How long the probe took.
+    """
+
+    stages: tuple[StagePrice, ...]
+    candidates: int
+    probe_seconds: float
+
+    @property
+    def least(self) -> float:
+        """Wall time in seconds if few candidates are trained."""
+        return sum(stage.seconds(stage.least) for stage in self.stages)
+
+    @property
+    def most(self) -> float:
+        """Wall time in seconds if many candidates are trained."""
+        return sum(stage.seconds(stage.most) for stage in self.stages)
+
+    @property
+    def assumption(self) -> str:
+        """What the range rests on."""
+        low, high = TRAINED
+        return (
+            f"of {self.candidates} candidates {TUNED:.0%} are new and are tuned, {low:.0%} to {high:.0%} are trained; "
+            "stages run one after the other, candidates of a stage on all workers"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        stages = [
+            asdict(s) | {"least_seconds": s.seconds(s.least), "most_seconds": s.seconds(s.most)} for s in self.stages
+        ]
+        return {
+            "candidates": self.candidates,
+            "stages": stages,
+            "least_seconds": self.least,
+            "most_seconds": self.most,
+            "assumption": self.assumption,
+            "probe_seconds": self.probe_seconds,
+        }
+
+
+def price(task: Task, settings: LearnSettings) -> Price:
+    """Estimate the wall time of a search by a few steps of each stage; nothing is written.
+
+    Args:
+        task: The task; it is probed as before a search.
+        settings: All settings of the search.
+
+    Returns:
+        The price, as a range.
+
+    Raises:
+        EvomalError: The task cannot be learned on.
+
+    Example:
+        >>> from evomal.config import learn_settings
+        >>> from evomal.tasks import named_task
+        >>> cost = price(named_task("iris", "linear"), learn_settings("quick"))
+        >>> 0 < cost.least < cost.most
+        True
+    """
+    start = perf_counter()
+    filter_probe = probed(task, settings)
+    members = settings.genetic.population_size * settings.genetic.generations
+    tuned = round(TUNED * members)
+    few, many = (round(share * members) for share in TRAINED)
+    each_tuned, fixed = _tune_cost(task, settings)
+    each_judged, each_trained = _filter_cost(task, settings, filter_probe), _train_cost(task, settings)
+    generations, workers = settings.genetic.generations, settings.workers
+    stages = (
+        StagePrice("tune", tuned, tuned, each_tuned, fixed, generations, workers),
+        StagePrice("filter", tuned, tuned, each_judged, 0.0, generations, workers),
+        StagePrice("train", few, many, each_trained, 0.0, generations, workers),
+    )
+    return Price(stages, members, perf_counter() - start)
+
+
+def _tune_cost(task: Task, settings: LearnSettings) -> tuple[float, float]:
+    """Seconds for each candidate, and for each generation: at a meta step all candidates share one pass."""
+    steps = settings.local_search.meta_steps
+    if steps == 0:
+        return 0.0, 0.0
+    engine = GeneticEngine(settings.genetic, python_random(settings.seed, task.key, "genetic"))
+    drawn = [proposal.expression for proposal in engine.ask() if proposal.expression.has_gradient]
+    formulas = [PLAIN, *drawn[: FORMULAS - 1]]
+    _step_cost(task, settings, [PLAIN])  # what torch does at its first use only
+    starting, one = _step_cost(task, settings, [PLAIN])
+    _, all_of_them = _step_cost(task, settings, formulas)
+    each = max(all_of_them - one, 0.0) / (len(formulas) - 1) if len(formulas) > 1 else one
+    shared = max(one - each, 0.0)
+    return steps * each, starting + steps * shared
+
+
+def _step_cost(task: Task, settings: LearnSettings, formulas: list[Expression]) -> tuple[float, float]:
+    """Seconds until the tuning is under way, and for each meta step."""
+    losses = [initial_loss(formula, task, settings) for formula in formulas]
+    local = settings.local_search.model_copy(update={"meta_steps": META_STEPS})
+    times = [perf_counter()]
+    tune(losses, task, local, settings.base, settings.seed, lambda step: times.append(perf_counter()))
+    step = median(after - before for before, after in pairwise(times[1:]))
+    return max(times[1] - times[0] - step, 0.0), step
+
+
+def _filter_cost(task: Task, settings: LearnSettings, probe: FilterProbe) -> float:
+    """Seconds for the inner filters of one candidate."""
+    loss = initial_loss(PLAIN, task, settings)
+
+    def seconds(steps: int) -> float:
+        filters = settings.filters.model_copy(update={"rejection_steps": steps})
+        return judge_stage(task, settings.model_copy(update={"filters": filters}), probe, loss).seconds
+
+    return _extrapolated(seconds, REJECTION_STEPS, settings.filters.rejection_steps)
+
+
+def _train_cost(task: Task, settings: LearnSettings) -> float:
+    """Seconds for one partial training, its evaluation included."""
+    loss = initial_loss(PLAIN, task, settings)
+
+    def seconds(steps: int) -> float:
+        return train_stage(task, settings.model_copy(update={"partial_steps": steps}), loss).seconds
+
+    return _extrapolated(seconds, BASE_STEPS, settings.partial_steps)
+
+
+def _extrapolated(seconds: Callable[[int], float], few: int, all_of_them: int) -> float:
+    """Time of a loop from the times of one step and of a few: what each step adds, and what comes on top once."""
+    seconds(1)  # what torch does at its first use only
+    one = median(seconds(1) for _ in range(3))
+    step = max(median(seconds(1 + few) for _ in range(3)) - one, 0.0) / few
+    return max(one - step, 0.0) + step * all_of_them

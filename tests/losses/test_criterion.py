@@ -1,0 +1,208 @@
+"""What the contract table cannot hold for every loss: exact values, exact sentences, odd types."""
+
+import pytest
+import torch
+
+from evomal.errors import DataError
+from evomal.losses import SymbolicLoss
+from evomal.losses.criterion import prepare
+
+LABELS = torch.tensor([0, 2, 1])
+LOGITS = torch.tensor([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5], [0.0, 0.25, 1.0]])
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def _loss(**settings):
+    return SymbolicLoss("sub(square(sub(y, f)), mul(y, log(f)))", **{"task_type": "classification"} | settings)
+
+
+def test_classes_are_summed_and_the_batch_is_averaged():
+    f = torch.softmax(LOGITS, dim=1)
+    y = torch.eye(3)[LABELS]
+    by_hand = ((y - f) ** 2 - y * (f + 1e-7).log()).sum(1)
+    torch.testing.assert_close(_loss(reduction="none")(LOGITS, LABELS), by_hand)
+    torch.testing.assert_close(_loss()(LOGITS, LABELS), by_hand.mean())
+    torch.testing.assert_close(_loss(reduction="sum")(LOGITS, LABELS), by_hand.sum())
+
+
+def test_outputs_are_summed_and_the_rest_is_averaged():
+    loss = SymbolicLoss("square(sub(y, f))", task_type="regression")
+    f, y = torch.randn(4, 3, 5), torch.randn(4, 3, 5)
+    torch.testing.assert_close(loss(f, y), ((y - f) ** 2).sum(1).mean())
+
+
+def test_regression_on_a_column_and_a_row_never_makes_a_square():
+    loss = SymbolicLoss("square(sub(y, f))", task_type="regression", reduction="none")
+    f, y = torch.randn(4), torch.randn(4)
+    for outputs in (f, f[:, None]):
+        for targets in (y, y[:, None]):
+            values = loss(outputs, targets)
+            assert values.shape == (4,)
+            torch.testing.assert_close(values, (y - f) ** 2)
+
+
+def test_the_weighted_mean_is_divided_by_the_sum_of_the_weights():
+    values = _loss(reduction="none")(LOGITS, LABELS)
+    weight = torch.tensor([0.5, 0.0, 2.0])
+    torch.testing.assert_close(_loss()(LOGITS, LABELS, weight), (weight * values).sum() / 2.5)
+    torch.testing.assert_close(_loss(reduction="sum")(LOGITS, LABELS, weight), (weight * values).sum())
+    torch.testing.assert_close(_loss(reduction="none")(LOGITS, LABELS, weight), weight * values)
+
+
+def test_weights_of_instances_hold_for_all_their_pixels():
+    logits, labels = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5))
+    weight = torch.tensor([1.0, 3.0])
+    per_pixel = weight[:, None, None].expand(2, 4, 5)
+    torch.testing.assert_close(_loss()(logits, labels, weight), _loss()(logits, labels, per_pixel))
+
+
+@pytest.mark.parametrize("outputs", [LOGITS, LOGITS[:, :1], LOGITS[:, 0]], ids=["three", "column", "row"])
+def test_a_batch_of_which_nothing_counts(outputs):
+    labels = torch.full((3,), -100)
+    assert _loss()(outputs, labels).isnan()  # as PyTorch's
+    assert _loss(reduction="sum")(outputs, labels) == 0
+    assert _loss(reduction="none")(outputs, labels).tolist() == [0, 0, 0]
+
+
+def test_an_ignored_instance_that_is_not_finite_does_not_count_either():
+    outputs = torch.cat([LOGITS, torch.full((1, 3), float("nan"))])
+    labels = torch.cat([LABELS, torch.tensor([-100])])
+    torch.testing.assert_close(_loss()(outputs, labels), _loss()(LOGITS, LABELS))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8])
+def test_labels_of_every_integer_type(dtype):
+    torch.testing.assert_close(_loss()(LOGITS, LABELS.to(dtype)), _loss()(LOGITS, LABELS))
+
+
+def test_bytes_above_127_are_labels_not_ignored_ones():
+    # 156 is -100 in eight bits.
+    labels = torch.tensor([156], dtype=torch.uint8)
+    logits = torch.randn(1, 200)
+    torch.testing.assert_close(_loss()(logits, labels), _loss()(logits, torch.tensor([156])))
+    ignoring = _loss(ignore_index=255, reduction="none")
+    values = ignoring(torch.randn(2, 200), torch.tensor([255, 3], dtype=torch.uint8))
+    assert values[0] == 0
+    assert values[1] != 0
+
+
+def test_labels_of_one_logit_may_be_booleans():
+    z = torch.tensor([0.3, -1.0])
+    expected = _loss()(z, torch.tensor([1, 0]))
+    assert _loss()(z, torch.tensor([True, False])) == expected
+    assert _loss()(z, torch.tensor([1.0, 0.0])) == expected
+
+
+def test_none_looks_for_no_label():
+    assert torch.equal(_loss(ignore_index=None)(LOGITS, LABELS), _loss()(LOGITS, LABELS))
+    with pytest.raises(DataError, match="labels from -100 to 2 but"):
+        _loss(ignore_index=None)(LOGITS, torch.tensor([0, 2, -100]))
+
+
+def test_what_was_prepared():
+    outputs, targets, kept = prepare(LOGITS.half(), torch.tensor([1, -100, 0]), "classification", -100)
+    assert outputs.dtype == targets.dtype == torch.float32
+    assert targets[0].tolist() == [0, 1, 0]
+    assert kept.tolist() == [True, False, True]
+    outputs, targets, kept = prepare(torch.tensor([0.5]), torch.tensor([0.25]), "classification", -100)
+    assert (outputs.tolist(), targets.tolist(), kept) == ([[0.0, 0.5]], [[0.75, 0.25]], None)
+    outputs, targets, kept = prepare(torch.tensor([0.5]), torch.tensor([2]), "regression", -100)
+    assert (outputs.tolist(), targets.tolist(), kept) == ([[0.5]], [[2.0]], None)
+
+
+def _shape(*sizes):
+    return torch.zeros(sizes)
+
+
+@pytest.mark.parametrize(
+    ("task_type", "outputs", "targets", "message"),
+    [
+        (
+            "classification",
+            _shape(2, 3),
+            torch.tensor([0, 7]),
+            "targets hold labels from 0 to 7 but the outputs are for 3 classes; labels must lie in 0…2",
+        ),
+        (
+            "classification",
+            _shape(2, 3),
+            torch.tensor([-1, 2]),
+            "targets hold labels from -1 to 2 but the outputs are for 3 classes; labels must lie in 0…2",
+        ),
+        (
+            "classification",
+            _shape(2, 1),
+            torch.tensor([1, 2]),
+            "targets hold labels from 1 to 2 but the outputs are for 2 classes; labels must lie in 0…1",
+        ),
+        (
+            "classification",
+            _shape(2, 3),
+            torch.tensor([0, 1, 2]),
+            "targets [3] (torch.int64) do not fit outputs [2, 3]: "
+            "class labels must have the outputs' shape without dimension 1",
+        ),
+        (
+            "classification",
+            _shape(2, 3, 4),
+            torch.zeros(2, 3, dtype=torch.int64),
+            "targets [2, 3] (torch.int64) do not fit outputs [2, 3, 4]: "
+            "class labels must have the outputs' shape without dimension 1",
+        ),
+        (
+            "classification",
+            _shape(2, 3),
+            torch.tensor([0.0, 1.0]),
+            "targets [2] (torch.float32) do not fit outputs [2, 3]: soft labels must have the outputs' shape",
+        ),
+        (
+            "classification",
+            _shape(3),
+            torch.tensor([0, 1]),
+            "targets [2] (torch.int64) do not fit outputs [3]: one output needs one target for each",
+        ),
+        (
+            "classification",
+            torch.tensor(0.0),
+            torch.tensor(1),
+            "targets [] (torch.int64) do not fit outputs []: outputs need a batch dimension",
+        ),
+        (
+            "regression",
+            _shape(4, 2),
+            _shape(4),
+            "targets [4] (torch.float32) do not fit outputs [4, 2]: "
+            "regression needs equal shapes, where [B] means [B, 1]",
+        ),
+        (
+            "regression",
+            _shape(4),
+            _shape(1, 4),
+            "targets [1, 4] (torch.float32) do not fit outputs [4]: "
+            "regression needs equal shapes, where [B] means [B, 1]",
+        ),
+        (
+            "regression",
+            torch.tensor(0.0),
+            torch.tensor(1.0),
+            "targets [] (torch.float32) do not fit outputs []: outputs need a batch dimension",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_sentence(task_type, outputs, targets, message):
+    with pytest.raises(DataError) as caught:
+        _loss(task_type=task_type)(outputs, targets)
+    assert str(caught.value) == message
+
+
+def test_sample_weights_that_do_not_fit():
+    with pytest.raises(DataError) as caught:
+        _loss()(LOGITS, LABELS, torch.ones(2))
+    assert str(caught.value) == "sample_weight has shape [2]; give [3]"
+    with pytest.raises(DataError) as caught:
+        _loss()(torch.zeros(2, 3, 4), torch.zeros(2, 4, dtype=torch.int64), torch.ones(4))
+    assert str(caught.value) == "sample_weight has shape [4]; give [2] or [2, 4]"

@@ -1,0 +1,211 @@
+"""The probe: what fits passes, what does not is named with its shapes."""
+
+import pytest
+import torch
+from torch import nn
+
+from evomal.errors import DataError, ModelError, SettingError
+from evomal.tasks import Task, probe
+
+G = torch.Generator().manual_seed(0)
+X, Y = torch.randn(60, 3, generator=G), torch.arange(60) % 3
+BITS = Y % 2
+IMAGES, MASKS = torch.randn(20, 1, 4, 4, generator=G), torch.randint(0, 2, (20, 4, 4), generator=G)
+FLAT = nn.Flatten(0)
+
+
+class Flat(nn.Module):
+    """One output as [B]."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.layer(x)[:, 0]
+
+
+def ignoring():
+    y = Y.clone()
+    y[::2] = -100
+    return y
+
+
+FITTING = {
+    "classes": (lambda: nn.Linear(3, 3), X, Y, {}),
+    "more outputs than classes": (lambda: nn.Linear(3, 5), X, Y, {}),
+    "ignored labels": (lambda: nn.Linear(3, 3), X, ignoring(), {}),
+    "soft labels": (lambda: nn.Linear(3, 3), X, nn.functional.one_hot(Y, 3).float(), {}),
+    "one output [B, 1]": (lambda: nn.Linear(3, 1), X, BITS, {}),
+    "one output [B]": (Flat, X, BITS, {}),
+    "one output and float labels": (Flat, X, BITS.float(), {}),
+    "one output and a column of labels": (lambda: nn.Linear(3, 1), X, BITS[:, None].float(), {}),
+    "regression [B]": (Flat, X, X[:, 0], {"task_loss": "mse"}),
+    "regression [B, 1] against [B]": (lambda: nn.Linear(3, 1), X, X[:, 0], {"task_loss": "mse"}),
+    "regression [B, K]": (lambda: nn.Linear(3, 2), X, X[:, :2], {"task_loss": "mae", "metric": "mae"}),
+    "images of labels": (lambda: nn.Conv2d(1, 2, 1), IMAGES, MASKS, {}),
+    "batch norm and dropout": (lambda: nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout()), X, Y, {}),
+}
+
+
+@pytest.mark.parametrize(("model", "x", "y", "more"), FITTING.values(), ids=FITTING)
+def test_what_fits_passes_and_draws_nothing(model, x, y, more):
+    task = Task(model, (x, y), **more)
+    before = torch.get_rng_state()
+    probe(task)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_data_set_is_probed(resident):
+    probe(Task(lambda: nn.Linear(3, 3), torch.utils.data.TensorDataset(X, Y), resident=resident))
+
+
+def frozen():
+    return nn.Linear(3, 3).requires_grad_(False)
+
+
+ONE = nn.Linear(3, 3)
+
+
+class Made(nn.Module):
+    """A model with one layer and a `forward` of choice."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+        self.made = forward
+
+    def forward(self, x):
+        return self.made(self.layer(x))
+
+
+def fails_in_eval():
+    model = nn.Sequential(nn.Linear(3, 3))
+    model.register_forward_hook(lambda module, _, out: out if module.training else out[:, :7, 0])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "y", "message"),
+    [
+        (
+            lambda: nn.Linear(3, 10),
+            torch.arange(60) % 12,
+            "model 'm' gives 10 outputs but data set 'd' has label 11; give the model at least 12 outputs "
+            r"\(number of classes\)",
+        ),
+        (
+            lambda: nn.Linear(3, 1),
+            Y,
+            "model 'm' gives 1 output, for two classes, but data set 'd' has label 2; give the model 3 outputs",
+        ),
+        (
+            lambda: nn.Linear(4, 3),
+            Y,
+            r"model 'm' cannot be run in train mode on x of shape \[8, 3\] \(torch\.float32\): RuntimeError: mat1 and",
+        ),
+        (fails_in_eval, Y, r"model 'm' cannot be run in eval mode on x of shape \[8, 3\] .*: IndexError: "),
+        (frozen, Y, "model 'm' has no trainable parameters; give it some for a loss to train"),
+        (lambda: ONE, Y, "model 'm' gives the same network twice; its factory must build a fresh one"),
+        (lambda: Made(lambda h: (h, h)), Y, r"model 'm' gives a tuple for x of shape \[8, 3\]; return one tensor"),
+        (
+            lambda: Made(lambda h: h / 0),
+            Y,
+            r"model 'm' gives outputs \[8, 3\] for x \[8, 3\] that are not finite; check",
+        ),
+        (lambda: Made(lambda h: h.mean()), Y, r"model 'm' gives outputs \[\] for x \[8, 3\]; give one row of outputs"),
+        (lambda: Made(lambda h: h[:4]), Y, r"model 'm' gives outputs \[4, 3\] for x \[8, 3\]; give one row of outputs"),
+        (
+            lambda: Made(lambda h: h[:, :, None]),
+            Y,
+            r"gives outputs \[8, 3, 1\] .*, but labels are \[8\]; outputs \[B, C",
+        ),
+        (lambda: nn.Linear(3, 3), Y[:, None], r"outputs \[8, 3\] for x \[8, 3\], but labels are \[8, 1\]; outputs \[B"),
+        (
+            lambda: nn.Linear(3, 3),
+            BITS.float(),
+            r"but targets are floats \[8\]; give class labels as integers, or soft",
+        ),
+        (lambda: nn.Linear(3, 1), Y[:, None].repeat(1, 2) % 2, r"targets are \[8, 2\]; one output needs one target"),
+        (
+            lambda: Made(lambda h: h.detach().requires_grad_()),
+            Y,
+            r"no parameter of model 'm' takes part in task loss 'cross_entropy' on outputs \[8, 3\] and targets \[8\]",
+        ),
+    ],
+)
+def test_models_that_do_not_fit(model, y, message):
+    with pytest.raises(ModelError, match=message):
+        probe(Task(model, (X, y), dataset="d", model_name="m"))
+
+
+def test_regression_outputs_that_do_not_fit():
+    with pytest.raises(
+        ModelError, match=r"outputs \[8, 3\] for x \[8, 3\], but targets are \[8\]; give one output for"
+    ):
+        probe(Task(lambda: nn.Linear(3, 3), (X, X[:, 0]), task_loss="mse"))
+
+
+def no_gradient(outputs, targets):
+    return (outputs.argmax(1) != targets).float().mean()
+
+
+def unreduced(outputs, targets):
+    return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+
+def not_finite(outputs, targets):
+    return (outputs - outputs).log().sum()
+
+
+def root(outputs, targets):
+    return (outputs - outputs.detach()).sqrt().sum()
+
+
+def number(outputs, targets):
+    return 1.0
+
+
+def failing(outputs, targets):
+    raise KeyError("k")
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "message"),
+    [
+        (no_gradient, SettingError, r"task loss 'no_gradient' on outputs \[8, 3\] and targets \[8\] has no gradient; "),
+        (unreduced, SettingError, r"task loss 'unreduced' .* gives shape \[8\]; return a scalar tensor"),
+        (not_finite, SettingError, "task loss 'not_finite' .* gives -inf; it must be finite for an untrained network"),
+        (root, ModelError, "gradients of task loss 'root' .* for model 'm' are not finite; check both"),
+        (number, SettingError, "task loss 'number' .* gives float; return a scalar tensor"),
+        (failing, SettingError, "task loss 'failing' .* fails: KeyError: 'k'"),
+    ],
+)
+def test_task_losses_that_do_not_fit(loss, kind, message):
+    with pytest.raises(kind, match=message):
+        probe(Task(lambda: nn.Linear(3, 3), (X, Y), task_loss=loss, model_name="m"))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (float("nan"), r"metric 'odd' gives nan on finite outputs \[8, 3\]; return a finite number"),
+        (float("inf"), r"metric 'odd' on outputs \[8, 3\] and targets \[8\] gives inf; it must be a finite number"),
+        (None, r"metric 'odd' on outputs \[8, 3\] and targets \[8\] fails: "),
+    ],
+)
+def test_metrics_that_do_not_fit(value, message):
+    def odd(outputs, targets):
+        return value
+
+    with pytest.raises(SettingError, match=message):
+        probe(Task(lambda: nn.Linear(3, 3), (X, Y), metric=odd))
+
+
+def test_errors_of_this_package_pass_through():
+    def refusing():
+        raise DataError("as it was said")
+
+    with pytest.raises(DataError, match=r"^as it was said$"):
+        probe(Task(refusing, (X, Y)))
