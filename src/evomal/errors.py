@@ -36,6 +36,16 @@ class RunFolderError(EvomalError):
     """A run folder cannot be used as asked."""
 
 
+def one_line(error: BaseException) -> str:
+    """An exception of somebody's code, quoted in a sentence: its kind and what it says, on one line.
+
+    Example:
+        >>> one_line(ValueError("too\\nlong"))
+        'ValueError: too long'
+    """
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for an unknown name, with the nearest known one.
 

@@ -296,8 +296,8 @@ def _with_nan(loss):
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (_with_nan, "Out of range float values are not JSON compliant: nan"),
-        (lambda loss: loss.info.update(fitness=float("inf")), "Out of range float values are not JSON compliant: inf"),
+        (_with_nan, "Out of range float values are not JSON compliant"),
+        (lambda loss: loss.info.update(fitness=float("inf")), "Out of range float values are not JSON compliant"),
         (lambda loss: loss.info.update(when=object), "Object of type type is not JSON serializable"),
     ],
     ids=["weights", "number", "object"],
@@ -310,9 +310,8 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path, spoil, why):
     spoil(loss)
     with pytest.raises(LossFileError) as caught:
         loss.save(path)
-    # Python 3.11 does not say which number it was.
-    said = str(caught.value).replace("JSON compliant)", f"JSON compliant{why[-5:]})")
-    assert said == f"loss file '{path}': the loss cannot be written ({why}); keep weights finite and info plain"
+    assert str(caught.value).startswith(f"loss file '{path}': the loss cannot be written ({why}")
+    assert str(caught.value).endswith("); keep weights finite and info plain")
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["loss.json"]
 

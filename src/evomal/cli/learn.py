@@ -10,7 +10,7 @@ import typer
 import evomal
 from evomal.cli import options
 from evomal.cli.output import print_json, say, warn_of_workers
-from evomal.cli.source import TaskSource
+from evomal.cli.source import TaskSource, task_options
 from evomal.config import LearnSettings, learn_settings
 from evomal.runs import RunFolder
 
@@ -21,14 +21,10 @@ INTERRUPTED = 130
 
 
 @options.setting_options(LearnSettings)
+@task_options
 def learn(
     context: typer.Context,
-    dataset: options.DatasetName = None,
-    model: options.ModelName = None,
-    task: options.UserTask = None,
-    metric: options.MetricName = None,
-    data_dir: options.DataDir = None,
-    device: options.Device = None,
+    source: TaskSource,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="The run folder (default runs/DATASET-MODEL-seedN)."),
@@ -44,7 +40,6 @@ def learn(
 ) -> int:
     """Search for the loss that suits a task best, and save it as loss.json in a run folder."""
     chosen = learn_settings(preset, **settings)
-    source = TaskSource(dataset, model, task, metric, data_dir, device)
     warn_of_workers(chosen.workers)
     if dry_run:
         return _price(source, chosen, as_json)

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Collection, Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
@@ -16,18 +15,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 SPELLED = {"population_size": "--population", "lrs": "--lr"}
 
-DatasetName = Annotated[str | None, typer.Option("--dataset", help="A data set's name.")]
-ModelName = Annotated[str | None, typer.Option("--model", help="A model's name.")]
-UserTask = Annotated[
-    str | None,
-    typer.Option("--task", help="Your own task instead: my_module.py:make_task (runs that file)."),
-]
-MetricName = Annotated[str | None, typer.Option("--metric", help="A metric's name; error_rate or mse if left out.")]
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Where to look for a data set's files first."),
-]
-Device = Annotated[str | None, typer.Option("--device", help="Such as cpu or cuda; cpu if left out.")]
 Preset = Annotated[str | None, typer.Option("--preset", help="Named settings; options given beside it override them.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what lies in --out.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the end result only.")]

@@ -1,8 +1,13 @@
 """Which task a command works on: a data set and a model by name, or a user's own function."""
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+
+import typer
 
 from evomal.errors import SettingError
 
@@ -10,28 +15,27 @@ if TYPE_CHECKING:
     from evomal.tasks import Task
 
 
+Run = TypeVar("Run", bound=Callable[..., Any])
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSource:
     """What the options of a command say about its task; made before torch is imported.
 
-    Args:
-        dataset: Name of a data set.
-        model: Name of a model.
-        task: A user's function, such as ``my_module.py:make_task``, instead of both.
-        metric: Name of a metric, or None for the usual one.
-        data_dir: Where to look for files first.
-        device: Where data and models live.
+    Its fields are the options; `task_options` gives them to a command.
 
     Raises:
         SettingError: The options do not go together.
     """
 
-    dataset: str | None
-    model: str | None
-    task: str | None = None
-    metric: str | None = None
-    data_dir: Path | None = None
-    device: str | None = None
+    dataset: Annotated[str | None, typer.Option(help="A data set's name.")] = None
+    model: Annotated[str | None, typer.Option(help="A model's name.")] = None
+    task: Annotated[
+        str | None, typer.Option(help="Your own task instead: my_module.py:make_task (runs that file).")
+    ] = None
+    metric: Annotated[str | None, typer.Option(help="A metric's name; error_rate or mse if left out.")] = None
+    data_dir: Annotated[Path | None, typer.Option(help="Where to look for a data set's files first.")] = None
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; cpu if left out.")] = None
 
     def __post_init__(self) -> None:
         if self.task is None and (self.dataset is None or self.model is None):
@@ -46,7 +50,7 @@ class TaskSource:
         """A name for folders.
 
         Example:
-            >>> TaskSource("digits", "mlp").slug, TaskSource(None, None, "my/tasks.py:make").slug
+            >>> TaskSource("digits", "mlp").slug, TaskSource(task="my/tasks.py:make").slug
             ('digits-mlp', 'tasks-make')
         """
         if self.task is None:
@@ -77,3 +81,27 @@ class TaskSource:
         return named_task(
             self.dataset, self.model, data_dir=self.data_dir, device=self.device or "cpu", metric=self.metric
         )
+
+
+def task_options(command: Run) -> Run:
+    """Give a command the options of its task, in place of its parameter ``source``."""
+    signature = inspect.signature(command, eval_str=True)
+    added = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=field.type)
+        for field in fields(TaskSource)
+    ]
+    own = [
+        parameter.replace(kind=added[0].kind) if parameter.kind is parameter.POSITIONAL_OR_KEYWORD else parameter
+        for parameter in signature.parameters.values()
+    ]
+    place = [parameter.name for parameter in own].index("source")
+
+    @wraps(command)
+    def called(**given: Any) -> Any:
+        source = TaskSource(**{option.name: given.pop(option.name) for option in added})
+        return command(source=source, **given)
+
+    called.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*own[:place], *added, *own[place + 1 :]]
+    )
+    return cast(Run, called)

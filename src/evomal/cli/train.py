@@ -10,7 +10,7 @@ import typer
 from evomal.atomic import write_atomically
 from evomal.cli import options
 from evomal.cli.output import as_json_text, print_json, require_free, say, warn_of_workers
-from evomal.cli.source import TaskSource
+from evomal.cli.source import TaskSource, task_options
 from evomal.config import TrainSettings, flat_fields, train_settings
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ SETTINGS = [name for name in flat_fields(TrainSettings) if name != "lr"]
 
 
 @options.setting_options(TrainSettings, SETTINGS)
+@task_options
 def train(
     losses: Annotated[
         list[str],
@@ -30,12 +31,7 @@ def train(
             "--loss", help="A loss file, a run folder (its best loss), or a handcrafted loss; several may be given."
         ),
     ],
-    dataset: options.DatasetName = None,
-    model: options.ModelName = None,
-    task: options.UserTask = None,
-    metric: options.MetricName = None,
-    data_dir: options.DataDir = None,
-    device: options.Device = None,
+    source: TaskSource,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="A JSON file for the results, or a folder for train.json."),
@@ -52,7 +48,6 @@ def train(
     Options with a list take several values: --seeds 0 1 2, or --seeds 0,1,2, or --seeds 0 --seeds 1.
     """
     chosen = train_settings(preset, **_without_repetitions(settings))
-    source = TaskSource(dataset, model, task, metric, data_dir, device)
     warn_of_workers(workers)
     file = None if out is None else require_free(out, "train.json", force)
     loaded = source.load()

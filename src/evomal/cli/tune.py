@@ -8,7 +8,7 @@ import typer
 
 from evomal.cli import options
 from evomal.cli.output import print_json, require_free, say
-from evomal.cli.source import TaskSource
+from evomal.cli.source import TaskSource, task_options
 from evomal.config import LearnSettings, flat_fields, learn_settings
 
 if TYPE_CHECKING:
@@ -20,18 +20,14 @@ SETTINGS = [name for name, stage in flat_fields(LearnSettings).items() if stage 
 
 
 @options.setting_options(LearnSettings, SETTINGS)
+@task_options
 def tune(
     loss: Annotated[str, typer.Option("--loss", help="A loss file, or a run folder (its best loss).")],
     out: Annotated[
         Path,
         typer.Option("--out", help="The new loss file, or a folder for loss.json."),
     ],
-    dataset: options.DatasetName = None,
-    model: options.ModelName = None,
-    task: options.UserTask = None,
-    metric: options.MetricName = None,
-    data_dir: options.DataDir = None,
-    device: options.Device = None,
+    source: TaskSource,
     force: options.Force = False,
     preset: options.Preset = None,
     fresh: Annotated[
@@ -43,7 +39,6 @@ def tune(
 ) -> int:
     """Tune the coefficients of an old formula for a new task; the formula stays as it is."""
     chosen = learn_settings(preset, **settings)
-    source = TaskSource(dataset, model, task, metric, data_dir, device)
     file = require_free(out, "loss.json", force)
     loaded = source.load()
     from evomal.cli.losses import read_learned_loss, require_fit

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evomal.config import BaseSettings, LocalSearchSettings
-from evomal.errors import EvomalError
+from evomal.errors import one_line
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import (
     FunctionalModel,
@@ -17,7 +17,7 @@ from evomal.local_search.functional import (
     random_state,
     set_random_state,
 )
-from evomal.local_search.one_step import Batch, Linearisation, linearise, one_step
+from evomal.local_search.one_step import Batch, Linearisation, NotFiniteError, linearise, one_step
 from evomal.local_search.traced import TracedLinearisation, trace_linearisation
 from evomal.local_search.unroll import unrolled
 from evomal.losses import SymbolicLoss
@@ -94,7 +94,11 @@ def tune(
             active = [c for c in candidates if c.outcome.active]
             if not active:
                 break
-            walk.meta_step(step, active)
+            try:
+                walk.meta_step(step, active)
+            except Exception as error:  # the model itself: nobody can be tuned any further
+                for candidate in active:
+                    candidate.outcome.reason = one_line(error)
             if on_step:
                 on_step(step)
     return [candidate.outcome for candidate in candidates]
@@ -171,10 +175,10 @@ def _update(candidate: _Candidate, gradient: Callable[[SymbolicLoss], list[Tenso
                 outcome.note = "φ was no longer finite"
         else:
             outcome.note = "the meta-gradient was not finite"
-    except EvomalError:
-        raise
-    except (ArithmeticError, RuntimeError, ValueError, IndexError) as error:
-        outcome.reason = str(error).splitlines()[0]
+    except NotFiniteError as error:
+        outcome.reason = str(error)
+    except Exception as error:  # whatever a candidate does, the others go on
+        outcome.reason = one_line(error)
     outcome.seconds += perf_counter() - start
 
 

@@ -73,7 +73,9 @@ class Trained:
         here = {"dataset": self.task.dataset, "model": self.task.model_name}
         if any(name in origin and origin[name] != value for name, value in here.items()):
             past = f"{cleaned(origin.get('dataset'))}/{cleaned(origin.get('model'))}"
-            notes.append(f"{word.replace('_', ' ')} {past}, used on {here['dataset']}/{here['model']}: this is transfer")
+            notes.append(
+                f"{word.replace('_', ' ')} {past}, used on {here['dataset']}/{here['model']}: this is transfer"
+            )
         ratio = tuned.get("gradient_norm_ratio")
         if isinstance(ratio, int | float) and not isinstance(ratio, bool):
             rival = f"compare with {self.task.task_loss_name} at its best --lr"

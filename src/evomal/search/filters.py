@@ -97,10 +97,12 @@ def improvement(loss: Criterion, probe: FilterProbe, settings: FilterSettings) -
     predictions = probe.predictions.clone().requires_grad_()
     spread = float(probe.predictions.std()) if predictions.numel() > 1 else 0.0
     optimizer = torch.optim.Adam([predictions], lr=settings.rejection_lr * max(1.0, spread))
-    for _ in range(settings.rejection_steps):
+    for step in range(settings.rejection_steps):
         value = loss(predictions, probe.targets)
         (slope,) = grad(value, predictions, materialize_grads=True)
         require_finite(value, slope)
+        if step == 0 and not slope.any().item():
+            return 0.0  # Adam never moves
         predictions.grad = slope
         optimizer.step()
     after = float(probe.metric(predictions.detach(), probe.targets))

@@ -40,6 +40,8 @@ class LearnResult:
     def message(self) -> str:
         """In plain words, what came out."""
         count = len(self.members)
+        if self.fitness is None and self.interrupted:
+            return f"stopped after {count} candidates, before any was trained; the loss has no fitness"
         if self.fitness is None:
             return (
                 f"none of the {count} candidates could be trained: all were rejected or failed; the loss is the one "

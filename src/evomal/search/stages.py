@@ -8,6 +8,7 @@ from time import perf_counter
 import torch
 
 from evomal.config import LearnSettings
+from evomal.errors import one_line
 from evomal.expressions import Expression, to_text
 from evomal.local_search import NotFiniteError, Tuned, tune
 from evomal.losses import SymbolicLoss
@@ -69,8 +70,10 @@ def judge_stage(task: Task, settings: LearnSettings, probe: FilterProbe, loss: S
                 signature = gradient_signature(loss, probe)
             if settings.filters.rejection:
                 score = improvement(loss, probe, settings.filters)
-    except (NotFiniteError, RuntimeError, ValueError, IndexError) as error:
-        reason = str(error).splitlines()[0]
+    except NotFiniteError as error:
+        reason = str(error)
+    except Exception as error:  # whatever a candidate does, the run goes on
+        reason = one_line(error)
     return Judgement(score, signature, reason, perf_counter() - start)
 
 
@@ -103,6 +106,8 @@ def train_stage(task: Task, settings: LearnSettings, loss: SymbolicLoss) -> Part
             if reason is None:
                 value = evaluate(model, task.valid, task.metric)
                 fitness, reason = (value, None) if math.isfinite(value) else (math.inf, "the metric is not finite")
-    except (ArithmeticError, RuntimeError, ValueError, IndexError) as error:
-        reason = str(error).splitlines()[0]
+    except NotFiniteError as error:
+        reason = str(error)
+    except Exception as error:  # whatever a candidate does, the run goes on
+        reason = one_line(error)
     return Partial(fitness, reason, perf_counter() - start)

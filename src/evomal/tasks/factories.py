@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from evomal.errors import EvomalError, ModelError
+from evomal.errors import EvomalError, ModelError, one_line
 from evomal.tasks.rng import seeded
 
 Factory = Callable[[], nn.Module]
@@ -32,11 +32,6 @@ def checked_factory(model: Any) -> Factory:
         raise ModelError(f"model is a {type(model).__name__}; give a function that builds and returns a network")
     factory: Factory = model
     return factory
-
-
-def one_line(error: Exception) -> str:
-    """An exception of a user's code, quoted in a sentence."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def build(factory: Factory, name: str, seed: int) -> nn.Module:

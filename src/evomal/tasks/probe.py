@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from evomal.errors import EvomalError, ModelError, SettingError
-from evomal.tasks.factories import one_line
 from evomal.tasks.metrics import IGNORED
 from evomal.tasks.rng import seeded
 from evomal.tasks.task import Task

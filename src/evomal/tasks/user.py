@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import Any
 
 from evomal.errors import EvomalError, SettingError
-from evomal.tasks.factories import one_line
 from evomal.tasks.task import Task
 
 

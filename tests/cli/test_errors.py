@@ -1,0 +1,270 @@
+import json
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from evomal.search import EvoMAL
+
+DIGITS = ["--dataset", "digits", "--model", "mlp"]
+LEARN = ["learn", "--out", "runs/a", *DIGITS]
+TRAIN = ["train", *DIGITS, "--loss"]
+
+TASKS = """
+import torch
+from torch import nn
+import evomal
+
+def task(x=None, y=None, outputs=3):
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)) if x is None else x
+    y = torch.arange(60) % 3 if y is None else y
+    return evomal.Task(lambda: nn.Linear(4, outputs), (x, y), name="mine", model_name="tiny")
+
+def good(): return task()
+def nan():
+    x = torch.zeros(60, 4)
+    x[7, 2] = float("nan")
+    return task(x)
+def negative(): return task(y=torch.arange(60) % 3 - 1)
+def few_outputs(): return task(outputs=2)
+def wrong_shape():
+    x, y = torch.zeros(60, 4), torch.arange(60) % 3
+    return evomal.Task(lambda: nn.Linear(5, 3), (x, y), name="mine", model_name="tiny")
+def lengths(): return task(y=torch.arange(59) % 3)
+def fails(): return 1 / 0
+def nothing(): return None
+"""
+
+
+def files(folder):
+    """Every file below a folder with its content."""
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+
+def refused(run, folder, *arguments):
+    """What a command says that ends with exit 2, in one line, and leaves everything as it was."""
+    before = files(folder)
+    ended = run(*arguments)
+    assert ended.code == 2
+    assert ended.out == ""
+    assert ended.err.startswith("evomal: error: ")
+    assert ended.err.count("\n") == 1
+    assert {name: c for name, c in files(folder).items() if "__pycache__" not in name} == before
+    return ended.err.removeprefix("evomal: error: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lern"], "no such command 'lern'. Did you mean 'learn'?"),
+        ([*LEARN, "--populaton", "3"], "no such option: --populaton; did you mean '--population'?"),
+        ([*LEARN, "--lr", "nan"], "setting 'lr': input should be a finite number (got nan)"),
+        ([*LEARN, "--lr", "-1"], "setting 'lr': input should be greater than 0 (got -1.0)"),
+        (
+            [*LEARN, "--population", "1"],
+            "setting 'population_size': input should be greater than or equal to 2 (got 1)",
+        ),
+        ([*LEARN, "--nesterov"], "setting 'base': nesterov needs a momentum above 0"),
+        ([*LEARN, "--method", "evoml"], "unknown method 'evoml'; did you mean 'evomal'? (known: evomal)"),
+        (
+            [*LEARN, "--preset", "quik"],
+            "unknown preset 'quik'; did you mean 'quick'? (known: paper-mnist, quick)",
+        ),
+        (
+            ["learn", "--dataset", "digits"],
+            "give --dataset and --model, or --task my_module.py:make_task; `evomal list` names all",
+        ),
+        (
+            [*LEARN, "--task", "t.py:make"],
+            "--task brings its own data set, model and metric; leave out the options that name others",
+        ),
+        (["train", *DIGITS], "missing option '--loss'"),
+        (
+            [*TRAIN, "cross_entropy", "--schedule", "cosin"],
+            "unknown schedule 'cosin'; did you mean 'cosine'? (known: constant, cosine, step)",
+        ),
+        (
+            [*TRAIN, "cross_entropi"],
+            "unknown loss 'cross_entropi'; did you mean 'cross_entropy'? (known: cross_entropy, huber, mae, mse)",
+        ),
+        ([*TRAIN, "no.json"], "loss file 'no.json': it cannot be read (No such file or directory); check the path"),
+        (
+            [*TRAIN, "mse", "--steps", "1"],
+            "loss 'mse' is for regression, but task 'digits/mlp' is classification; give another loss",
+        ),
+        (
+            ["tune", *DIGITS, "--loss", "mse", "--out", "x.json"],
+            "loss 'mse' is handcrafted and has nothing to tune; give a loss file or a run folder",
+        ),
+        (["tune", *DIGITS, "--loss", "mse"], "missing option '--out'"),
+        (
+            ["show", "here", "--top", "3"],
+            "--top needs a run folder, and 'here' is none; leave out --top to show a loss file",
+        ),
+        (["show", ".", "--top", "3"], "'.' holds no readable journal.jsonl; give the folder of a run"),
+    ],
+)
+def test_bad_usage_is_one_line(run, tmp_path, arguments, message):
+    assert refused(run, tmp_path, *arguments) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (["--dataset", "digit"], "unknown data set 'digit'; did you mean 'digits'? (known: "),
+        (["--model", "mlpp"], "unknown model 'mlpp'; did you mean 'mlp'? (known: "),
+        (["--metric", "error_rat"], "unknown metric 'error_rat'; did you mean 'error_rate'? (known: "),
+        (["--metric", "mse"], "metric 'mse' is for regression, but task 'digits/mlp' is classification; "),
+        (["--model", "lenet5"], "model 'lenet5' takes greyscale images of shape [1, 28, 28], but instances have "),
+        (["--lr", "abc"], "invalid value for '--lr': "),  # typer says the rest
+        (["--device", "cuda:99"], "device 'cuda:99' cannot be used here ("),
+        (["--rejection-steps", "1"], "the task loss of 'digits/mlp' does not pass the rejection filter itself "),
+        (["--out", "file"], "'file' is a file; give a folder for --out"),
+    ],
+)
+def test_a_task_that_cannot_be_learned_leaves_nothing_behind(run, tmp_path, arguments, start):
+    (tmp_path / "file").write_text("mine")
+    assert refused(run, tmp_path, *LEARN, *arguments).startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("function", "start"),
+    [
+        ("nan", "x of the training split of data set 'mine' holds nan (first in row 7); remove or fill in such rows"),
+        ("negative", "y of the training split of data set 'mine' holds the label -1 (first in row 0); number "),
+        (
+            "few_outputs",
+            "model 'tiny' gives 2 outputs but data set 'mine' has label 2; give the model at least 3 outputs",
+        ),
+        ("wrong_shape", "model 'tiny' cannot be run in train mode on x of shape "),
+        ("lengths", "the training split of data set 'mine' has 60 rows in x but 59 in y; "),
+        ("fails", "task 'my.py:fails' fails in fails at line 22: ZeroDivisionError: division by zero"),
+        ("nothing", "task 'my.py:nothing': nothing returned a NoneType; return an evomal.Task"),
+        ("goood", "task 'my.py:goood': there is no function goood in it; did you mean 'good'?"),
+    ],
+)
+def test_a_users_own_task_is_checked(run, tmp_path, function, start):
+    (tmp_path / "my.py").write_text(TASKS)
+    assert refused(run, tmp_path, "learn", "--task", f"my.py:{function}").startswith(start)
+
+
+def test_a_users_own_task_is_learned_on(run, tmp_path):
+    (tmp_path / "my.py").write_text(TASKS)
+    few = ["--generations", 1, "--population", 3, "--meta-steps", 1, "--partial-steps", 2, "--no-rejection"]
+    ended = run("learn", "--task", "my.py:good", *few, "--device", "cpu", "--quiet")
+    assert ended.code == 0
+    assert json.loads((tmp_path / "runs/my-good-seed0/loss.json").read_text())["learned_on"]["model"] == "tiny"
+
+
+GOOD = {
+    **{"format": "evomal-loss", "version": 1, "family": "symbolic", "task_type": "classification"},
+    **{"expression": "abs(log(mul(y, f)))", "weights": [1.0, 1.0, 1.0, 1.0]},
+}
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("ran",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (json.dumps(GOOD)[:-20], "it is not complete, valid JSON; save the loss anew, or mend the file"),
+        (
+            json.dumps(GOOD | {"weights": [1.0, 1.0]}),
+            "formula 'abs(log(mul(y, f)))' has 4 edges but weights has shape [2]; give one number per edge",
+        ),
+        (
+            json.dumps(GOOD | {"expression": "abs(" * 5000 + "y" + ")" * 5000}),
+            "the formula is nested 5000 deep; at most 64 levels are allowed",
+        ),
+        ("[" * 5000 + "]" * 5000, "it is not complete, valid JSON; save the loss anew, or mend the file"),
+        (pickle.dumps(Evil()), "it is a pickle or an archive, which could run code; give a JSON file"),
+        (json.dumps(GOOD | {"expression": "__import__('os').system('touch hacked')"}), None),
+        (
+            json.dumps(GOOD | {"expression": "abs(y)", "weights": [1.0]}),
+            "formula 'abs(y)' lacks f; a loss needs both y and f",
+        ),
+        (json.dumps(GOOD | {"version": 2}), "it has version 2; this evomal reads 1; update evomal"),
+        (
+            json.dumps(GOOD).replace("1.0]", "NaN]"),
+            "it is not complete, valid JSON; save the loss anew, or mend the file",
+        ),
+        (
+            json.dumps(GOOD | {"expression": "abs(lg(mul(y, f)))"}),
+            "unknown name 'lg'; did you mean 'log'? (position 5 of 'abs(lg(mul(y, f)))')",
+        ),
+    ],
+)
+def test_odd_loss_files_are_refused_by_every_command(run, tmp_path, content, message):
+    (tmp_path / "loss.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    said = {
+        refused(run, tmp_path, "show", "loss.json"),
+        refused(run, tmp_path, "show", "."),
+        refused(run, tmp_path, *TRAIN, "loss.json"),
+        refused(run, tmp_path, "tune", *DIGITS, "--loss", "loss.json", "--out", "x.json"),
+    }
+    assert len(said) == 1
+    if message is not None:
+        assert said == {f"loss file 'loss.json': {message}"}
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_a_damaged_journal_is_refused(run, tmp_path):
+    (tmp_path / "journal.jsonl").write_text('{"generation": 0, "index": 0}\n')
+    message = refused(run, tmp_path, "show", ".", "--top", 2)
+    assert message == "the journal is damaged at generation 0, index 0 (KeyError('expression')); it cannot be read"
+
+
+def test_a_loss_file_cannot_speak_to_the_terminal(run, tmp_path):
+    (tmp_path / "loss.json").write_text(json.dumps(GOOD | {"note": "\x1b[31mred\x1b[0m", "learned_on": ["odd"]}))
+    ended = run("show", "loss.json")
+    assert ended.code == 0
+    assert "\x1b" not in ended.out
+    ended = run(*TRAIN, "loss.json", "--steps", 1)
+    assert ended.code == 0
+
+
+def test_what_is_unexpected_is_one_line_and_a_traceback_if_asked(run, small, monkeypatch, tmp_path):
+    def broken(*args, **kwargs):
+        raise RuntimeError("the disk\nis on fire")
+
+    monkeypatch.setattr(EvoMAL, "learn", broken)
+    ended = run("learn", *small)
+    assert ended.code == 1
+    assert ended.err == (
+        "evomal: error: something unexpected happened (RuntimeError: the disk is on fire); "
+        "add --traceback to see where\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+    assert "Traceback (most recent call last)" in run("learn", *small, "--traceback").err
+    monkeypatch.setenv("EVOMAL_TRACEBACK", "1")
+    assert "Traceback (most recent call last)" in run("learn", *small).err
+
+
+def test_stopped_before_there_is_a_result(run, small, monkeypatch, tmp_path):
+    def stopped(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EvoMAL, "learn", stopped)
+    assert run("learn", *small) == (130, "", "evomal: stopped before there was a result\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_from_a_shell_there_is_no_traceback_either(tmp_path):
+    command = [sys.executable, "-m", "evomal.cli", *TRAIN, "cut.json"]
+    (tmp_path / "cut.json").write_text('{"format": "evomal-loss", "ver')
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr == (
+        "evomal: error: loss file 'cut.json': it is not complete, valid JSON; save the loss anew, or mend the file\n"
+    )
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path):
+    command = f"{sys.executable} -m evomal.cli list | head -c 1"
+    ended = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert ended.stderr == ""

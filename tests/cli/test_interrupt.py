@@ -1,0 +1,32 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import evomal
+from evomal.runs import read_journal
+
+
+def test_ctrl_c_ends_the_search_with_the_best_loss(tmp_path, small):
+    folder = tmp_path / "a"
+    command = [sys.executable, "-m", "evomal.cli", "learn", *small, "--generations", "100000"]
+    process = subprocess.Popen(
+        [*command, "--out", str(folder), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        journal, until = folder / "journal.jsonl", time.monotonic() + 60
+        while not (journal.exists() and journal.read_text().endswith("\n")) and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    result = json.loads(out)
+    assert process.returncode == 130
+    assert result["interrupted"] is True
+    assert err.splitlines()[-1] == f"evomal: stopped by Ctrl-C; the best loss so far is in {folder / 'loss.json'}"
+    assert "Traceback" not in err
+    loss = evomal.load_loss(folder / "loss.json")
+    assert str(loss.expression) == result["expression"]
+    assert sum(result["outcomes"].values()) == len(read_journal(folder))

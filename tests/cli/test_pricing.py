@@ -1,0 +1,44 @@
+import ctypes
+import platform
+
+import pytest
+
+from evomal.config import learn_settings
+from evomal.runs.memory import keep_freed_memory
+from evomal.search.pricing import StagePrice, _extrapolated, price
+from evomal.tasks import named_task
+
+
+def test_a_stage_costs_what_its_generations_and_candidates_cost():
+    stage = StagePrice("tune", least=10, most=20, each=3.0, fixed=0.5, generations=4, workers=2)
+    assert stage.seconds(stage.least) == 4 * 0.5 + 10 * 3.0 / 2
+    assert stage.seconds(stage.most) == 4 * 0.5 + 20 * 3.0 / 2
+
+
+def test_a_loop_is_extrapolated_from_one_step_and_a_few():
+    assert _extrapolated(lambda steps: 0.5 + 0.01 * steps, 20, 1000) == pytest.approx(10.5)
+
+
+def test_the_price_grows_with_the_settings():
+    task = named_task("iris", "linear")
+    few = price(task, learn_settings("quick", generations=2))
+    many = price(task, learn_settings("quick", generations=40))
+    assert few.candidates == 32
+    assert [(stage.least, stage.most) for stage in few.stages] == [(29, 29), (29, 29), (8, 16)]
+    assert many.most > 5 * few.most  # twenty times the work, on a noisy machine
+    assert "90% are new and are tuned, 25% to 50% are trained" in few.assumption
+
+
+def test_without_meta_steps_tuning_is_free():
+    tune, *_ = price(named_task("iris", "linear"), learn_settings("quick", meta_steps=0)).stages
+    assert tune.seconds(tune.most) == 0
+
+
+def test_freed_memory_is_kept_on_glibc_only(monkeypatch):
+    assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
+
+    def no_library(name):
+        raise OSError
+
+    monkeypatch.setattr(ctypes, "CDLL", no_library)
+    assert keep_freed_memory() is False

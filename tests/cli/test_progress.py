@@ -1,0 +1,87 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from evomal.config import learn_settings
+from evomal.expressions import parse
+from evomal.report.progress import LineProgress, LiveProgress, Progress, make_progress
+from evomal.search import Candidate
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def candidate(outcome, fitness=0.5):
+    return Candidate(
+        0, 0, parse("square(sub(y, f))"), "initial", weights=[2.0, 1.0, 1.0], outcome=outcome, fitness=fitness
+    )
+
+
+def go_through(progress, clock):
+    """One of four generations of five, in a quarter of a minute."""
+    best = candidate("trained")
+    progress.stage("tune", 4)
+    for outcome in ("trained", "rejected", "rejected", "failed", "archived"):
+        progress.member(candidate(outcome), best)
+    clock.now += 15
+    progress.generation(0, best)
+
+
+@pytest.fixture
+def settings():
+    return learn_settings(population_size=5, generations=4)
+
+
+def test_pace_and_time_left(settings):
+    clock = Clock()
+    progress = Progress("digits/mlp", settings, clock)
+    assert progress.left is None
+    assert progress.fitness == "none yet"
+    go_through(progress, clock)
+    assert progress.per_minute == pytest.approx(4 * 60 / 15)  # the archived one was no evaluation
+    assert progress.left == pytest.approx(45)
+    assert progress.counts == {"trained": 1, "rejected": 2, "failed": 1, "archived": 1}
+
+
+def test_one_line_a_generation(settings):
+    stream, clock = io.StringIO(), Clock()
+    with LineProgress("digits/mlp", settings, stream, clock) as progress:
+        go_through(progress, clock)
+    assert stream.getvalue() == (
+        "generation 1/4  best 0.5  trained 1, rejected 2, failed 1, archived 1  "
+        "16 evaluations/min, about 45.0 s left  (2·(y - f))²\n"
+    )
+
+
+def test_live_display_on_a_terminal(settings):
+    stream, clock = io.StringIO(), Clock()
+    console = Console(file=stream, force_terminal=True, width=100, markup=False, highlight=False)
+    with LiveProgress("digits/mlp", settings, console, clock) as progress:
+        go_through(progress, clock)
+        console.print(progress.render())
+    shown = stream.getvalue()
+    for part in ("2 of 4", "0.5", "(2·(y - f))²", "trained 1, rejected 2", "16 evaluations/min, about 45.0 s left"):
+        assert part in shown
+    assert "\x1b[?25h" in shown  # the cursor is back
+
+
+def test_softplus_is_part_of_the_formula():
+    settings = learn_settings(output_activation="softplus")
+    progress = Progress("digits/mlp", settings)
+    progress.member(candidate("trained"), candidate("trained"))
+    assert progress.formula == "softplus((2·(y - f))²)"
+
+
+def test_progress_suits_where_it_goes(settings):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    assert type(make_progress("t", settings, io.StringIO())) is LineProgress
+    assert type(make_progress("t", settings, Terminal())) is LiveProgress
+    assert type(make_progress("t", settings, Terminal(), quiet=True)) is Progress

@@ -1,0 +1,187 @@
+import importlib.util
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+import evomal
+from evomal.errors import ModelError, RunFolderError, SettingError
+from evomal.runs import comparable, read_journal
+from evomal.search import EvoMAL, Watcher
+
+_spec = importlib.util.spec_from_file_location("search_tasks", Path(__file__).with_name("tasks.py"))
+tasks = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tasks)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A search that ran to its end, and its folder."""
+    out = tmp_path_factory.mktemp("runs") / "a"
+    return EvoMAL(tasks.quick(seed=1)).learn(tasks.blobs(), out=out), out
+
+
+def test_one_journal_line_for_each_member_of_each_generation(finished):
+    result, out = finished
+    records = read_journal(out)
+    assert [(r["generation"], r["index"]) for r in records] == [(g, i) for g in range(3) for i in range(8)]
+    assert {r["outcome"] for r in records} >= {"trained", "rejected", "elite"}
+    assert all((r["fitness"] is None) == (r["outcome"] in ("rejected", "failed")) for r in records if not r["same_as"])
+    assert all(len(r["weights"]) == evomal.expressions.parse(r["expression"]).edges for r in records if r["weights"])
+    assert dict(result.outcomes) == {o: [r["outcome"] for r in records].count(o) for o in result.outcomes}
+
+
+def test_the_best_was_trained_itself_and_is_what_the_file_holds(finished):
+    result, out = finished
+    trained = [r for r in read_journal(out) if r["outcome"] == "trained"]
+    assert result.fitness == min(r["fitness"] for r in trained)
+    assert result.best.outcome == "trained"
+    loaded = evomal.load_loss(out / "loss.json")
+    assert str(loaded.expression) == result.best.key
+    assert loaded.weights.tolist() == result.best.weights
+    assert loaded.info["fitness"] == result.fitness
+    assert loaded.info["learned_on"]["task"] == "blobs"
+    assert loaded.info["tuned_for"]["lr"] == 0.1
+    assert loaded.info["tuned_for"]["gradient_norm_ratio"] > 0
+    settings = yaml.safe_load((out / "config.yaml").read_text())["settings"]
+    assert (settings["seed"], settings["genetic"]["population_size"]) == (1, 8)
+
+
+def test_elites_and_repeated_formulas_take_tree_weights_and_fitness_together(finished):
+    records = {(r["generation"], r["index"]): r for r in read_journal(finished[1])}
+    taken = [r for r in records.values() if r["outcome"] in ("elite", "archived")]
+    assert any(r["outcome"] == "elite" for r in taken)
+    for record in taken:
+        source = records[tuple(record["same_as"])]
+        for name in ("expression", "weights", "fitness", "score"):
+            assert record[name] == source[name]
+    known = [[r["fitness"] for k, r in records.items() if k[0] == g and r["fitness"] is not None] for g in range(3)]
+    best = [min(fitnesses) for fitnesses in known]
+    assert best == sorted(best, reverse=True)  # elitism: the best never gets worse
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_is_a_function_of_its_seed_whoever_works(finished, tmp_path, workers):
+    torch.manual_seed(99)  # global generators do not matter
+    again = EvoMAL(tasks.quick(seed=1, workers=workers)).learn(tasks.blobs(), out=tmp_path / "b")
+    assert comparable(read_journal(tmp_path / "b")) == comparable(read_journal(finished[1]))
+    assert again.loss.weights.tolist() == finished[0].loss.weights.tolist()
+    if workers == 1:
+        EvoMAL(tasks.quick(seed=2)).learn(tasks.blobs(), out=tmp_path / "c")
+        assert comparable(read_journal(tmp_path / "c")) != comparable(read_journal(tmp_path / "b"))
+
+
+def test_without_meta_steps_all_weights_are_one():
+    result = EvoMAL(tasks.quick(meta_steps=0, generations=2)).learn(tasks.blobs())
+    assert all(set(m.weights) == {1.0} for m in result.members if m.weights)
+    assert all(m.tuned_steps == 0 for m in result.members)
+
+
+def test_tuning_starts_near_one_and_moves_every_formula(finished):
+    tuned = [m for m in finished[0].members if m.outcome in ("trained", "rejected") and m.tuned_steps]
+    assert tuned
+    for member in tuned:
+        assert all(abs(w - 1) < 0.05 for w in member.weights)
+        assert len(set(member.weights)) == len(member.weights)
+
+
+def test_regression_learns_as_well():
+    result = EvoMAL(tasks.quick(generations=2, seed=4)).learn(tasks.line())
+    assert result.fitness < 0.05  # the noise alone is 0.01; unlearned it is about 5
+    assert result.loss.task_type == "regression"
+
+
+def test_if_everything_is_rejected_the_run_says_so(tmp_path):
+    calls = []
+
+    class Best(Watcher):
+        def generation(self, number, best):
+            calls.append(best)
+
+    settings = tasks.quick(population_size=2, generations=1, seed=1)  # two hopeless formulas
+    result = EvoMAL(settings).learn(tasks.blobs(), out=tmp_path / "a", watcher=Best())
+    assert result.fitness is None
+    assert calls == [None]
+    assert result.message.startswith("none of the 2 candidates could be trained: all were rejected or failed")
+    assert result.best.score == max(m.score for m in result.members if m.score is not None)
+    assert json.loads((tmp_path / "a" / "loss.json").read_text())["fitness"] is None
+
+
+def test_a_task_loss_that_cannot_pass_stops_the_run_before_the_search(tmp_path):
+    with pytest.raises(SettingError, match=r"^the task loss of 'blobs' does not pass the rejection filter itself \(it "):
+        EvoMAL(tasks.quick(rejection_steps=1)).learn(tasks.blobs(), out=tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Moody(nn.Module):
+    """Raises whenever a batch's outputs meet a condition that only some losses lead to."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+        self.calls = 0
+
+    def forward(self, x):
+        z = self.layer(x)
+        self.calls += 1
+        if self.calls > 20 and float(z.detach()[:, 0].mean()) > 0:
+            raise KeyError("mood")
+        return z
+
+
+def test_a_candidate_whose_training_raises_is_scored_worst_and_the_run_goes_on():
+    result = EvoMAL(tasks.quick(seed=1)).learn(tasks.blobs(factory=Moody))
+    failed = [m for m in result.members if m.outcome == "failed"]
+    assert failed
+    assert {m.reason for m in failed} == {"KeyError: 'mood'"}
+    assert all(m.fitness == math.inf for m in failed)
+    assert len(result.members) == 24
+
+
+def test_a_candidate_that_diverges_is_scored_worst_and_the_run_goes_on():
+    settings = tasks.quick(seed=1, lr=1e30, rejection=False)
+    result = EvoMAL(settings).learn(tasks.blobs(factory=lambda: nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 3))))
+    reasons = {re.sub(r"\d+", "N", m.reason) for m in result.members if m.outcome == "failed"}
+    assert "the loss is not finite at step N" in reasons or "the metric is not finite" in reasons
+    assert len(result.members) == 24
+
+
+def test_interruption_keeps_the_best_so_far(tmp_path):
+    class Stop(Watcher):
+        def generation(self, number, best):
+            if number == 1:
+                raise KeyboardInterrupt
+
+    out = tmp_path / "a"
+    result = EvoMAL(tasks.quick(seed=1)).learn(tasks.blobs(), out=out, watcher=Stop())
+    assert result.interrupted
+    assert len(read_journal(out)) == 16
+    assert evomal.load_loss(out / "loss.json").info["fitness"] == result.fitness
+    assert ", stopped early after 16 candidates" in result.message
+
+
+def test_bad_tasks_and_folders_leave_nothing_behind(tmp_path):
+    out = tmp_path / "a"
+    with pytest.raises(ModelError):
+        EvoMAL(tasks.quick()).learn(tasks.blobs(outputs=2), out=out)
+    assert list(tmp_path.iterdir()) == []
+    out.mkdir()
+    (out / "config.yaml").write_text("an older run")
+    with pytest.raises(RunFolderError, match="already holds a run; give another --out, or --force to replace it$"):
+        EvoMAL(tasks.quick()).learn(tasks.blobs(), out=out)
+    with pytest.raises(ModelError):
+        EvoMAL(tasks.quick()).learn(tasks.blobs(outputs=2), out=out, force=True)
+    assert (out / "config.yaml").read_text() == "an older run"
+
+
+def test_settings_come_whole_or_one_by_one():
+    assert EvoMAL(population_size=9, seed=4).settings.genetic.population_size == 9
+    with pytest.raises(SettingError, match=r"^give either settings or single values, not both \(seed\)$"):
+        EvoMAL(tasks.quick(), seed=1)
+    with pytest.raises(SettingError, match=r"^unknown setting 'populaton_size'; did you mean 'population_size'\?"):
+        EvoMAL(populaton_size=9)

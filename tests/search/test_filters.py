@@ -1,0 +1,141 @@
+import importlib.util
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import evomal
+from evomal.config import FilterSettings
+from evomal.local_search import NotFiniteError
+from evomal.search.filters import gradient_signature, improvement, make_probe, passes, perfect_outputs
+from evomal.tasks import named_task
+
+_spec = importlib.util.spec_from_file_location("filter_tasks", Path(__file__).with_name("tasks.py"))
+tasks = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tasks)
+SETTINGS = FilterSettings(rejection_steps=600)
+
+
+def _loss(formula, weights=None, task_type="classification"):
+    return evomal.SymbolicLoss(formula, weights, task_type=task_type)
+
+
+def test_the_probe_is_the_same_for_all_and_is_a_hundred_random_training_instances():
+    task = named_task("digits", "mlp")
+    first, second = (make_probe(task, 100, seed=4) for _ in range(2))
+    assert torch.equal(first.predictions, second.predictions)
+    assert torch.equal(first.wider, second.wider)
+    assert first.predictions.shape == (100, 10)
+    assert not torch.equal(first.targets, task.train.y[:100])  # random, not the first ones
+    assert not torch.equal(first.targets, make_probe(task, 100, seed=5).targets)
+    assert first.wider.std() > 10 * first.predictions.std()
+    assert first.perfect == 0
+
+
+@pytest.mark.parametrize("task", [tasks.blobs(), named_task("digits", "linear"), tasks.blobs(classes=2, outputs=1, seed=5)])
+def test_good_losses_pass_and_hopeless_ones_do_not(task):
+    probe = make_probe(task, 100, seed=0)
+    for good in (task.task_loss, _loss("abs(log(mul(y, f)))"), _loss("square(sub(y, f))")):
+        assert 0.6 <= improvement(good, probe, SETTINGS) <= 1.0
+    assert improvement(_loss("mul(y, f)"), probe, SETTINGS) < 0.1  # drives the true class down
+    assert improvement(_loss("sign(sub(y, f))"), probe, SETTINGS) == 0.0
+    assert passes(1.0, "classification", SETTINGS)
+    assert passes(0.6, "classification", SETTINGS)
+    assert not passes(0.59, "classification", SETTINGS)
+
+
+def test_a_balanced_binary_task_is_judged_by_its_relative_improvement():
+    # In absolute terms no loss can improve an error of one half by 0.6.
+    task = tasks.blobs(classes=2, seed=5)
+    probe = make_probe(task, 100, seed=0)
+    assert 0.3 < probe.before < 0.6
+    assert passes(improvement(_loss("abs(log(mul(y, f)))"), probe, SETTINGS), "classification", SETTINGS)
+
+
+def test_regression_needs_any_improvement_at_all():
+    probe = make_probe(tasks.line(), 100, seed=0)
+    assert probe.perfect == 0
+    good = improvement(_loss("square(sub(y, f))", task_type="regression"), probe, SETTINGS)
+    bad = improvement(_loss("sub(y, abs(f))", task_type="regression"), probe, SETTINGS)
+    assert passes(good, "regression", SETTINGS)
+    assert good > 0.5
+    assert not passes(bad, "regression", SETTINGS)
+    assert not passes(0.0, "regression", SETTINGS)
+    assert not passes(math.nan, "regression", SETTINGS)
+    assert not passes(math.nan, "classification", SETTINGS)
+
+
+def test_nothing_to_improve_passes():
+    task = tasks.blobs(metric=lambda outputs, targets: 0.25)
+    assert improvement(_loss("mul(y, f)"), make_probe(task, 50, seed=0), SETTINGS) == math.inf
+
+
+def test_the_scale_of_the_logits_does_not_decide():
+    # With steps of a fixed rate, logits of standard deviation 20 could not be turned around in time.
+    class Loud(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(5, 3)
+
+        def forward(self, x):
+            return 8 * self.layer(x)
+
+    task = tasks.blobs(factory=Loud)
+    probe = make_probe(task, 100, seed=0)
+    assert probe.predictions.std() > 15
+    assert improvement(task.task_loss, probe, FilterSettings()) >= 0.6
+
+
+def test_a_loss_that_is_not_finite_is_refused():
+    probe = make_probe(tasks.blobs(), 50, seed=0)
+    tower = _loss("add(mul(y, f), " + "square(" * 12 + "add(1, add(1, f))" + ")" * 13)
+    for measure in (lambda: improvement(tower, probe, SETTINGS), lambda: gradient_signature(tower, probe)):
+        with pytest.raises(NotFiniteError, match="^the loss or its gradient is not finite$"):
+            measure()
+
+
+def test_equal_gradients_have_equal_signatures():
+    probe = make_probe(tasks.blobs(), 100, seed=0)
+    plain = gradient_signature(_loss("square(sub(y, f))"), probe)
+    assert gradient_signature(_loss("square(sub(f, y))"), probe) == plain
+    assert gradient_signature(_loss("add(square(sub(y, f)), square(y))"), probe) == plain  # a constant more
+    assert gradient_signature(_loss("square(sub(y, f))", [1.0001, 1.0, 1.0]), probe) == plain
+    assert gradient_signature(_loss("square(sub(y, f))", [1.5, 1.0, 1.0]), probe) != plain
+    assert gradient_signature(_loss("abs(sub(y, f))"), probe) != plain
+    assert len(plain.split()) == 200
+
+
+def test_norms_are_those_of_each_instance_to_two_digits():
+    probe = make_probe(tasks.blobs(), 10, seed=0)
+    loss = evomal.SymbolicLoss("abs(log(mul(y, f)))", task_type="classification", reduction="sum")
+    jacobian = torch.autograd.functional.jacobian(lambda z: loss(z, probe.targets), probe.predictions)
+    ours = gradient_signature(_loss("abs(log(mul(y, f)))"), probe).split()[:10]
+    assert ours == [f"{norm:.1e}" for norm in jacobian.norm(dim=1).tolist()]
+
+
+def test_wider_logits_tell_apart_what_near_uniform_ones_cannot():
+    # Both have the slope of y·f at f = 1/3; far from it they differ.
+    probe = make_probe(tasks.blobs(factory=lambda: _zeros()), 100, seed=0)
+    a, b = (gradient_signature(_loss(f), probe).split() for f in ("abs(sub(y, f))", "abs(sub(f, y))"))
+    assert a == b
+    near, wide = a[:100], a[100:]
+    assert len(set(near)) == 1
+    assert len(set(wide)) > 50
+
+
+def _zeros():
+    layer = nn.Linear(5, 3)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def test_perfect_outputs_have_no_error():
+    labels = torch.tensor([0, 2, 1, -100])
+    assert perfect_outputs(torch.zeros(4, 3), labels, "classification").argmax(1).tolist()[:3] == [0, 2, 1]
+    assert perfect_outputs(torch.zeros(2, 1), torch.tensor([0, 1]), "classification").tolist() == [[-20.0], [20.0]]
+    assert perfect_outputs(torch.zeros(2, 1), torch.tensor([3.0, 4.0]), "regression").tolist() == [[3.0], [4.0]]
+    soft = torch.tensor([[0.0, 1.0]])
+    assert perfect_outputs(torch.zeros(1, 2), soft, "classification").tolist() == [[-20.0, 20.0]]

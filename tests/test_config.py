@@ -1,0 +1,164 @@
+import math
+from collections import Counter
+
+import pytest
+import yaml
+
+from evomal.config import (
+    PRESETS,
+    STAGES,
+    LearnSettings,
+    TrainSettings,
+    flat_fields,
+    learn_settings,
+    train_settings,
+    validated,
+)
+from evomal.errors import SettingError, UnknownNameError
+
+
+def test_the_defaults_are_the_papers():
+    settings = learn_settings()
+    assert settings.genetic.model_dump() == {
+        "population_size": 25,
+        "generations": 50,
+        "min_depth": 2,
+        "max_depth": 4,
+        "tournament_size": 4,
+        "crossover_rate": 0.70,
+        "mutation_rate": 0.25,
+        "mutation_depth": 2,
+        "elitism_rate": 0.05,
+        "max_height": 10,
+    }
+    assert settings.local_search.model_dump() == {
+        "meta_steps": 250,
+        "base_steps": 1,
+        "meta_lr": 1e-3,
+        "task_loss_batch": "valid",
+    }
+    assert settings.partial_steps == 500
+    assert settings.filters.rejection_threshold == 0.6
+    assert (settings.filters.rejection_instances, settings.filters.rejection_steps) == (100, 1000)
+    assert settings == LearnSettings() == learn_settings(seed=None, lr=None)
+
+
+def test_the_paper_on_mnist():
+    settings, training = learn_settings("paper-mnist"), train_settings("paper-mnist")
+    assert settings.base.model_dump() == {
+        "lr": 0.01,
+        "momentum": 0.0,
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "batch_size": 128,
+    }
+    assert settings == LearnSettings()
+    assert training.steps == 10_000
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_preset_is_overridden_by_what_is_given(preset):
+    assert learn_settings(preset, population_size=7, seed=2).genetic.population_size == 7
+    assert learn_settings(preset, seed=2).seed == 2
+    assert train_settings(preset, steps=11).steps == 11
+    known = flat_fields(LearnSettings) | flat_fields(TrainSettings)
+    assert set(PRESETS[preset]) <= set(known)
+
+
+def test_flat_names_find_their_stage_and_are_unique():
+    settings = learn_settings(lr=0.5, meta_lr=0.25, rejection=False, max_height=12, workers=2)
+    assert (settings.base.lr, settings.local_search.meta_lr) == (0.5, 0.25)
+    assert (settings.filters.rejection, settings.genetic.max_height, settings.workers) == (False, 12, 2)
+    for kind in (LearnSettings, TrainSettings):
+        names = [name for name in kind.model_fields if name not in STAGES]
+        for stage in STAGES:
+            if stage in kind.model_fields:
+                names += kind.model_fields[stage].annotation.model_fields
+        assert [name for name, count in Counter(names).items() if count > 1] == []
+        assert set(names) == set(flat_fields(kind))
+
+
+def test_every_setting_is_described():
+    for kind in (LearnSettings, TrainSettings):
+        stages = [kind.model_fields[stage].annotation for stage in STAGES if stage in kind.model_fields]
+        fields = {n: f for part in (kind, *stages) for n, f in part.model_fields.items() if n not in STAGES}
+        assert [name for name, field in fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("settings", [learn_settings("quick", lr=0.1), train_settings("quick", seeds=(1, 2))])
+def test_settings_survive_yaml(settings):
+    text = yaml.safe_dump(settings.model_dump(mode="json"))
+    assert validated(type(settings), yaml.safe_load(text)) == settings
+
+
+def test_yaml_reads_some_numbers_as_text():
+    assert yaml.safe_load("lr: 1e-3") == {"lr": "1e-3"}
+    assert learn_settings(**yaml.safe_load("lr: 1e-3")).base.lr == 1e-3
+
+
+def test_settings_are_frozen_and_can_be_compared():
+    settings = learn_settings()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.seed = 3
+    with pytest.raises(ValueError, match="frozen"):
+        settings.base.lr = 3.0
+    assert hash(settings) == hash(learn_settings())
+    assert settings != learn_settings(seed=1)
+
+
+@pytest.mark.parametrize(
+    ("flat", "message"),
+    [
+        ({"lr": 0}, "setting 'lr': input should be greater than 0 (got 0)"),
+        ({"lr": -0.1}, "setting 'lr': input should be greater than 0 (got -0.1)"),
+        ({"lr": math.nan}, "setting 'lr': input should be a finite number (got nan)"),
+        ({"lr": math.inf}, "setting 'lr': input should be a finite number (got inf)"),
+        (
+            {"lr": "fast"},
+            "setting 'lr': input should be a valid number, unable to parse string as a number (got 'fast')",
+        ),
+        ({"population_size": 1}, "setting 'population_size': input should be greater than or equal to 2 (got 1)"),
+        ({"crossover_rate": 1.5}, "setting 'crossover_rate': input should be less than or equal to 1 (got 1.5)"),
+        (
+            {"workers": 1.5},
+            "setting 'workers': input should be a valid integer, got a number with a fractional part (got 1.5)",
+        ),
+        ({"method": "magic"}, "setting 'method': input should be 'evomal' (got 'magic')"),
+        ({"task_loss_batch": "test"}, "setting 'task_loss_batch': input should be 'valid' or 'train' (got 'test')"),
+        ({"nesterov": True}, "setting 'base': nesterov needs a momentum above 0"),
+        ({"min_depth": 5}, "setting 'genetic': min_depth 5 is above max_depth 4"),
+        ({"max_height": 3}, "setting 'genetic': max_depth 4 is above max_height 3"),
+        (
+            {"crossover_rate": 0.8},
+            "setting 'genetic': crossover_rate and mutation_rate add up to more than 1",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_in_one_sentence(flat, message):
+    with pytest.raises(SettingError) as caught:
+        learn_settings(**flat)
+    assert str(caught.value) == message
+
+
+def test_rates_that_add_up_to_one_in_floating_point():
+    assert 0.7 + 0.2 + 0.1 != 1.0
+    assert learn_settings(crossover_rate=0.9, mutation_rate=0.1).genetic.mutation_rate == 0.1
+
+
+def test_no_seeds_and_no_rates_are_refused():
+    for name in ("seeds", "lrs"):
+        with pytest.raises(SettingError, match=f"^setting '{name}': tuple should have at least 1 item"):
+            train_settings(**{name: ()})
+
+
+def test_unknown_names():
+    with pytest.raises(UnknownNameError) as caught:
+        learn_settings("quik")
+    assert str(caught.value) == "unknown preset 'quik'; did you mean 'quick'? (known: paper-mnist, quick)"
+    with pytest.raises(UnknownNameError, match=r"^unknown setting 'populaton_size'; did you mean 'population_size'\?"):
+        learn_settings(populaton_size=3)
+    with pytest.raises(UnknownNameError, match=r"^unknown setting 'base'"):
+        learn_settings(base={})
+    with pytest.raises(SettingError) as caught:
+        validated(LearnSettings, {"base": {"learning_rate": 0.1}})
+    assert str(caught.value) == "setting 'learning_rate': extra inputs are not permitted (got 0.1)"

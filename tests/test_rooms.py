@@ -1,0 +1,118 @@
+"""Imports point only upwards in the list of rooms, so that each room reads with what stands above it in mind."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import evomal
+
+ROOMS = [
+    {"errors", "config", "seeds", "atomic"},
+    {"expressions"},
+    {"losses"},
+    {"tasks"},
+    {"training"},
+    {"local_search"},
+    {"runs"},
+    {"search"},
+    {"report"},
+    {"cli"},
+]
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+SOURCE = Path(evomal.__file__).parent
+FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
+
+
+def _room(path):
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def _imports(tree, path):
+    """Rooms that a file imports, wherever in it, with the line."""
+    package = ["evomal", *path.relative_to(SOURCE).parent.parts]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            module = above + (node.module.split(".") if node.module else [])
+            names = [[*module, alias.name] for alias in node.names]
+        else:
+            continue
+        for parts in names:
+            if parts[0] == "evomal" and len(parts) > 1 and not parts[1].startswith("__"):
+                yield parts[1], node.lineno
+
+
+def _wrong(text, path):
+    room = _room(path)
+    return [
+        f"{path.relative_to(SOURCE)}:{line} ({room}) imports {other}"
+        for other, line in _imports(ast.parse(text), path)
+        if other != room and LEVEL.get(other, len(ROOMS)) > LEVEL[room]
+    ]
+
+
+def test_every_file_is_in_a_room():
+    assert {_room(path) for path in FILES} <= set(LEVEL)
+    assert len(FILES) > 50
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_upwards(path):
+    assert _wrong(path.read_text(encoding="utf-8"), path) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import evomal.search",
+        "from evomal.search import EvoMAL",
+        "from evomal import search",
+        "from ..search import EvoMAL",
+        "from .. import search",
+        "from evomal.training.fit import fit",
+        "def late():\n    from evomal.cli import main",
+        "if TYPE_CHECKING:\n    import evomal.report.tables as tables",
+        "from evomal import EvoMAL",
+    ],
+)
+def test_a_wrong_import_would_be_seen(line):
+    assert len(_wrong(line, SOURCE / "losses" / "files.py")) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import torch", "from evomal.errors import DataError", "from .symbolic import SymbolicLoss", "import evomal"],
+)
+def test_a_right_import_is_left_alone(line):
+    assert _wrong(line, SOURCE / "losses" / "files.py") == []
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "evomal",
+        "evomal.config",
+        "evomal.errors",
+        "evomal.atomic",
+        "evomal.expressions",
+        "evomal.runs",
+        "evomal.runs.folder",
+    ],
+)
+def test_what_starts_a_command_is_quick_to_import(module):
+    heavy = ["torch", "numpy", "sklearn", "sympy", "joblib", "pooch"]
+    code = f"import {module}, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_names_of_the_package_are_there_and_others_are_not():
+    assert {"EvoMAL", "SymbolicLoss", "Task", "load_loss", "meta_gradient"} <= set(dir(evomal))
+    assert all(getattr(evomal, name) is not None for name in evomal.__all__)
+    with pytest.raises(AttributeError, match="^module 'evomal' has no attribute 'nothing'$"):
+        _ = evomal.nothing
