@@ -18,6 +18,7 @@ from evomal.cli.show import show
 from evomal.cli.train import train
 from evomal.cli.tune import tune
 from evomal.errors import EvomalError
+from evomal.runs.memory import keep_freed_memory
 
 GOOD, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 TRACEBACK = "--traceback"
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # φ must not stop a terminal that has no φ
     shown = TRACEBACK in given or os.environ.get("EVOMAL_TRACEBACK", "") not in ("", "0")
+    keep_freed_memory()
     try:
         code = _run([argument for argument in given if argument != TRACEBACK])
         sys.stdout.flush()

@@ -1,10 +1,13 @@
 """What `--loss` means: a handcrafted loss by name, a loss file, or a run folder's best loss."""
 
 from pathlib import Path
+from typing import TypeVar
 
 from evomal.errors import SettingError, unknown_name
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, SymbolicLoss, get_handcrafted, load_loss
 from evomal.tasks import Task
+
+Loss = TypeVar("Loss", SymbolicLoss, HandcraftedLoss, SymbolicLoss | HandcraftedLoss)
 
 
 def read_loss(name: str) -> SymbolicLoss | HandcraftedLoss:
@@ -44,8 +47,8 @@ def loss_file(path: Path) -> Path:
     return path / "loss.json" if path.is_dir() else path
 
 
-def require_fit(loss: SymbolicLoss | HandcraftedLoss, name: str, task: Task) -> None:
-    """Refuse a loss that is for the other kind of task.
+def fitted(loss: Loss, name: str, task: Task) -> Loss:
+    """The loss on the task's device, once it is known to be for its kind of task.
 
     Raises:
         SettingError: Regression and classification do not fit.
@@ -54,3 +57,4 @@ def require_fit(loss: SymbolicLoss | HandcraftedLoss, name: str, task: Task) -> 
         raise SettingError(
             f"loss '{name}' is for {loss.task_type}, but task '{task.name}' is {task.task_type}; give another loss"
         )
+    return loss.to(task.device)

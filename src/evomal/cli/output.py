@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evomal.errors import SettingError
+from evomal.report.text import cleaned
 
 
 def say(line: str) -> None:
@@ -22,8 +23,7 @@ def one_line(text: str) -> str:
         >>> one_line("first\n  second \x1b[31m")
         'first second ?[31m'
     """
-    joined = " ".join(part.strip() for part in text.splitlines() if part.strip())
-    return "".join(letter if letter.isprintable() else "?" for letter in joined)
+    return cleaned(" ".join(part.strip() for part in text.splitlines() if part.strip()))
 
 
 def print_json(document: Any) -> None:

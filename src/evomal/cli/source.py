@@ -68,9 +68,6 @@ class TaskSource:
 
     def load(self) -> "Task":
         """The task; this imports torch."""
-        from evomal.runs.memory import keep_freed_memory
-
-        keep_freed_memory()
         from evomal.tasks import load_user_task, named_task
 
         if self.task is not None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,6 @@ from evomal.config import TrainSettings, flat_fields, train_settings
 
 if TYPE_CHECKING:
     from evomal.report.trained import Trained
-    from evomal.tasks import Task
     from evomal.training import TrainingRun
 
 # The rates of meta-testing are its own option, `--lr`, which takes several.
@@ -50,8 +50,7 @@ def train(
     chosen = train_settings(preset, **_without_repetitions(settings))
     warn_of_workers(workers)
     file = None if out is None else require_free(out, "train.json", force)
-    loaded = source.load()
-    results = _trained(loaded, losses, chosen, workers, _told(quiet, sys.stderr if as_json else sys.stdout))
+    results = _trained(source, losses, chosen, workers, _told(quiet, sys.stderr if as_json else sys.stdout))
     document = {
         "task": source.as_dict(),
         "workers": workers,
@@ -63,7 +62,7 @@ def train(
     if as_json:
         print_json(document)
     else:
-        _print(results, loaded)
+        _print(results)
     return 0
 
 
@@ -74,34 +73,26 @@ def _without_repetitions(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trained(
-    task: "Task",
-    names: list[str],
-    settings: TrainSettings,
-    workers: int,
-    told: Callable[[str, "TrainingRun"], None],
+    source: TaskSource, names: list[str], settings: TrainSettings, workers: int, told: Callable[..., None]
 ) -> "list[Trained]":
-    from evomal.cli.losses import read_loss, require_fit
+    """Read every loss, then the data, then train with one loss after the other."""
+    from evomal.cli.losses import fitted, read_loss
     from evomal.report.trained import Trained
     from evomal.runs import make_executor
     from evomal.training import meta_test
 
     losses = {name: read_loss(name) for name in names}
-    for name, loss in losses.items():
-        require_fit(loss, name, task)
+    task = source.load()
+    losses = {name: fitted(loss, name, task) for name, loss in losses.items()}
     executor = make_executor(workers)
+    results = []
     try:
-        return [
-            Trained(
-                name,
-                loss,
-                meta_test(task, loss.to(task.device), settings, executor.map, lambda run, name=name: told(name, run)),  # type: ignore[misc]
-                task,
-                settings,
-            )
-            for name, loss in losses.items()
-        ]
+        for name, loss in losses.items():
+            test = meta_test(task, loss, settings, executor.map, partial(told, name))
+            results.append(Trained(name, loss, test, task, settings))
     finally:
         executor.close()
+    return results
 
 
 def _told(quiet: bool, stream: Any) -> Callable[[str, "TrainingRun"], None]:
@@ -113,11 +104,11 @@ def _told(quiet: bool, stream: Any) -> Callable[[str, "TrainingRun"], None]:
     return told
 
 
-def _print(results: "list[Trained]", task: "Task") -> None:
+def _print(results: "list[Trained]") -> None:
     from evomal.report.tables import print_table
     from evomal.report.trained import table_of_trained
 
-    print_table(table_of_trained(results, task.metric.name), sys.stdout)
+    print_table(table_of_trained(results), sys.stdout)
     for result in results:
         for note in result.notes:
             print(f"{result.name}: {note}")

@@ -40,12 +40,11 @@ def tune(
     """Tune the coefficients of an old formula for a new task; the formula stays as it is."""
     chosen = learn_settings(preset, **settings)
     file = require_free(out, "loss.json", force)
-    loaded = source.load()
-    from evomal.cli.losses import read_learned_loss, require_fit
+    from evomal.cli.losses import fitted, read_learned_loss
 
     learned = read_learned_loss(loss)
-    require_fit(learned, loss, loaded)
-    learned = learned.to(loaded.device)
+    loaded = source.load()
+    learned = fitted(learned, loss, loaded)
     if fresh:
         learned.weights.data.fill_(1.0)
     before = learned.formula(digits=4)
@@ -95,7 +94,8 @@ def _tuned(loss: "SymbolicLoss", task: "Task", settings: LearnSettings) -> "Tune
 
 
 def _print(result: dict[str, Any], meta_steps: int, quiet: bool, as_json: bool) -> None:
-    from evomal.report.tables import duration, print_pairs
+    from evomal.report.tables import print_pairs
+    from evomal.report.text import duration
 
     if as_json:
         print_json(result)

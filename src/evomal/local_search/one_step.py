@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad, grad
 
 from evomal.local_search.base_step import BaseStep
-from evomal.local_search.functional import FunctionalModel, random_state, replayed
+from evomal.local_search.functional import FixedInputs, FunctionalModel, random_state, replayed
 
 Batch = tuple[Tensor, Tensor]
 TaskLoss = Callable[[Tensor, Tensor], Tensor]
@@ -55,7 +55,7 @@ def linearise(model: FunctionalModel, x: Tensor, *, keep: bool) -> Linearisation
         return grad(outputs, parameters, cotangent, retain_graph=keep, materialize_grads=True)
 
     def jvp(tangents: Sequence[Tensor]) -> Tensor:
-        with torch.no_grad(), replayed(before, device), forward_ad.dual_level():
+        with torch.no_grad(), replayed(before, device), forward_ad.dual_level(), FixedInputs():
             duals = [forward_ad.make_dual(p, t) for p, t in zip(parameters, tangents, strict=True)]
             tangent = forward_ad.unpack_dual(model(duals, x)).tangent
         return torch.zeros_like(outputs) if tangent is None else tangent

@@ -8,7 +8,8 @@ from rich.table import Table
 from evomal.errors import RunFolderError
 from evomal.expressions import parse, simplify, to_formula, to_latex, to_text
 from evomal.losses import SymbolicLoss
-from evomal.report.tables import cleaned, make_table
+from evomal.report.tables import make_table
+from evomal.report.text import cleaned
 
 DIGITS = 4
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from evomal.config import LearnSettings
 from evomal.expressions import to_formula
-from evomal.report.tables import duration, outcomes_text
+from evomal.report.text import duration, outcomes_text
 from evomal.search import Candidate, Watcher
 
 STAGES = {"tune": "tuning", "filter": "filtering", "train": "training"}

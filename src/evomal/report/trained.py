@@ -9,7 +9,8 @@ from rich.table import Table
 
 from evomal.config import TrainSettings
 from evomal.losses import HandcraftedLoss, SymbolicLoss
-from evomal.report.tables import cleaned, make_table
+from evomal.report.tables import make_table
+from evomal.report.text import cleaned
 from evomal.tasks import Task
 from evomal.training import MetaTest
 
@@ -73,9 +74,8 @@ class Trained:
         here = {"dataset": self.task.dataset, "model": self.task.model_name}
         if any(name in origin and origin[name] != value for name, value in here.items()):
             past = f"{cleaned(origin.get('dataset'))}/{cleaned(origin.get('model'))}"
-            notes.append(
-                f"{word.replace('_', ' ')} {past}, used on {here['dataset']}/{here['model']}: this is transfer"
-            )
+            present = f"{self.task.dataset}/{self.task.model_name}"
+            notes.append(f"{word.replace('_', ' ')} {past}, used on {present}: this is transfer")
         ratio = tuned.get("gradient_norm_ratio")
         if isinstance(ratio, int | float) and not isinstance(ratio, bool):
             rival = f"compare with {self.task.task_loss_name} at its best --lr"
@@ -83,9 +83,11 @@ class Trained:
         return notes
 
 
-def table_of_trained(results: Sequence[Trained], metric: str) -> Table:
+def table_of_trained(results: Sequence[Trained]) -> Table:
     """One row a loss: chosen rate, mean ± standard deviation over seeds, each seed's value, seconds."""
-    table = make_table("loss", "lr", f"test {metric}", "each seed", "seconds", left=("loss", "each seed"))
+    table = make_table(
+        "loss", "lr", f"test {results[0].test.metric}", "each seed", "seconds", left=("loss", "each seed")
+    )
     for result in results:
         test = result.test
         spread = "" if test.sd is None or not math.isfinite(test.sd) else f" ± {test.sd:.4f}"
