@@ -13,8 +13,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' $(CONSTRAINTS)
 	@touch $@
 
+TASK := --dataset digits --model mlp --preset quick
+LOSSES := --loss runs/demo/loss.json --loss cross_entropy --seeds 0 1 2 3 4 --workers 2
+
 demo: $(VENV)/.installed
-	$(BIN)/python examples/demo.py
+	$(BIN)/evomal learn $(TASK) --seed 0 --workers 2 --out runs/demo --force
+	@echo; echo "Five fresh networks with each loss, at the learning rate that the loss was learned for:"
+	$(BIN)/evomal train $(TASK) $(LOSSES) --quiet
+	@echo; echo "The same with each loss at its own best learning rate, chosen on validation data:"
+	$(BIN)/evomal train $(TASK) $(LOSSES) --lr 0.03 0.1 0.3 1 --quiet
+	@echo; $(BIN)/evomal show runs/demo/loss.json
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

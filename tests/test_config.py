@@ -140,11 +140,6 @@ def test_a_value_that_cannot_be_is_named_in_one_sentence(flat, message):
     assert str(caught.value) == message
 
 
-def test_rates_that_add_up_to_one_in_floating_point():
-    assert 0.7 + 0.2 + 0.1 != 1.0
-    assert learn_settings(crossover_rate=0.9, mutation_rate=0.1).genetic.mutation_rate == 0.1
-
-
 def test_no_seeds_and_no_rates_are_refused():
     for name in ("seeds", "lrs"):
         with pytest.raises(SettingError, match=f"^setting '{name}': tuple should have at least 1 item"):

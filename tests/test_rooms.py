@@ -114,5 +114,5 @@ def test_what_starts_a_command_is_quick_to_import(module):
 def test_names_of_the_package_are_there_and_others_are_not():
     assert {"EvoMAL", "SymbolicLoss", "Task", "load_loss", "meta_gradient"} <= set(dir(evomal))
     assert all(getattr(evomal, name) is not None for name in evomal.__all__)
-    with pytest.raises(AttributeError, match="^module 'evomal' has no attribute 'nothing'$"):
+    with pytest.raises(AttributeError, match=r"^module 'evomal' has no attribute 'nothing'$"):
         _ = evomal.nothing

@@ -125,14 +125,15 @@ STAGES = ("base", "genetic", "local_search", "filters")
 S = TypeVar("S", bound=Settings)
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Minutes on two cores.
+    # A minute or two on two cores with small models and data.
     "quick": {
-        "population_size": 16,
-        "generations": 6,
-        "meta_steps": 60,
+        "lr": 0.1,
+        "batch_size": 64,
+        "population_size": 20,
+        "generations": 10,
+        "meta_steps": 100,
         "partial_steps": 200,
         "rejection_steps": 300,
-        "batch_size": 64,
         "steps": 1_000,
     },
     # MNIST / LeNet-5 of the paper; the numbers it does not print are from its authors' published code (D4).
@@ -182,7 +183,10 @@ def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
 
 
 def train_settings(preset: str | None = None, **flat: Any) -> TrainSettings:
-    """Settings of meta-testing from flat names; like `learn_settings`."""
+    """Settings of meta-testing from flat names, like `learn_settings`; without `lrs`, the one rate is `lr`."""
+    lr = flat.get("lr") or PRESETS.get(preset or "", {}).get("lr")
+    if flat.get("lrs") is None and lr is not None:
+        flat = flat | {"lrs": (lr,)}
     return _build(TrainSettings, preset, flat)
 
 

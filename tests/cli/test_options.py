@@ -7,7 +7,7 @@ from typer.main import get_command
 
 from evomal.cli.app import app
 from evomal.cli.options import repeated
-from evomal.config import LearnSettings, TrainSettings, flat_fields
+from evomal.config import PRESETS, LearnSettings, TrainSettings, flat_fields
 
 
 def options_of(command):
@@ -79,9 +79,15 @@ def test_explicit_options_override_presets(run, tmp_path):
     config = yaml.safe_load((tmp_path / "runs/iris-linear-seed4/config.yaml").read_text())
     settings = config["settings"]
     assert (settings["genetic"]["generations"], settings["genetic"]["population_size"]) == (1, 2)
-    assert settings["base"] == {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0, "batch_size": 64}
+    assert settings["base"] == {
+        "lr": 0.01,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 0.0,
+        "batch_size": PRESETS["quick"]["batch_size"],
+    }
     assert settings["filters"]["rejection"] is settings["filters"]["gradient_equivalence"] is False
-    assert settings["filters"]["rejection_steps"] == 300  # the preset's
+    assert settings["partial_steps"] == 1
     assert (settings["seed"], settings["output_activation"]) == (4, "softplus")
     assert config["task"]["dataset"] == "iris"
     assert config["preset"] == "quick"

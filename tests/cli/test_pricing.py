@@ -21,8 +21,8 @@ def test_a_loop_is_extrapolated_from_one_step_and_a_few():
 
 def test_the_price_grows_with_the_settings():
     task = named_task("iris", "linear")
-    few = price(task, learn_settings("quick", generations=2))
-    many = price(task, learn_settings("quick", generations=40))
+    few = price(task, learn_settings("quick", population_size=16, generations=2))
+    many = price(task, learn_settings("quick", population_size=16, generations=40))
     assert few.candidates == 32
     assert [(stage.least, stage.most) for stage in few.stages] == [(29, 29), (29, 29), (8, 16)]
     assert many.most > 5 * few.most  # twenty times the work, on a noisy machine

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from evomal.errors import DataError
-from evomal.losses import SymbolicLoss
+from evomal.losses import Criterion, SymbolicLoss
 from evomal.losses.criterion import prepare
 
 LABELS = torch.tensor([0, 2, 1])
@@ -112,6 +112,19 @@ def test_what_was_prepared():
     assert (outputs.tolist(), targets.tolist(), kept) == ([[0.0, 0.5]], [[0.75, 0.25]], None)
     outputs, targets, kept = prepare(torch.tensor([0.5]), torch.tensor([2]), "regression", -100)
     assert (outputs.tolist(), targets.tolist(), kept) == ([[0.5]], [[2.0]], None)
+
+
+def test_a_loss_with_matrices_computes_in_float32_under_autocast():
+    class Mixing(Criterion):
+        def per_instance(self, outputs, targets):
+            mixed = outputs @ torch.full((3, 1), 1 / 3)
+            assert mixed.dtype == torch.float32
+            return (mixed - targets).sum(1)
+
+    loss = Mixing("classification")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(loss(LOGITS.bfloat16(), LABELS), loss(LOGITS.bfloat16().float(), LABELS))
+        assert (LOGITS @ torch.eye(3)).dtype == torch.bfloat16
 
 
 def _shape(*sizes):

@@ -186,6 +186,13 @@ def test_phi_follows_the_outputs_dtype_and_still_learns():
     assert loss.weights.grad.tolist() == [0.5, 1.0, -0.5]
 
 
+def test_constants_have_the_precision_of_the_outputs():
+    loss = SymbolicLoss("mul(mul(y, f), log(add(1, 1)))", [1, 1, 1, 1, 1, 0.75, 1.25], task_type="regression")
+    f, y = torch.tensor([0.3, 0.7]), torch.tensor([1.0, 2.0])
+    exact = loss(f, y)
+    assert torch.equal(loss.bfloat16()(f, y), exact)  # the weights themselves are exact in eight bits
+
+
 def test_cross_entropy_with_hindsight():
     # Σ_c |log(y f)| is cross-entropy plus a constant for every other class; the ε inside shifts it a little.
     draw = torch.Generator().manual_seed(0)

@@ -28,7 +28,7 @@ def test_class_metrics_equal_scikit_learns_with_absent_classes_too(seed, instanc
     expected = {
         "error_rate": 1 - reference.accuracy_score(labels, predicted),
         "balanced_error_rate": 1 - reference.balanced_accuracy_score(labels, predicted),
-        "macro_f1_error": 1 - reference.f1_score(labels, predicted, average="macro"),
+        "macro_f1": 1 - reference.f1_score(labels, predicted, average="macro"),
     }
     for name, value in expected.items():
         assert METRICS[name](logits, labels).item() == pytest.approx(value, abs=1e-12)
@@ -67,7 +67,7 @@ def test_outputs_and_targets_of_other_shapes_are_refused(name):
 def test_one_output_means_class_1_above_0(output_shape, target_shape, dtype):
     g = torch.Generator().manual_seed(1)
     logits, labels = torch.randn(50, generator=g), torch.randint(0, 2, (50,), generator=g)
-    for name in ("error_rate", "balanced_error_rate", "macro_f1_error"):
+    for name in ("error_rate", "balanced_error_rate", "macro_f1"):
         two_outputs = METRICS[name](torch.stack([torch.zeros(50), logits], 1), labels)
         one_output = METRICS[name](logits.reshape(output_shape), labels.reshape(target_shape).to(dtype))
         assert one_output.item() == two_outputs.item() > 0
@@ -83,7 +83,7 @@ def test_further_dimensions_and_ignored_labels():
     expected = 1 - reference.accuracy_score(labels.flatten()[kept], flat.argmax(1)[kept])
     assert METRICS["error_rate"](logits, labels).item() == pytest.approx(expected, abs=1e-12)
     f1 = 1 - reference.f1_score(labels.flatten()[kept], flat.argmax(1)[kept], average="macro")
-    assert METRICS["macro_f1_error"](logits, labels).item() == pytest.approx(f1, abs=1e-12)
+    assert METRICS["macro_f1"](logits, labels).item() == pytest.approx(f1, abs=1e-12)
 
 
 def test_soft_labels_count_by_their_greatest_entry():

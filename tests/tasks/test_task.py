@@ -404,4 +404,4 @@ def test_float64_is_kept_where_it_is_the_default():
 
 
 def test_a_metric_object_is_taken_as_it_is():
-    assert Task(small, (X, Y), metric=get_metric("macro_f1_error")).metric.name == "macro_f1_error"
+    assert Task(small, (X, Y), metric=get_metric("macro_f1")).metric.name == "macro_f1"

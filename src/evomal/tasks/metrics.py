@@ -78,11 +78,11 @@ def balanced_error_rate(outputs: Tensor, targets: Tensor) -> Tensor:
     return 1 - recall.mean()
 
 
-def macro_f1_error(outputs: Tensor, targets: Tensor) -> Tensor:
+def macro_f1(outputs: Tensor, targets: Tensor) -> Tensor:
     """One minus the mean F1 score over the classes in targets or predictions; shapes as in `error_rate`.
 
     Example:
-        >>> macro_f1_error(torch.tensor([1.0, 1.0, -1.0]), torch.tensor([1, 1, 0]))
+        >>> macro_f1(torch.tensor([1.0, 1.0, -1.0]), torch.tensor([1, 1, 0]))
         tensor(0., dtype=torch.float64)
     """
     confusion = _confusion(outputs, targets)
@@ -115,7 +115,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "error_rate": Metric("error_rate", error_rate, (CLASSIFICATION,)),
         "balanced_error_rate": Metric("balanced_error_rate", balanced_error_rate, (CLASSIFICATION,)),
-        "macro_f1_error": Metric("macro_f1_error", macro_f1_error, (CLASSIFICATION,)),
+        "macro_f1": Metric("macro_f1", macro_f1, (CLASSIFICATION,)),
         "mse": Metric("mse", mse, (REGRESSION,)),
         "mae": Metric("mae", mae, (REGRESSION,)),
     }
