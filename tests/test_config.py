@@ -125,12 +125,12 @@ def test_settings_are_frozen_and_can_be_compared():
         ),
         ({"method": "magic"}, "setting 'method': input should be 'evomal' (got 'magic')"),
         ({"task_loss_batch": "test"}, "setting 'task_loss_batch': input should be 'valid' or 'train' (got 'test')"),
-        ({"nesterov": True}, "setting 'base': nesterov needs a momentum above 0"),
-        ({"min_depth": 5}, "setting 'genetic': min_depth 5 is above max_depth 4"),
-        ({"max_height": 3}, "setting 'genetic': max_depth 4 is above max_height 3"),
+        ({"nesterov": True}, "nesterov needs a momentum above 0"),
+        ({"min_depth": 5}, "min_depth 5 is above max_depth 4"),
+        ({"max_height": 3}, "max_depth 4 is above max_height 3"),
         (
             {"crossover_rate": 0.8},
-            "setting 'genetic': crossover_rate and mutation_rate add up to more than 1",
+            "crossover_rate and mutation_rate add up to more than 1",
         ),
     ],
 )
@@ -157,3 +157,9 @@ def test_unknown_names():
     with pytest.raises(SettingError) as caught:
         validated(LearnSettings, {"base": {"learning_rate": 0.1}})
     assert str(caught.value) == "setting 'learning_rate': extra inputs are not permitted (got 0.1)"
+
+
+def test_one_rate_for_meta_testing_is_the_rate_that_is_used():
+    assert train_settings(lr=0.5).lrs == (0.5,)
+    assert train_settings("quick").lrs == (train_settings("quick").base.lr,)
+    assert train_settings("quick", lrs=(0.1, 0.3)).lrs == (0.1, 0.3)

@@ -6,7 +6,7 @@ they can be written as YAML, compared, and sent to another process.
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evomal.errors import SettingError, unknown_name
 
@@ -110,14 +110,18 @@ class TrainSettings(Settings):
     lrs: tuple[Positive, ...] = Field(
         (0.01,), min_length=1, description="base learning rates; of several the best on validation is taken"
     )
-    schedule: Literal["constant", "step", "cosine"] = Field(
-        "constant", description="learning rate over the steps"
-    )
+    schedule: Literal["constant", "step", "cosine"] = Field("constant", description="learning rate over the steps")
     milestones: tuple[Probability, ...] = Field(
         (2 / 3, 0.9), description="for `step`: where the rate is multiplied by gamma, as shares of all steps"
     )
     gamma: Positive = Field(0.1, description="for `step`: the factor at each milestone")
     base: BaseSettings = BaseSettings()
+
+    @field_validator("seeds", "lrs")
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        # A seed counted twice would make the spread over seeds look smaller than it is.
+        return tuple(dict.fromkeys(values))
 
 
 STAGES = ("base", "genetic", "local_search", "filters")
@@ -177,7 +181,7 @@ def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
 
     Example:
         >>> learn_settings("quick", seed=3).genetic.population_size
-        16
+        20
     """
     return _build(LearnSettings, preset, flat)
 
@@ -213,7 +217,9 @@ def validated(kind: type[S], values: dict[str, Any]) -> S:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = str(first["loc"][-1]) if first["loc"] else kind.__name__
+        # In a list the last part of the place is a number; the setting is the last name.
+        where = next((part for part in reversed(first["loc"]) if isinstance(part, str)), kind.__name__)
         message = first["msg"].removeprefix("Value error, ")
-        got = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
-        raise SettingError(f"setting '{where}': {message[0].lower()}{message[1:]}{got}") from None
+        if first["type"] == "value_error":  # our own sentence, which names its settings
+            raise SettingError(message) from None
+        raise SettingError(f"setting '{where}': {message[0].lower()}{message[1:]} (got {first['input']!r})") from None

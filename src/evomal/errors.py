@@ -37,10 +37,10 @@ class RunFolderError(EvomalError):
 
 
 def one_line(error: BaseException) -> str:
-    """An exception of somebody's code, quoted in a sentence: its kind and what it says, on one line.
+    r"""An exception of somebody's code, quoted in a sentence: its kind and what it says, on one line.
 
     Example:
-        >>> one_line(ValueError("too\\nlong"))
+        >>> one_line(ValueError("too\nlong"))
         'ValueError: too long'
     """
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

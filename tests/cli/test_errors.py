@@ -65,7 +65,7 @@ def refused(run, folder, *arguments):
             [*LEARN, "--population", "1"],
             "setting 'population_size': input should be greater than or equal to 2 (got 1)",
         ),
-        ([*LEARN, "--nesterov"], "setting 'base': nesterov needs a momentum above 0"),
+        ([*LEARN, "--nesterov"], "nesterov needs a momentum above 0"),
         ([*LEARN, "--method", "evoml"], "unknown method 'evoml'; did you mean 'evomal'? (known: evomal)"),
         (
             [*LEARN, "--preset", "quik"],

@@ -13,9 +13,7 @@ by_name = pytest.mark.parametrize("operator", OPERATORS.values(), ids=list(OPERA
 EXTREMES = [0.0, 1e-45, 1e-30, 1e-7, 0.5, 1.0, 3.0, 1e10, 1e20, 3e38]
 
 
-def _arguments(
-    operator: Operator, *, dtype: torch.dtype = torch.float64, count: int = 5
-) -> list[torch.Tensor]:
+def _arguments(operator: Operator, *, dtype: torch.dtype = torch.float64, count: int = 5) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
     drawn = torch.randn(operator.arity, count, generator=generator, dtype=torch.float64).to(dtype)
     return [row.clone().requires_grad_() for row in drawn]
@@ -93,9 +91,7 @@ def test_random_trees_agree_with_sympy() -> None:
         formula = to_sympy(tree, weights)
         values = {symbol: {"y": y, "f": f}[symbol.name] for symbol in formula.free_symbols}
         expected = float(formula.evalf(30, subs=values))
-        value = evaluate(
-            tree, torch.tensor(y, dtype=torch.float64), torch.tensor(f, dtype=torch.float64), weights
-        )
+        value = evaluate(tree, torch.tensor(y, dtype=torch.float64), torch.tensor(f, dtype=torch.float64), weights)
         assert value.item() == pytest.approx(expected, rel=1e-9, abs=1e-9), str(tree)
 
 

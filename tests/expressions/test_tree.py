@@ -139,7 +139,5 @@ def test_weights_must_fit() -> None:
     assert str(caught.value) == (
         "'abs(log(mul(y, f)))' has 4 edges and needs as many weights, in pre-order of the child node; got 5"
     )
-    with pytest.raises(
-        ExpressionError, match=r"weight 2 of 'abs\(log\(mul\(y, f\)\)\)' is nan: weights must be"
-    ):
+    with pytest.raises(ExpressionError, match=r"weight 2 of 'abs\(log\(mul\(y, f\)\)\)' is nan: weights must be"):
         check_weights(tree, [1.0, 1.0, float("nan"), 1.0])

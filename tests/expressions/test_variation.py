@@ -150,9 +150,7 @@ def test_a_finished_child_is_complete_canonical_and_low() -> None:
     trees = [canonical(repair(tree, rng)) for tree in ramped_half_and_half(rng, 40)]
     for _ in range(1000):
         first, second = rng.sample(trees, 2)
-        child = finished(
-            rng.choice([crossover(first, second, rng), mutate(first, rng)]), first, rng, max_height=5
-        )
+        child = finished(rng.choice([crossover(first, second, rng), mutate(first, rng)]), first, rng, max_height=5)
         assert child.complete
         assert canonical(child) == child
         assert child.height <= 5 or child is first

@@ -113,7 +113,9 @@ def test_if_everything_is_rejected_the_run_says_so(tmp_path):
 
 
 def test_a_task_loss_that_cannot_pass_stops_the_run_before_the_search(tmp_path):
-    with pytest.raises(SettingError, match=r"^the task loss of 'blobs' does not pass the rejection filter itself \(it "):
+    with pytest.raises(
+        SettingError, match=r"^the task loss of 'blobs' does not pass the rejection filter itself \(it "
+    ):
         EvoMAL(tasks.quick(rejection_steps=1)).learn(tasks.blobs(), out=tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
 
@@ -145,7 +147,9 @@ def test_a_candidate_whose_training_raises_is_scored_worst_and_the_run_goes_on()
 
 def test_a_candidate_that_diverges_is_scored_worst_and_the_run_goes_on():
     settings = tasks.quick(seed=1, lr=1e30, rejection=False)
-    result = EvoMAL(settings).learn(tasks.blobs(factory=lambda: nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 3))))
+    result = EvoMAL(settings).learn(
+        tasks.blobs(factory=lambda: nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 3)))
+    )
     reasons = {re.sub(r"\d+", "N", m.reason) for m in result.members if m.outcome == "failed"}
     assert "the loss is not finite at step N" in reasons or "the metric is not finite" in reasons
     assert len(result.members) == 24
@@ -172,7 +176,7 @@ def test_bad_tasks_and_folders_leave_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
     out.mkdir()
     (out / "config.yaml").write_text("an older run")
-    with pytest.raises(RunFolderError, match="already holds a run; give another --out, or --force to replace it$"):
+    with pytest.raises(RunFolderError, match=r"already holds a run; give another --out, or --force to replace it$"):
         EvoMAL(tasks.quick()).learn(tasks.blobs(), out=out)
     with pytest.raises(ModelError):
         EvoMAL(tasks.quick()).learn(tasks.blobs(outputs=2), out=out, force=True)

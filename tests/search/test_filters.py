@@ -34,7 +34,9 @@ def test_the_probe_is_the_same_for_all_and_is_a_hundred_random_training_instance
     assert first.perfect == 0
 
 
-@pytest.mark.parametrize("task", [tasks.blobs(), named_task("digits", "linear"), tasks.blobs(classes=2, outputs=1, seed=5)])
+@pytest.mark.parametrize(
+    "task", [tasks.blobs(), named_task("digits", "linear"), tasks.blobs(classes=2, outputs=1, seed=5)]
+)
 def test_good_losses_pass_and_hopeless_ones_do_not(task):
     probe = make_probe(task, 100, seed=0)
     for good in (task.task_loss, _loss("abs(log(mul(y, f)))"), _loss("square(sub(y, f))")):
@@ -92,7 +94,7 @@ def test_a_loss_that_is_not_finite_is_refused():
     probe = make_probe(tasks.blobs(), 50, seed=0)
     tower = _loss("add(mul(y, f), " + "square(" * 12 + "add(1, add(1, f))" + ")" * 13)
     for measure in (lambda: improvement(tower, probe, SETTINGS), lambda: gradient_signature(tower, probe)):
-        with pytest.raises(NotFiniteError, match="^the loss or its gradient is not finite$"):
+        with pytest.raises(NotFiniteError, match=r"^the loss or its gradient is not finite$"):
             measure()
 
 

@@ -53,9 +53,7 @@ def test_elites_come_first_unchanged_and_ties_fall_to_size_then_index() -> None:
     assert elites == [Proposal(first[i].expression, "elite", (i,)) for i in order[:4]]
 
 
-@pytest.mark.parametrize(
-    ("rate", "size", "elites"), [(0.0, 25, 1), (0.05, 25, 1), (0.05, 40, 2), (1.0, 4, 4)]
-)
+@pytest.mark.parametrize(("rate", "size", "elites"), [(0.0, 25, 1), (0.05, 25, 1), (0.05, 40, 2), (1.0, 4, 4)])
 def test_there_is_at_least_one_elite(rate: float, size: int, elites: int) -> None:
     engine = _engine(population_size=size, elitism_rate=rate)
     engine.tell(_sizes(engine.ask()))
@@ -164,9 +162,7 @@ def test_a_damaged_state_is_refused_and_changes_nothing(damage: dict[str, object
     engine = _engine(2)
     engine.tell(_sizes(engine.ask()))
     before = engine.state_dict()
-    with pytest.raises(
-        EvomalError, match=r"the state of the genetic engine is damaged \(.*\); start the search again"
-    ):
+    with pytest.raises(EvomalError, match=r"the state of the genetic engine is damaged \(.*\); start the search again"):
         engine.load_state_dict({**before, **damage})
     assert engine.state_dict() == before
 
@@ -201,9 +197,7 @@ def test_formulas_that_cannot_start_a_search(formula: str, message: str) -> None
 
 
 def test_more_formulas_than_places() -> None:
-    with pytest.raises(
-        SettingError, match="'population_size': 2 places cannot hold 3 formulas to start from"
-    ):
+    with pytest.raises(SettingError, match="'population_size': 2 places cannot hold 3 formulas to start from"):
         GeneticEngine(GeneticSettings(population_size=2), random.Random(0), [parse("mul(y, f)")] * 3)
 
 

@@ -47,7 +47,10 @@ def train(
 
     Options with a list take several values: --seeds 0 1 2, or --seeds 0,1,2, or --seeds 0 --seeds 1.
     """
-    chosen = train_settings(preset, **_without_repetitions(settings))
+    lists = {
+        name: tuple(settings[name]) or None for name in ("seeds", "lrs", "milestones") if settings[name] is not None
+    }
+    chosen = train_settings(preset, **(settings | lists))
     warn_of_workers(workers)
     file = None if out is None else require_free(out, "train.json", force)
     results = _trained(source, losses, chosen, workers, _told(quiet, sys.stderr if as_json else sys.stdout))
@@ -64,12 +67,6 @@ def train(
     else:
         _print(results)
     return 0
-
-
-def _without_repetitions(settings: dict[str, Any]) -> dict[str, Any]:
-    """A seed or a rate that is given twice counts once; options that were not given stay None."""
-    lists = {name: settings[name] or None for name in ("seeds", "lrs", "milestones")}
-    return settings | {name: values and tuple(dict.fromkeys(values)) for name, values in lists.items()}
 
 
 def _trained(

@@ -69,7 +69,7 @@ def tune(
 def _tuned(loss: "SymbolicLoss", task: "Task", settings: LearnSettings) -> "Tuned":
     """Tune φ in place, and rewrite what the file says of its history."""
     from evomal.local_search import tune as tune_losses
-    from evomal.search.provenance import gradient_norm_ratio
+    from evomal.search.provenance import described, tuned_for
     from evomal.tasks import probe
 
     probe(task)
@@ -77,19 +77,8 @@ def _tuned(loss: "SymbolicLoss", task: "Task", settings: LearnSettings) -> "Tune
     if outcome.reason is None:
         # The formula keeps its history; its fitness was that of other coefficients.
         loss.info = {name: value for name, value in loss.info.items() if name != "fitness"}
-        loss.info["tuned_on"] = {
-            "task": task.name,
-            "dataset": task.dataset,
-            "model": task.model_name,
-            "data_fingerprint": task.fingerprint,
-            "seed": settings.seed,
-        }
-        loss.info["tuned_for"] = {
-            "optimizer": "sgd",
-            **settings.base.model_dump(),
-            "meta_steps": outcome.steps,
-            "gradient_norm_ratio": gradient_norm_ratio(loss, task, settings),
-        }
+        loss.info["tuned_on"] = {**described(task), "seed": settings.seed}
+        loss.info["tuned_for"] = tuned_for(loss, task, settings)
     return outcome
 
 

@@ -86,9 +86,7 @@ def _grown(rng: random.Random, min_depth: int, max_depth: int) -> Expression:
     return Expression(symbol, tuple(_grown(rng, max(min_depth - 1, 0), max_depth - 1) for _ in range(arity)))
 
 
-def ramped_half_and_half(
-    rng: random.Random, count: int, min_depth: int = 2, max_depth: int = 4
-) -> list[Expression]:
+def ramped_half_and_half(rng: random.Random, count: int, min_depth: int = 2, max_depth: int = 4) -> list[Expression]:
     """Random trees of mixed sizes and shapes: half of them full, half of them grown.
 
     The depths `min_depth` to `max_depth` take turns; at each, a full tree of that depth is followed by one

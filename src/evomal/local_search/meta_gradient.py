@@ -33,9 +33,9 @@ def meta_gradient(
 
     :math:`\nabla_\phi\,\mathcal{L}_T\big(y, f_{\theta_{new}(\phi)}(x)\big)` with
     :math:`\theta_{new} = \theta - \alpha\nabla_\theta\mathcal{M}_\phi(y, f_\theta(x))` for each training batch in turn
-    (Equations 3 to 7). One base step costs about two training steps and a forward pass (`evomal.local_search.one_step`); more are
-    unrolled. The model is left as it was, buffers included, and is used in the mode that it is in: in training mode,
-    normalisation layers use batch statistics. Kernels without the derivatives that are needed (fused attention,
+    (Equations 3 to 7). One base step costs less than three training steps (see `evomal.local_search.one_step`); more
+    are unrolled. The model is left as it was, buffers included, and is used in the mode that it is in: in training
+    mode, normalisation layers use batch statistics. Kernels without the derivatives that are needed (fused attention,
     fused recurrent layers) are replaced by plain ones for the call.
 
     Args:

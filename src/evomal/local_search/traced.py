@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from torch.autograd import forward_ad, grad
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from evomal.local_search.functional import FunctionalModel, random_state, set_random_state
+from evomal.local_search.functional import FixedInputs, FunctionalModel, random_state, set_random_state
 from evomal.local_search.one_step import Linearisation, linearise
 
 
@@ -69,7 +69,7 @@ def trace_linearisation(
 
     def program(*values: Tensor) -> tuple[Tensor, Tensor]:
         parameters, rest, tangents = values[:count], values[count : count + extra + 1], values[-count:]
-        with forward_ad.dual_level():
+        with forward_ad.dual_level(), FixedInputs():
             duals = [forward_ad.make_dual(p, t) for p, t in zip(parameters, tangents, strict=True)]
             primal, tangent = forward_ad.unpack_dual(model(duals, rest[-1], rest[:-1]))
         return primal, torch.zeros_like(primal) if tangent is None else tangent
@@ -79,7 +79,7 @@ def trace_linearisation(
     inputs = [p.detach() for p in model.parameters] + list(model.fresh()) + [x]
     try:
         with torch.no_grad():
-            graph = make_fx(program)(*inputs, *direction).graph
+            graph = _without_checks(make_fx(program)(*inputs, *direction).graph)
         traced = TracedLinearisation(*_cut(graph, tangents=count))
         set_random_state(state, device)
         ours = traced(other or model, x)
@@ -91,6 +91,15 @@ def trace_linearisation(
     finally:
         set_random_state(state, device)
     return None
+
+
+def _without_checks(graph: fx.Graph) -> fx.Graph:
+    """Leave out the questions that forward mode asks about sizes; their answers were used while tracing."""
+    questions = (torch.ops.aten.is_same_size.default, torch.ops.aten._has_same_storage_numel.default)
+    for node in list(graph.nodes):
+        if node.target in questions and not node.users:
+            graph.erase_node(node)
+    return graph
 
 
 def _cut(graph: fx.Graph, tangents: int) -> tuple[Callable[..., Sequence[Tensor]], Callable[..., Tensor]]:

@@ -63,8 +63,9 @@ def tune(
     seed: int,
     on_step: Callable[[int], None] | None = None,
 ) -> list[Tuned]:
-    r"""Tune φ of each loss in place (Algorithm 1): S_meta steps of Adam on :math:`\nabla_\phi\mathcal{L}_T` (Equation 6).
+    r"""Tune φ of each loss in place (Algorithm 1).
 
+    :math:`\phi \leftarrow \phi - \eta\,\nabla_\phi\mathcal{L}_T` (Equation 6), by S_meta steps of Adam.
     All losses walk through the meta steps together: initialisation, batches and the linearisation of the model are
     the same for all (D3) and are made once per step. What comes out for a loss does not depend on its company.
     The base weights start anew at every meta step. A gradient that is not finite ends the tuning of its loss, which

@@ -51,6 +51,7 @@ def compile_expression(expression: Expression) -> LossFunction:
         inner = inputs[child.symbol] if child.symbol in inputs else value(child)
         return graph.call_function(torch.mul, (weight, inner))
 
-    graph.output(inputs[expression.symbol] if expression.symbol in inputs else value(expression))
+    leaves: dict[str, fx.Node | float] = {**inputs, "1": 1.0, "-1": -1.0}
+    graph.output(value(expression) if expression.children else leaves[expression.symbol])
     function: LossFunction = fx.GraphModule(torch.nn.Module(), graph).forward
     return function

@@ -77,8 +77,8 @@ def improvement(loss: Criterion, probe: FilterProbe, settings: FilterSettings) -
     r"""How far minimising a loss improves the metric of the predictions themselves (Equations 8 and 9; D8).
 
     :math:`(\mathcal{L}_P(\hat y) - \mathcal{L}_P(\hat y^*)) / (\mathcal{L}_P(\hat y) - \mathcal{L}_P(y))` where
-    :math:`\hat y^* = \arg\min_{\hat y}\mathcal{M}_\phi(y, \hat y)` by Adam directly on the predictions: the share of the
-    possible improvement, 1 being perfect. It is infinite where nothing can be improved, so that such a task passes.
+    :math:`\hat y^* = \arg\min_{\hat y}\mathcal{M}_\phi(y, \hat y)` by Adam directly on the predictions: the share of
+    the possible improvement, 1 being perfect. It is infinite where nothing can be improved, so that such a task passes.
 
     Args:
         loss: The candidate.

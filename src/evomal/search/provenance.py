@@ -22,23 +22,12 @@ def provenance(loss: SymbolicLoss, candidate: Candidate, task: Task, settings: L
     import evomal
 
     return {
-        "learned_on": {
-            "task": task.name,
-            "dataset": task.dataset,
-            "model": task.model_name,
-            "metric": task.metric.name,
-            "data_fingerprint": task.fingerprint,
-        },
+        "learned_on": described(task),
         "method": settings.method,
         "seed": settings.seed,
         "fitness": candidate.fitness if math.isfinite(candidate.fitness) else None,
         "found": {"generation": candidate.generation, "index": candidate.index},
-        "tuned_for": {
-            "optimizer": "sgd",
-            **settings.base.model_dump(),
-            "meta_steps": settings.local_search.meta_steps,
-            "gradient_norm_ratio": gradient_norm_ratio(loss, task, settings),
-        },
+        "tuned_for": tuned_for(loss, task, settings),
         "versions": {
             "evomal": evomal.__version__,
             "torch": torch.__version__,
@@ -47,11 +36,32 @@ def provenance(loss: SymbolicLoss, candidate: Candidate, task: Task, settings: L
     }
 
 
+def described(task: Task) -> dict[str, Any]:
+    """What a loss file says of a task."""
+    return {
+        "task": task.name,
+        "dataset": task.dataset,
+        "model": task.model_name,
+        "metric": task.metric.name,
+        "data_fingerprint": task.fingerprint,
+    }
+
+
+def tuned_for(loss: SymbolicLoss, task: Task, settings: LearnSettings) -> dict[str, Any]:
+    """The base training that a loss's coefficients were tuned for."""
+    return {
+        "optimizer": "sgd",
+        **settings.base.model_dump(),
+        "meta_steps": settings.local_search.meta_steps,
+        "gradient_norm_ratio": gradient_norm_ratio(loss, task, settings),
+    }
+
+
 def gradient_norm_ratio(loss: SymbolicLoss, task: Task, settings: LearnSettings) -> float | None:
     r"""How much longer a loss's gradient is than the task loss's on a first batch.
 
-    :math:`\|\nabla_\theta\mathcal{M}_\phi\| / \|\nabla_\theta\mathcal{L}_T\|` at a fresh initialisation. A ratio far from
-    1 says that the loss changes the step size as well: compare with the task loss at its own best learning rate.
+    :math:`\|\nabla_\theta\mathcal{M}_\phi\| / \|\nabla_\theta\mathcal{L}_T\|` at a fresh initialisation. A ratio far
+    from 1 says that the loss changes the step size as well: compare with the task loss at its own best learning rate.
 
     Returns:
         The ratio, or None where it is not finite.

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from evomal.errors import EvomalError, SettingError
+from evomal.errors import EvomalError, SettingError, one_line
 from evomal.tasks.task import Task
 
 
