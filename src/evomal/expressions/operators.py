@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from evomal.expressions import tangents
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -48,6 +50,7 @@ class Operator:
         arity: Number of arguments, 1 or 2.
         commutative: Whether the arguments can be exchanged.
         torch: The operation on tensors; constants come as 0-dimensional tensors.
+        tangent: How the result changes with the arguments; see `evomal.expressions.tangents`.
         sympy: The operation on SymPy expressions, called as ``sympy(module, epsilon, *arguments)`` so that
             the SymPy module is imported by whoever needs it.
         printed: How people read it; plain text in which ``·``, ``²``, ``√`` and ``ε`` stand for themselves.
@@ -64,6 +67,7 @@ class Operator:
     arity: int
     commutative: bool
     torch: Callable[..., "Tensor"]
+    tangent: tangents.Rule
     sympy: Callable[..., Any]
     printed: Notation
     latex: Notation
@@ -84,6 +88,7 @@ _TABLE = (
         arity=2,
         commutative=True,
         torch=lambda a, b: a + b,
+        tangent=tangents.add,
         sympy=lambda sp, eps, a, b: a + b,
         printed=Notation("#1 + #2", SUM, (PRODUCT, PRODUCT)),
         latex=Notation("#1 + #2", SUM, (PRODUCT, PRODUCT)),
@@ -93,6 +98,7 @@ _TABLE = (
         arity=2,
         commutative=False,
         torch=lambda a, b: a - b,
+        tangent=tangents.sub,
         sympy=lambda sp, eps, a, b: a - b,
         printed=Notation("#1 - #2", SUM, (PRODUCT, PRODUCT)),
         latex=Notation("#1 - #2", SUM, (PRODUCT, PRODUCT)),
@@ -102,6 +108,7 @@ _TABLE = (
         arity=2,
         commutative=True,
         torch=lambda a, b: a * b,
+        tangent=tangents.mul,
         sympy=lambda sp, eps, a, b: a * b,
         printed=Notation("#1·#2", PRODUCT, (POWER, POWER)),
         latex=Notation(r"#1 \cdot #2", PRODUCT, (PRODUCT, PRODUCT)),
@@ -111,6 +118,7 @@ _TABLE = (
         arity=2,
         commutative=False,
         torch=_analytic_quotient,
+        tangent=tangents.div,
         sympy=lambda sp, eps, a, b: a / sp.sqrt(1 + b**2),
         printed=Notation("#1/√(1 + #2²)", PRODUCT, (POWER, ATOM)),
         latex=Notation(r"\frac{#1}{\sqrt{1 + #2^2}}", POWER, (ANY, ATOM)),
@@ -120,6 +128,7 @@ _TABLE = (
         arity=2,
         commutative=True,
         torch=lambda a, b: a.minimum(b),
+        tangent=tangents.minimum,
         sympy=lambda sp, eps, a, b: sp.Min(a, b),
         printed=Notation("min(#1, #2)", ATOM, (ANY, ANY)),
         latex=Notation(r"\min\left(#1, #2\right)", ATOM, (ANY, ANY)),
@@ -129,6 +138,7 @@ _TABLE = (
         arity=2,
         commutative=True,
         torch=lambda a, b: a.maximum(b),
+        tangent=tangents.maximum,
         sympy=lambda sp, eps, a, b: sp.Max(a, b),
         printed=Notation("max(#1, #2)", ATOM, (ANY, ANY)),
         latex=Notation(r"\max\left(#1, #2\right)", ATOM, (ANY, ANY)),
@@ -138,6 +148,7 @@ _TABLE = (
         arity=1,
         commutative=False,
         torch=lambda x: x.sign(),
+        tangent=tangents.sign,
         sympy=lambda sp, eps, x: sp.sign(x),
         printed=_function("sign"),
         latex=Notation(r"\operatorname{sign}\left(#1\right)", ATOM, (ANY,)),
@@ -147,6 +158,7 @@ _TABLE = (
         arity=1,
         commutative=False,
         torch=lambda x: x * x,
+        tangent=tangents.square,
         sympy=lambda sp, eps, x: x**2,
         printed=Notation("#1²", POWER, (ATOM,)),
         latex=Notation("#1^2", POWER, (ATOM,)),
@@ -156,6 +168,7 @@ _TABLE = (
         arity=1,
         commutative=False,
         torch=lambda x: x.abs(),
+        tangent=tangents.absolute,
         sympy=lambda sp, eps, x: sp.Abs(x),
         printed=_function("abs"),
         latex=Notation(r"\left|#1\right|", ATOM, (ANY,)),
@@ -165,6 +178,7 @@ _TABLE = (
         arity=1,
         commutative=False,
         torch=lambda x: (x.abs() + EPSILON).log(),
+        tangent=tangents.log(EPSILON),
         sympy=lambda sp, eps, x: sp.log(sp.Abs(x) + eps),
         printed=Notation("log(abs(#1) + ε)", ATOM, (ANY,)),
         latex=Notation(r"\log\left(\left|#1\right| + \epsilon\right)", ATOM, (ANY,)),
@@ -174,6 +188,7 @@ _TABLE = (
         arity=1,
         commutative=False,
         torch=lambda x: (x.abs() + EPSILON).sqrt(),
+        tangent=tangents.sqrt,
         sympy=lambda sp, eps, x: sp.sqrt(sp.Abs(x) + eps),
         printed=Notation("√(abs(#1) + ε)", ATOM, (ANY,)),
         latex=Notation(r"\sqrt{\left|#1\right| + \epsilon}", ATOM, (ANY,)),
@@ -183,6 +198,7 @@ _TABLE = (
         arity=1,
         commutative=False,
         torch=lambda x: x.tanh(),
+        tangent=tangents.tanh,
         sympy=lambda sp, eps, x: sp.tanh(x),
         printed=_function("tanh"),
         latex=Notation(r"\tanh\left(#1\right)", ATOM, (ANY,)),

@@ -19,6 +19,8 @@ from torch.autograd import forward_ad, grad
 
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FixedInputs, FunctionalModel, random_state, replayed
+from evomal.losses import SymbolicLoss
+from evomal.losses.slopes import Predictions, slope_at, slope_gradient
 
 Batch = tuple[Tensor, Tensor]
 TaskLoss = Callable[[Tensor, Tensor], Tensor]
@@ -71,6 +73,7 @@ def one_step(
     valid_batch: Batch,
     task_loss: TaskLoss,
     step: BaseStep,
+    at: Predictions | None = None,
 ) -> list[Tensor]:
     """The meta-gradient through one base step from the model's own parameters.
 
@@ -82,6 +85,7 @@ def one_step(
         valid_batch: Inputs and targets for the task loss.
         task_loss: L_T.
         step: The base optimiser.
+        at: For a symbolic loss, predictions and targets as it sees them, where several losses share them.
 
     Returns:
         dL_T/dφ, a tensor for each of ``loss.parameters()``; zeros where φ has no part in it.
@@ -89,20 +93,41 @@ def one_step(
     Raises:
         NotFiniteError: The loss or its gradient at the predictions is not finite.
     """
-    phi = list(loss.parameters())
-    predictions = linearisation.outputs.detach().requires_grad_()
-    value = loss(predictions, targets)
-    if not value.requires_grad:
-        return [torch.zeros_like(p) for p in phi]
-    (slope,) = grad(value, predictions, create_graph=True, materialize_grads=True)
-    require_finite(value, slope)
-    theta_1 = step.first(model.parameters, linearisation.vjp(slope.detach()))
+    if isinstance(loss, SymbolicLoss):
+        slope, along = _symbolic_slope(loss, at or Predictions.of(loss, linearisation.outputs, targets))
+    else:
+        slope, along = _autograd_slope(loss, linearisation.outputs, targets)
+    theta_1 = step.first(model.parameters, linearisation.vjp(slope))
     direction = task_gradient(model, theta_1, valid_batch, task_loss)
-    if not slope.requires_grad:
-        return [torch.zeros_like(p) for p in phi]
-    inner = (slope * linearisation.jvp(direction)).sum()
-    gradients = grad(inner, phi, allow_unused=True, materialize_grads=True)
-    return [-step.first_rate * g for g in gradients]
+    return [-step.first_rate * g for g in along(linearisation.jvp(direction))]
+
+
+Along = Callable[[Tensor], Sequence[Tensor]]
+
+
+def _symbolic_slope(loss: SymbolicLoss, at: Predictions) -> tuple[Tensor, Along]:
+    """The slope ∂M/∂f, and ∂⟨∂M/∂f, u⟩/∂φ as a function of u, from the formula's own derivative."""
+    value, slope = slope_at(loss, at)
+    require_finite(value, slope)
+    return slope, lambda u: [slope_gradient(loss, at, u)]
+
+
+def _autograd_slope(loss: nn.Module, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Along]:
+    """The same of any module, by differentiating its own graph twice."""
+    phi = list(loss.parameters())
+    predictions = outputs.detach().requires_grad_()
+    value = loss(predictions, targets)
+    slope = torch.zeros_like(predictions)
+    if value.requires_grad:
+        (slope,) = grad(value, predictions, create_graph=True, materialize_grads=True)
+    require_finite(value, slope)
+
+    def along(u: Tensor) -> Sequence[Tensor]:
+        if not slope.requires_grad:
+            return [torch.zeros_like(p) for p in phi]
+        return grad((slope * u).sum(), phi, allow_unused=True, materialize_grads=True)
+
+    return slope.detach(), along
 
 
 def task_gradient(

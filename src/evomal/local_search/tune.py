@@ -21,6 +21,7 @@ from evomal.local_search.one_step import Batch, Linearisation, NotFiniteError, l
 from evomal.local_search.traced import TracedLinearisation, trace_linearisation
 from evomal.local_search.unroll import unrolled
 from evomal.losses import SymbolicLoss
+from evomal.losses.slopes import Predictions
 from evomal.seeds import derive
 from evomal.tasks import Batches, Task
 from evomal.training import one_thread, seeded_noise
@@ -72,7 +73,7 @@ def tune(
     keeps the last finite φ (D4); a loss that is not finite itself at the predictions is of no use (D1).
 
     Args:
-        losses: The losses; φ is changed in place.
+        losses: The losses, alike in task type, reduction and ignored label; φ is changed in place.
         task: The task.
         settings: Meta steps, base steps, meta learning rate.
         base: The base optimiser.
@@ -130,9 +131,10 @@ class _Walk:
             torch.manual_seed(noise)  # inside seeded_noise: the user's generators stay as they were
             shared = self._linearise(functional, train[0][0])
             after = random_state(train[0][0].device)
+            at = None if shared is None else Predictions.of(candidates[0].loss, shared.outputs, train[0][1])
             for candidate in candidates:
                 set_random_state(after, train[0][0].device)  # the same masks for every candidate
-                _update(candidate, lambda loss: self._gradient(loss, functional, shared, train, valid))
+                _update(candidate, lambda loss: self._gradient(loss, functional, shared, at, train, valid))
 
     def _linearise(self, model: FunctionalModel, x: Tensor) -> Linearisation | None:
         """The linearisation at θ0, by the cheapest way that works for this model; None: unroll."""
@@ -151,11 +153,12 @@ class _Walk:
         loss: SymbolicLoss,
         model: FunctionalModel,
         shared: Linearisation | None,
+        at: Predictions | None,
         train: Sequence[Batch],
         valid: Batch,
     ) -> list[Tensor]:
         if shared is not None:
-            return one_step(loss, model, shared, train[0][1], valid, self.task.task_loss, self.step)
+            return one_step(loss, model, shared, train[0][1], valid, self.task.task_loss, self.step, at)
         with plain_kernels():
             return unrolled(loss, model, train, valid, self.task.task_loss, self.step)
 

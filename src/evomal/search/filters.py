@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd import grad
 
 from evomal.config import FilterSettings
 from evomal.local_search.one_step import NotFiniteError, require_finite
 from evomal.losses.criterion import TaskType
+from evomal.losses.slopes import slope
 from evomal.seeds import derive, generator
 from evomal.tasks import Metric, Task
 
@@ -94,18 +94,17 @@ def improvement(loss: Criterion, probe: FilterProbe, settings: FilterSettings) -
     possible = probe.before - probe.perfect
     if possible <= 0:
         return math.inf
-    predictions = probe.predictions.clone().requires_grad_()
+    predictions = probe.predictions.clone()
     spread = float(probe.predictions.std()) if predictions.numel() > 1 else 0.0
     optimizer = torch.optim.Adam([predictions], lr=settings.rejection_lr * max(1.0, spread))
     for step in range(settings.rejection_steps):
-        value = loss(predictions, probe.targets)
-        (slope,) = grad(value, predictions, materialize_grads=True)
-        require_finite(value, slope)
-        if step == 0 and not slope.any().item():
+        value, gradient = slope(loss, predictions, probe.targets)
+        require_finite(value, gradient)
+        if step == 0 and not gradient.any().item():
             return 0.0  # Adam never moves
-        predictions.grad = slope
+        predictions.grad = gradient
         optimizer.step()
-    after = float(probe.metric(predictions.detach(), probe.targets))
+    after = float(probe.metric(predictions, probe.targets))
     return (probe.before - after) / possible
 
 
@@ -132,11 +131,9 @@ def gradient_signature(loss: Criterion, probe: FilterProbe) -> str:
     """
     parts = []
     for outputs in (probe.predictions, probe.wider):
-        leaf = outputs.clone().requires_grad_()
-        value = loss(leaf, probe.targets)
-        (slope,) = grad(value, leaf, materialize_grads=True)
-        require_finite(value, slope)
-        norms = slope.flatten(1).norm(dim=1) if slope.dim() > 1 else slope.abs()
+        value, gradient = slope(loss, outputs, probe.targets)
+        require_finite(value, gradient)
+        norms = gradient.flatten(1).norm(dim=1) if gradient.dim() > 1 else gradient.abs()
         parts += [f"{norm:.1e}" for norm in (len(norms) * norms).tolist()]
     return " ".join(parts)
 
