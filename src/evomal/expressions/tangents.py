@@ -65,7 +65,7 @@ def absolute(result: "Tensor", arguments: Values, tangents: Tangents) -> "Tensor
 
 
 def log(epsilon: float) -> Rule:
-    """Of √(|x| + ε), the derivative sign(x)·x′ / (2·√(|x| + ε))."""
+    """Of the protected logarithm: sign(x)·x′ / (|x| + ε)."""
 
     def rule(result: "Tensor", arguments: Values, tangents: Tangents) -> "Tensor | None":
         (x,) = arguments
@@ -75,12 +75,12 @@ def log(epsilon: float) -> Rule:
 
 
 def sqrt(result: "Tensor", arguments: Values, tangents: Tangents) -> "Tensor | None":
-    """Of √(|x| + ε): sign(x)·x′ / (2·√(|x| + ε))."""
+    """Of the protected root: sign(x)·x′ / (2·√(|x| + ε))."""
     return _only(tangents) * (arguments[0].sign() / (2.0 * result))
 
 
 def tanh(result: "Tensor", arguments: Values, tangents: Tangents) -> "Tensor | None":
-    """Of tanh(x): (1 - tanh(x)²)·x′."""
+    """Of the hyperbolic tangent, x′ times one minus the squared result."""
     return _only(tangents) * (1.0 - result * result)
 
 

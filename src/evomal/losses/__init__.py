@@ -1,8 +1,8 @@
 """What training calls: losses as PyTorch criteria, and their files."""
 
 from evomal.losses.criterion import Criterion, Reduction, TaskType
-from evomal.losses.files import load_loss, save_loss
 from evomal.losses.handcrafted import HANDCRAFTED, HandcraftedLoss, get_handcrafted
+from evomal.losses.loading import load_loss
 from evomal.losses.symbolic import SymbolicLoss
 
 __all__ = [
@@ -14,5 +14,4 @@ __all__ = [
     "TaskType",
     "get_handcrafted",
     "load_loss",
-    "save_loss",
 ]

@@ -42,7 +42,7 @@ def compile_expression(expression: Expression) -> LossFunction:
 
 @lru_cache(maxsize=1024)
 def compile_dual(expression: Expression) -> DualFunction:
-    """A function ``(y, f, φ, direction) -> (values, tangent)``: the expression and its derivative along a direction of f.
+    """A function ``(y, f, φ, direction) -> (values, tangent)``: the expression, and how it changes along a direction.
 
     As the expression works class by class, ``tangent`` is ∂T/∂f · direction. It is differentiable in φ, so that
     second derivatives of a loss need one backward pass; for a formula that no gradient reaches it is None.

@@ -12,6 +12,7 @@ from evomal.errors import ExpressionError, SettingError
 from evomal.expressions import Expression, parse, to_formula, to_text
 from evomal.losses.compiled import compile_expression
 from evomal.losses.criterion import Criterion, Reduction, TaskType
+from evomal.losses.files import write_document
 
 OutputActivation = Literal["identity", "softplus"]
 
@@ -84,10 +85,39 @@ class SymbolicLoss(Criterion):
         return f"softplus({text})" if self.output_activation == "softplus" else text
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the loss as one JSON object; see `evomal.load_loss`."""
-        from evomal.losses.files import save_loss
+        """Write the loss, with its current weights, as one JSON object; see `evomal.load_loss`.
 
-        save_loss(self, path)
+        Args:
+            path: The file; one that exists is replaced, and half a file is never seen.
+
+        Raises:
+            LossFileError: φ or `info` hold what JSON cannot, such as NaN; nothing is written.
+        """
+        entries = {
+            "family": "symbolic",
+            "task_type": self.task_type,
+            "expression": to_text(self.expression),
+            "weights": self.weights.detach().tolist(),
+            "output_activation": self.output_activation,
+        }
+        write_document(entries, self.info, path)
+
+    @classmethod
+    def from_entries(cls, entries: dict[str, Any]) -> "SymbolicLoss":
+        """The loss that `save` wrote, from the entries of its file; those it does not know become `info`.
+
+        Raises:
+            EvomalError: An entry is missing or of the wrong kind, or they contradict one another.
+        """
+        info = dict(entries)
+        expression, weights = info.pop("expression", None), info.pop("weights", None)
+        numbers = isinstance(weights, list) and all(type(w) in (int, float) for w in weights)
+        if not isinstance(expression, str) or not numbers:
+            raise SettingError("it needs an expression (text) and weights (a list of numbers); write it anew")
+        activation = info.pop("output_activation", "identity")
+        loss = cls(expression, weights, task_type=info.pop("task_type", None), output_activation=activation)
+        loss.info = info
+        return loss
 
     def extra_repr(self) -> str:
         """The formula, as computed, and the settings that are not the usual ones."""
