@@ -12,7 +12,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR
 from evomal.config import BaseSettings, TrainSettings
 from evomal.losses import SymbolicLoss
 from evomal.tasks import Batches, Split
-from evomal.training import Fit, fit, one_thread, seeded_noise
+from evomal.tasks.rng import seeded
+from evomal.training import Fit, fit, one_thread
 from evomal.training.schedules import make_schedule
 
 STEPS = 25
@@ -175,7 +176,7 @@ def test_dropout_is_a_function_of_the_noise_seed():
 
 def test_the_generators_are_restored_after_an_error():
     def fail():
-        with seeded_noise(3):
+        with seeded(3):
             torch.rand(5)
             raise ZeroDivisionError
 

@@ -24,7 +24,8 @@ from evomal.losses import SymbolicLoss
 from evomal.losses.slopes import Predictions
 from evomal.seeds import derive
 from evomal.tasks import Batches, Task
-from evomal.training import one_thread, seeded_noise
+from evomal.tasks.rng import seeded
+from evomal.training import one_thread
 
 
 @dataclass(slots=True)
@@ -91,7 +92,7 @@ def tune(
         if not candidate.loss.expression.has_gradient:  # D10
             candidate.outcome.note = "its gradient is zero for any φ"
     walk = _Walk(task, settings, base, seed)
-    with one_thread(), seeded_noise(derive(seed, task.key, "tune", "noise")):
+    with one_thread(), seeded(derive(seed, task.key, "tune", "noise")):
         for step in range(settings.meta_steps):
             active = [c for c in candidates if c.outcome.active]
             if not active:
@@ -128,7 +129,7 @@ class _Walk:
         noise = derive(self.seed, self.task.key, "tune", "noise", step)
         with batch_statistics(model):
             functional = FunctionalModel(model)
-            torch.manual_seed(noise)  # inside seeded_noise: the user's generators stay as they were
+            torch.manual_seed(noise)  # inside seeded: the user's generators stay as they were
             shared = self._linearise(functional, train[0][0])
             after = random_state(train[0][0].device)
             at = None if shared is None else Predictions.of(candidates[0].loss, shared.outputs, train[0][1])

@@ -12,7 +12,8 @@ from evomal.losses import SymbolicLoss
 from evomal.search.candidate import Candidate
 from evomal.seeds import derive
 from evomal.tasks import Batches, Task
-from evomal.training import one_thread, seeded_noise
+from evomal.tasks.rng import seeded
+from evomal.training import one_thread
 
 
 def provenance(loss: SymbolicLoss, candidate: Candidate, task: Task, settings: LearnSettings) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def gradient_norm_ratio(loss: SymbolicLoss, task: Task, settings: LearnSettings)
     """
     seed, key = settings.seed, task.key
     index = Batches(len(task.train), settings.base.batch_size, seed, key, "partial", "batches").index(0)
-    with one_thread(), seeded_noise(derive(seed, key, "ratio", "noise")):
+    with one_thread(), seeded(derive(seed, key, "ratio", "noise")):
         model = task.make_model(derive(seed, key, "partial", "init")).train()
         parameters = [p for p in model.parameters() if p.requires_grad]
         x, y = task.train.take(index)

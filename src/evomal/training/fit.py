@@ -63,7 +63,7 @@ def fit(
     scheduler = schedule(optimizer) if schedule else None
     model.train()
     on_cpu = next(model.parameters()).device.type == "cpu"
-    with seeded_noise(noise_seed):
+    with seeded(noise_seed):
         for step in range(steps):
             x, y = split.take(batches.index(step))
             loss = criterion(model(x), y)
@@ -88,13 +88,6 @@ def make_optimizer(model: nn.Module, base: BaseSettings) -> SGD:
         nesterov=base.nesterov,
         weight_decay=base.weight_decay,
     )
-
-
-@contextmanager
-def seeded_noise(seed: int) -> Iterator[None]:
-    """Run a block with the global generators seeded, and leave them as they were."""
-    with seeded(seed):
-        yield
 
 
 @contextmanager

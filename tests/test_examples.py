@@ -1,0 +1,31 @@
+"""The examples run as they stand."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def _run(*command, cwd):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_learn_a_loss(tmp_path):
+    ended = _run(str(ROOT / "examples" / "learn_a_loss.py"), cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "test error 0.0" in ended.stdout
+    assert "SymbolicLoss(" in ended.stdout
+    assert (tmp_path / "loss.json").is_file()
+
+
+def test_a_task_from_the_command_line(tmp_path):
+    task = f"{ROOT / 'examples' / 'my_task.py'}:make_task"
+    small = ["--generations", "1", "--population", "4", "--meta-steps", "2", "--partial-steps", "20", "--rejection-steps", "100"]
+    ended = _run("-m", "evomal.cli", "learn", "--task", task, "--preset", "quick", *small, "--out", "a", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "a" / "loss.json").is_file()
