@@ -25,7 +25,8 @@ def test_learn_a_loss(tmp_path):
 
 def test_a_task_from_the_command_line(tmp_path):
     task = f"{ROOT / 'examples' / 'my_task.py'}:make_task"
-    small = ["--generations", "1", "--population", "4", "--meta-steps", "2", "--partial-steps", "20", "--rejection-steps", "100"]
-    ended = _run("-m", "evomal.cli", "learn", "--task", task, "--preset", "quick", *small, "--out", "a", cwd=tmp_path)
+    small = {"generations": 1, "population": 4, "meta-steps": 2, "partial-steps": 20, "rejection-steps": 100}
+    options = [part for name, value in small.items() for part in (f"--{name}", str(value))]
+    ended = _run("-m", "evomal.cli", "learn", "--task", task, "--preset", "quick", *options, "--out", "a", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "a" / "loss.json").is_file()

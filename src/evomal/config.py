@@ -67,8 +67,8 @@ class GeneticSettings(Settings):
 class LocalSearchSettings(Settings):
     """Tuning of φ by gradients through base steps (Algorithm 1; D4)."""
 
-    meta_steps: CountOrZero = Field(250, description="meta gradient steps S_meta; 0 leaves φ = 1")
-    base_steps: Count = Field(1, description="base steps S_base that each meta gradient goes through")
+    meta_steps: CountOrZero = Field(250, description="meta gradient steps; 0 leaves φ = 1")
+    base_steps: Count = Field(1, description="base steps that each meta gradient goes through")
     meta_lr: Positive = Field(1e-3, description="meta learning rate η of Adam on φ")
     task_loss_batch: Literal["valid", "train"] = Field(
         "valid", description="batch that the task loss is taken on: a validation batch, or the training batch"
@@ -78,22 +78,22 @@ class LocalSearchSettings(Settings):
 class FilterSettings(Settings):
     """The filters inside the evaluation of a candidate (Section 3.4; D8, D9)."""
 
-    rejection: bool = Field(True, description="reject formulas that do not improve predictions (Equation 8)")
+    rejection: bool = Field(True, description="reject formulas that do not improve predictions")
     rejection_instances: Count = Field(100, description="instances B that both filters look at")
-    rejection_steps: Count = Field(1000, description="Adam steps on the predictions (Equation 9)")
+    rejection_steps: Count = Field(1000, description="Adam steps on the predictions")
     rejection_lr: Positive = Field(0.01, description="rate of these steps, times max(1, std of the logits)")
     rejection_threshold: NotNegative = Field(0.6, description="share of the possible improvement to reach")
-    gradient_equivalence: bool = Field(True, description="take over the fitness of equal gradients (Equation 10)")
+    gradient_equivalence: bool = Field(True, description="take over the fitness of equal gradients")
 
 
 class LearnSettings(Settings):
     """All settings of one search; `learn_settings` builds it from flat names."""
 
     method: Literal["evomal"] = Field("evomal", description="how the loss is learned")
-    seed: CountOrZero = Field(0, description="the run is a function of its seed (D3)")
-    partial_steps: Count = Field(500, description="base steps S_testing of the partial training (Algorithm 2)")
+    seed: CountOrZero = Field(0, description="the run is a function of its seed")
+    partial_steps: Count = Field(500, description="base steps of the partial training that gives the fitness")
     output_activation: Literal["identity", "softplus"] = Field(
-        "identity", description="softplus keeps the loss above zero (Section 3.1.3)"
+        "identity", description="softplus keeps the loss above zero"
     )
     workers: Count = Field(1, description="processes that evaluate candidates, one thread each")
     base: BaseSettings = BaseSettings()

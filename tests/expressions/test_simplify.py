@@ -22,7 +22,9 @@ def test_to_sympy_is_the_protected_form() -> None:
     ("text", "weights", "shown", "note"),
     [
         ("abs(square(sub(y, f)))", None, "(f - y)**2", ""),
-        ("sqrt(square(log(mul(y, f))))", None, "Abs(log(Abs(f*y)))", "ε omitted"),
+        ("sqrt(square(add(y, f)))", None, "Abs(f + y)", "ε omitted"),
+        # Where the target is 0 the logarithm needs its ε.
+        ("sqrt(square(log(mul(y, f))))", None, "sqrt(log(Abs(f*y) + 1.0e-7)**2 + 1.0e-7)", ""),
         ("abs(mul(y, f))", [0.5, 2.0, 1.00001], "Abs(f*y)", "numbers rounded to 3 digits"),
         # Without ε this constant would be minus infinity.
         ("add(mul(y, f), log(sub(1, 1)))", None, "f*y - 16.1", ""),

@@ -1,5 +1,6 @@
 import json
 import pickle
+import re
 import zipfile
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import evomal
 from evomal import atomic
 from evomal.errors import LossFileError
 from evomal.losses import SymbolicLoss, load_loss
@@ -49,7 +51,7 @@ def test_round_trip_to_the_bit(tmp_path, task_type, activation):
         assert other.weights.dtype == torch.float32
         assert other.expression == loss.expression
         assert (other.task_type, other.output_activation, other.info) == (task_type, activation, loss.info)
-        assert other.weights.requires_grad
+        assert not other.weights.requires_grad  # finished until requires_grad_() is called
 
 
 def test_the_file_is_what_the_design_says(tmp_path):
@@ -235,7 +237,9 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
 
 def test_paths_that_are_no_files(tmp_path):
     _refused(tmp_path / "none.json", "it cannot be read (No such file or directory); check the path")
-    _refused(tmp_path, "it cannot be read (Is a directory); check the path")
+    _refused(tmp_path / "loss.json", "it cannot be read (No such file or directory); check the path")
+    with pytest.raises(LossFileError, match=re.escape(f"loss file '{tmp_path}/loss.json': it cannot be read")):
+        evomal.load_loss(tmp_path)  # a run folder stands for its loss.json
     _refused("/dev/zero", "it has more than 1,000,000 bytes; give a file written by evomal")
 
 

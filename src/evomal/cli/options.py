@@ -8,14 +8,17 @@ import typer
 from pydantic.fields import FieldInfo
 from typer.core import TyperCommand
 
-from evomal.config import Settings, flat_fields
+from evomal.config import PRESETS, Settings, flat_fields
 from evomal.errors import unknown_name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SPELLED = {"population_size": "--population", "lrs": "--lr"}
 
-Preset = Annotated[str | None, typer.Option("--preset", help="Named settings; options given beside it override them.")]
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", help=f"Named settings ({', '.join(PRESETS)}); options given beside it override them."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what lies in --out.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the end result only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]

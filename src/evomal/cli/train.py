@@ -95,7 +95,7 @@ def _trained(
 def _told(quiet: bool, stream: Any) -> Callable[[str, "TrainingRun"], None]:
     def told(name: str, run: "TrainingRun") -> None:
         if not quiet:
-            ended = run.reason or f"{run.test:.4f}"
+            ended = run.reason or f"validation {run.valid:.4f}, test {run.test:.4f}"
             print(f"{name}  seed {run.seed}  lr {run.lr:g}: {ended}  ({run.seconds:.1f} s)", file=stream, flush=True)
 
     return told

@@ -16,6 +16,8 @@ from evomal.expressions.text import parse
 
 # Away from the kinks and from each other: two formulas that agree at all of them are taken to be equal.
 _POINTS = ((0.37, 0.61), (-1.3, 0.42), (1.7, -0.83), (-0.21, -2.9))
+# What classes meet: a target of 0 is where a logarithm or a root may need its ε.
+_CLASSES = ((0.0, 0.31), (1.0, 0.31), (0.0, 0.87), (1.0, 0.87))
 
 
 def main() -> None:
@@ -32,13 +34,13 @@ def main() -> None:
 
 
 def _without_epsilon(formula: str, weights: list[float] | None) -> tuple[Any, list[str]]:
-    """The formula without ε, unless a constant logarithm then becomes infinite."""
+    """The formula without ε, unless a logarithm then becomes infinite, also at a target of 0."""
     import sympy
 
     expression = parse(formula)
     protected = to_sympy(expression, weights, EPSILON)
     bare = to_sympy(expression, weights, 0.0)
-    if bare.has(sympy.oo, sympy.zoo, sympy.nan) or not _same_values(bare, protected, tolerance=1e-3):
+    if bare.has(sympy.oo, sympy.zoo, sympy.nan) or not _same_values(bare, protected, 1e-3, _POINTS + _CLASSES):
         return protected, []
     return _with_real_logs(bare), ["ε omitted"] if bare != protected else []
 
@@ -68,9 +70,9 @@ def _shorter(plain: Any, digits: int) -> Any:
     return min(shown, key=lambda formula: len(str(formula)))
 
 
-def _same_values(first: Any, second: Any, tolerance: float) -> bool:
+def _same_values(first: Any, second: Any, tolerance: float, points: tuple[tuple[float, float], ...] = _POINTS) -> bool:
     """Whether two formulas agree, relatively, at a few points."""
-    for y, f in _POINTS:
+    for y, f in points:
         a, b = (_value(formula, y, f) for formula in (first, second))
         if not abs(a - b) <= tolerance * (1 + abs(b)):
             return False
@@ -79,7 +81,10 @@ def _same_values(first: Any, second: Any, tolerance: float) -> bool:
 
 def _value(formula: Any, y: float, f: float) -> complex:
     values = {symbol: {"y": y, "f": f}[symbol.name] for symbol in formula.free_symbols}
-    return complex(formula.evalf(subs=values))
+    try:
+        return complex(formula.evalf(subs=values))
+    except TypeError:  # infinite
+        return complex("nan")
 
 
 def _shown(formula: Any, digits: int) -> Any:

@@ -53,7 +53,7 @@ def meta_gradient(
         A tensor for each of ``loss.parameters()``, of its shape; zeros where a parameter has no influence.
 
     Raises:
-        SettingError: There is no training batch.
+        SettingError: There is no training batch, or the loss has nothing to tune.
         ModelError: The model has no trainable parameter, or an operation that cannot be differentiated twice.
 
     Example:
@@ -66,8 +66,12 @@ def meta_gradient(
     Source:
         Raymond et al., 2023, Section 3.2; Grefenstette et al., "Generalized Inner Loop Meta-Learning", 2019.
     """
-    if not train_batches:
-        raise SettingError("train_batches is empty; give one (inputs, targets) for each base step")
+    if not train_batches or any(not isinstance(b, tuple | list) or len(b) != 2 for b in train_batches):
+        raise SettingError("train_batches holds no pairs; give one (inputs, targets) for each base step, in a list")
+    if not all(p.requires_grad for p in loss.parameters()) or not any(True for _ in loss.parameters()):
+        raise SettingError(
+            "the loss has no parameters that require a gradient; call loss.requires_grad_() if it has any"
+        )
     function = get_handcrafted(task_loss) if isinstance(task_loss, str) else task_loss
     step = BaseStep(lr, momentum, nesterov, weight_decay)
     with batch_statistics(model):

@@ -87,6 +87,8 @@ def tune(
     Source:
         Raymond et al., 2023, Section 3.2.
     """
+    for loss in losses:
+        loss.requires_grad_()
     candidates = [_Candidate(m, torch.optim.Adam(m.parameters(), lr=settings.meta_lr)) for m in losses]
     for candidate in candidates:
         if not candidate.loss.expression.has_gradient:  # D10

@@ -57,15 +57,15 @@ def history(info: dict[str, Any]) -> dict[str, str]:
 
     Example:
         >>> history({"seed": 3, "tuned_for": {"lr": 0.01, "momentum": 0.0}})
-        {'seed': '3', 'tuned for': 'lr 0.01, momentum 0.0'}
+        {'seed': '3', 'tuned for': 'lr 0.01, momentum 0'}
     """
     return {cleaned(name).replace("_", " "): _line(value) for name, value in info.items()}
 
 
 def _line(value: Any) -> str:
     if isinstance(value, dict):
-        return cleaned(", ".join(f"{name.replace('_', ' ')} {entry}" for name, entry in value.items()))
-    return cleaned(value)
+        return cleaned(", ".join(f"{name.replace('_', ' ')} {_line(entry)}" for name, entry in value.items()))
+    return cleaned(f"{value:.6g}" if isinstance(value, float) else value)
 
 
 def table_of_weights(edges: Sequence[dict[str, Any]]) -> Table:

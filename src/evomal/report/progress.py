@@ -86,7 +86,7 @@ class Progress(Watcher):
     @property
     def pace(self) -> str:
         """Evaluations per minute, and the time left."""
-        left = "" if self.left is None else f", about {duration(self.left)} left"
+        left = "" if not self.left else f", about {duration(self.left)} left"
         return f"{self.per_minute:.3g} evaluations/min{left}"
 
     def __enter__(self) -> Self:
@@ -100,7 +100,7 @@ class Progress(Watcher):
 
 
 class LineProgress(Progress):
-    """One plain line for each generation.
+    """One plain line for each generation, with the formula when there is a better one.
 
     Args:
         name: What is learned on.
@@ -114,6 +114,7 @@ class LineProgress(Progress):
     ) -> None:
         super().__init__(name, settings, clock)
         self._stream = stream
+        self._shown: Candidate | None = None
 
     def generation(self, number: int, best: Candidate | None) -> None:
         """Write the line."""
@@ -123,8 +124,9 @@ class LineProgress(Progress):
             f"best {self.fitness}",
             outcomes_text(self.counts),
             self.pace,
-            self.formula,
+            "" if best is self._shown else self.formula,
         ]
+        self._shown = best
         print("  ".join(part for part in parts if part), file=self._stream, flush=True)
 
 

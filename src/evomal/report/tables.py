@@ -51,9 +51,12 @@ def result_pairs(result: "LearnResult", loss_file: Path) -> dict[str, str]:
     metric, steps = result.loss.info["learned_on"]["metric"], result.settings.partial_steps
     judged = f"{metric} on validation data after {steps} base steps"
     fitness = result.message if result.fitness is None else f"{result.fitness:.4g} ({judged})"
+    baseline = result.loss.info["baseline"]
+    rival = "failed" if baseline["fitness"] is None else f"{baseline['fitness']:.4g}"
     return {
         "formula": result.loss.formula(digits=4),
         "fitness": fitness,
+        "beside it": f"{rival} with {baseline['loss']} in the same training",
         "outcomes": f"{outcomes_text(result.outcomes)} ({len(result.members)} in all)",
         "time": duration(result.seconds),
         "loss file": str(loss_file),

@@ -11,6 +11,7 @@ from evomal.config import TrainSettings
 from evomal.losses import HandcraftedLoss, SymbolicLoss
 from evomal.report.tables import make_table
 from evomal.report.text import cleaned
+from evomal.search.provenance import gradient_norm_ratio
 from evomal.tasks import Task
 from evomal.training import MetaTest
 
@@ -42,8 +43,8 @@ class Trained:
 
     @property
     def notes(self) -> list[str]:
-        """Remarks, one sentence each: divergence, other settings than the loss was tuned for, another task."""
-        return [*self._divergence(), *(self._history() if isinstance(self.loss, SymbolicLoss) else [])]
+        """Remarks, one sentence each: what must be known to read the numbers rightly."""
+        return [*self._divergence(), *self._edge(), *self._history(), *self._step_size()]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values."""
@@ -76,17 +77,34 @@ class Trained:
             past = f"{cleaned(origin.get('dataset'))}/{cleaned(origin.get('model'))}"
             present = f"{self.task.dataset}/{self.task.model_name}"
             notes.append(f"{word.replace('_', ' ')} {past}, used on {present}: this is transfer")
-        ratio = tuned.get("gradient_norm_ratio")
-        if isinstance(ratio, int | float) and not isinstance(ratio, bool):
-            rival = f"compare with {self.task.task_loss_name} at its best --lr"
-            notes.append(f"its first gradients are {ratio:.3g} × the task loss's: {rival}")
         return notes
+
+    def _step_size(self) -> list[str]:
+        """How long the loss's first gradients are here, on this task."""
+        if not isinstance(self.loss, SymbolicLoss):
+            return []
+        ratio = gradient_norm_ratio(self.loss, self.task, self.settings.base.batch_size, self.settings.seeds[0])
+        rival = f"compare with {self.task.task_loss_name} at its best --lr"
+        return [] if ratio is None else [f"its first gradients are {ratio:.3g} × the task loss's: {rival}"]
+
+    def _edge(self) -> list[str]:
+        """Whether the best rate may lie outside those that were tried."""
+        rates = self.settings.lrs
+        if len(rates) < 2 or self.test.lr not in (min(rates), max(rates)):
+            return []
+        further = "smaller" if self.test.lr == min(rates) else "greater"
+        return [f"its best lr {self.test.lr:g} is at the edge of those tried; try {further} ones too"]
 
 
 def table_of_trained(results: Sequence[Trained]) -> Table:
     """One row a loss: chosen rate, mean ± standard deviation over seeds, each seed's value, seconds."""
     table = make_table(
-        "loss", "lr", f"test {results[0].test.metric}", "each seed", "seconds", left=("loss", "each seed")
+        "loss",
+        "lr",
+        f"test {results[0].test.metric}, mean ± sd",
+        "each seed",
+        "seconds in all",
+        left=("loss", "each seed"),
     )
     for result in results:
         test = result.test

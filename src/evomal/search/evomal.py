@@ -15,7 +15,7 @@ from evomal.search.filters import FilterProbe, improvement, make_probe, passes
 from evomal.search.genetic import GeneticEngine
 from evomal.search.provenance import provenance
 from evomal.search.result import LearnResult
-from evomal.search.stages import initial_loss
+from evomal.search.stages import initial_loss, train_stage
 from evomal.search.watching import Watcher
 from evomal.seeds import python_random
 from evomal.tasks import Task, probe
@@ -28,7 +28,7 @@ class EvoMAL:
     Args:
         settings: All settings; None means the paper's.
         **flat: Single settings by their flat names, such as ``population_size=25, generations=50, seed=0``; see
-            `evomal.config.learn_settings`.
+            `evomal.config.learn_settings`. ``preset="quick"`` starts from named ones.
 
     Raises:
         SettingError: A setting is unknown or out of range, or both `settings` and single ones are given.
@@ -44,6 +44,8 @@ class EvoMAL:
     def __init__(self, settings: LearnSettings | None = None, **flat: Any) -> None:
         if settings is not None and flat:
             raise SettingError(f"give either settings or single values, not both ({', '.join(flat)})")
+        if settings is not None and not isinstance(settings, LearnSettings):
+            raise SettingError(f"settings is {settings!r}; give single values, such as EvoMAL(preset='quick', seed=0)")
         self.settings = settings or learn_settings(**flat)
 
     def learn(
@@ -73,7 +75,8 @@ class EvoMAL:
         executor = make_executor(self.settings.workers)
         try:
             filter_probe = probed(task, self.settings)
-            record = _Record(task, self.settings, folder, watcher or Watcher())
+            baseline = train_stage(task, self.settings, task.task_loss).fitness
+            record = _Record(task, self.settings, folder, watcher or Watcher(), baseline)
             return self._search(task, filter_probe, executor, record)
         finally:
             executor.close()
@@ -105,8 +108,11 @@ class EvoMAL:
 class _Record:
     """Everything that became known, written down at once."""
 
-    def __init__(self, task: Task, settings: LearnSettings, folder: RunFolder | None, watcher: Watcher) -> None:
+    def __init__(
+        self, task: Task, settings: LearnSettings, folder: RunFolder | None, watcher: Watcher, baseline: float
+    ) -> None:
         self.task, self.settings, self.folder, self.watcher = task, settings, folder, watcher
+        self.baseline = baseline
         self.best: Candidate | None = None
         self.members: list[Candidate] = []
         self.start = perf_counter()
@@ -132,13 +138,14 @@ class _Record:
         members = tuple(sorted(self.members, key=lambda c: c.place))
         fitness = best.fitness if math.isfinite(best.fitness) else None
         seconds = perf_counter() - self.start
-        return LearnResult(loss, fitness, best, members, self.settings, seconds, interrupted)
+        return LearnResult(loss, fitness, self.baseline, best, members, self.settings, seconds, interrupted)
 
     def _save(self, candidate: Candidate) -> SymbolicLoss:
         loss = initial_loss(candidate.expression, self.task, self.settings)
         if candidate.weights is not None:
             loss.weights.data.copy_(loss.weights.new_tensor(candidate.weights))
-        loss.info = provenance(loss, candidate, self.task, self.settings)
+        loss.info = provenance(loss, candidate, self.task, self.settings, self.baseline)
+        loss.requires_grad_(False)  # finished: nobody's optimiser shall train it by accident
         if self.folder is not None:
             loss.save(self.folder.loss)
         return loss

@@ -16,7 +16,9 @@ from evomal.tasks.rng import seeded
 from evomal.training import one_thread
 
 
-def provenance(loss: SymbolicLoss, candidate: Candidate, task: Task, settings: LearnSettings) -> dict[str, Any]:
+def provenance(
+    loss: SymbolicLoss, candidate: Candidate, task: Task, settings: LearnSettings, baseline: float
+) -> dict[str, Any]:
     """The entries of a loss file that tell its history, as plain values."""
     import platform
 
@@ -27,6 +29,7 @@ def provenance(loss: SymbolicLoss, candidate: Candidate, task: Task, settings: L
         "method": settings.method,
         "seed": settings.seed,
         "fitness": candidate.fitness if math.isfinite(candidate.fitness) else None,
+        "baseline": {"loss": task.task_loss_name, "fitness": baseline if math.isfinite(baseline) else None},
         "found": {"generation": candidate.generation, "index": candidate.index},
         "tuned_for": tuned_for(loss, task, settings),
         "versions": {
@@ -54,11 +57,11 @@ def tuned_for(loss: SymbolicLoss, task: Task, settings: LearnSettings) -> dict[s
         "optimizer": "sgd",
         **settings.base.model_dump(),
         "meta_steps": settings.local_search.meta_steps,
-        "gradient_norm_ratio": gradient_norm_ratio(loss, task, settings),
+        "gradient_norm_ratio": gradient_norm_ratio(loss, task, settings.base.batch_size, settings.seed),
     }
 
 
-def gradient_norm_ratio(loss: SymbolicLoss, task: Task, settings: LearnSettings) -> float | None:
+def gradient_norm_ratio(loss: SymbolicLoss, task: Task, batch_size: int, seed: int) -> float | None:
     r"""How much longer a loss's gradient is than the task loss's on a first batch.
 
     :math:`\|\nabla_\theta\mathcal{M}_\phi\| / \|\nabla_\theta\mathcal{L}_T\|` at a fresh initialisation. A ratio far
@@ -67,8 +70,8 @@ def gradient_norm_ratio(loss: SymbolicLoss, task: Task, settings: LearnSettings)
     Returns:
         The ratio, or None where it is not finite.
     """
-    seed, key = settings.seed, task.key
-    index = Batches(len(task.train), settings.base.batch_size, seed, key, "partial", "batches").index(0)
+    key = task.key
+    index = Batches(len(task.train), batch_size, seed, key, "partial", "batches").index(0)
     with one_thread(), seeded(derive(seed, key, "ratio", "noise")):
         model = task.make_model(derive(seed, key, "partial", "init")).train()
         parameters = [p for p in model.parameters() if p.requires_grad]

@@ -1,7 +1,8 @@
 """What a search ends with."""
 
+import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from evomal.config import LearnSettings
@@ -16,6 +17,7 @@ class LearnResult:
     Args:
         loss: The best loss, a PyTorch criterion.
         fitness: Its metric after partial training; None if every candidate was rejected (D11).
+        baseline: The task loss's metric after the same partial training; infinite if that failed.
         best: The candidate it comes from.
         members: Every member of every generation, by (generation, index).
         settings: The settings of the search.
@@ -25,8 +27,9 @@ class LearnResult:
 
     loss: SymbolicLoss
     fitness: float | None
+    baseline: float
     best: Candidate
-    members: tuple[Candidate, ...]
+    members: tuple[Candidate, ...] = field(repr=False)
     settings: LearnSettings
     seconds: float
     interrupted: bool = False
@@ -57,6 +60,7 @@ class LearnResult:
             "expression": self.best.key,
             "weights": self.best.weights,
             "fitness": self.fitness,
+            "baseline": self.baseline if math.isfinite(self.baseline) else None,
             "generation": self.best.generation,
             "index": self.best.index,
             "outcomes": dict(self.outcomes),

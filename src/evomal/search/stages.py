@@ -1,11 +1,12 @@
 """The stages of an evaluation as plain functions of (task, job): what executors run, here or in workers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import torch
+from torch import Tensor
 
 from evomal.config import LearnSettings
 from evomal.errors import one_line
@@ -16,6 +17,8 @@ from evomal.search.filters import FilterProbe, gradient_signature, improvement
 from evomal.seeds import derive, generator
 from evomal.tasks import Batches, Task
 from evomal.training import evaluate, fit, one_thread
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 def initial_loss(expression: Expression, task: Task, settings: LearnSettings) -> SymbolicLoss:
@@ -92,11 +95,12 @@ class Partial:
     seconds: float
 
 
-def train_stage(task: Task, settings: LearnSettings, loss: SymbolicLoss) -> Partial:
+def train_stage(task: Task, settings: LearnSettings, loss: Criterion) -> Partial:
     r"""Fitness :math:`\mathcal{F}`: the metric after S_testing base steps with the loss (Algorithm 2)."""
     start = perf_counter()
     fitness, reason = math.inf, None
-    loss.requires_grad_(False)
+    if isinstance(loss, SymbolicLoss):
+        loss.requires_grad_(False)
     try:
         with one_thread():
             model = task.make_model(derive(settings.seed, task.key, "partial", "init"))

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from evomal.config import TrainSettings
-from evomal.errors import DataError
+from evomal.config import TrainSettings, train_settings
+from evomal.errors import DataError, SettingError
 from evomal.seeds import derive
 from evomal.tasks import Batches, Task
 from evomal.training.evaluate import evaluate
@@ -87,9 +87,10 @@ class MetaTest:
 def meta_test(
     task: Task,
     criterion: Criterion,
-    settings: TrainSettings,
+    settings: TrainSettings | None = None,
     run_one: Callable[..., Any] | None = None,
     on_run: Callable[[TrainingRun], None] | None = None,
+    **flat: Any,
 ) -> MetaTest:
     """Train fresh networks with a loss at every learning rate and seed, and choose the rate on validation.
 
@@ -99,16 +100,22 @@ def meta_test(
     Args:
         task: The task, with a test split.
         criterion: The loss, ``criterion(outputs, targets) -> scalar``.
-        settings: Steps, seeds, learning rates, schedule.
+        settings: Steps, seeds, learning rates, schedule; None takes them from `flat`.
         run_one: ``map``-like function that spreads the trainings, such as an executor's; None runs them here.
         on_run: Told of every training as it ends.
+        **flat: Single settings, such as ``steps=2000, seeds=(0, 1, 2), lrs=(0.01, 0.1)``; see
+            `evomal.config.train_settings`.
 
     Returns:
         All trainings and the chosen rate.
 
     Raises:
         DataError: The task has no test split.
+        SettingError: A setting is unknown or out of range, or both `settings` and single ones are given.
     """
+    if settings is not None and flat:
+        raise SettingError(f"give either settings or single values, not both ({', '.join(flat)})")
+    settings = settings or train_settings(**flat)
     if task.test is None:
         raise DataError(f"task '{task.name}' has no test split; give one as Task(..., test=(x, y))")
     jobs = [(lr, seed) for lr in settings.lrs for seed in settings.seeds]
