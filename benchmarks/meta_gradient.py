@@ -90,7 +90,7 @@ def single_call() -> None:
     show("One meta-gradient (targets: higher and torchopt ≥ 1.3 ÷ evomal; memory ≤ 1.5)", columns, rows)
 
 
-def in_a_generation(count: int = 25, steps: int = 12) -> None:
+def in_a_generation(count: int = 25, steps: int = 50) -> None:
     """The same per candidate when a generation is tuned together, with everything that tuning does."""
     subject = lenet5()
     settings = learn_settings("paper-mnist", meta_steps=steps)
@@ -104,7 +104,7 @@ def in_a_generation(count: int = 25, steps: int = 12) -> None:
         for step in range(count * steps // 4):
             plain(step % 97)
 
-    times = alternate({"plain": plain_steps, "tune": tune_all}, rounds=7, warm=1)
+    times = alternate({"plain": plain_steps, "tune": tune_all}, rounds=3, warm=1)
     step = times["plain"] / (count * steps // 4)
     each = times["tune"] / (count * steps)
     row = [f"{count} candidates, {steps} meta steps", f"{1e3 * each:.1f}", f"{1e3 * step:.1f}", f"{each / step:.2f}"]

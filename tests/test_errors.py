@@ -20,6 +20,7 @@ def test_one_family():
         "RunFolderError",
         "SettingError",
         "UnknownNameError",
+        "WorkerError",
     }
     assert all(issubclass(kind, EvomalError) for kind in FAMILY)
     assert issubclass(UnknownNameError, SettingError)

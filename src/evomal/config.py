@@ -45,13 +45,17 @@ class GeneticSettings(Settings):
     population_size: Annotated[int, Field(ge=2)] = Field(25, description="formulas in a generation")
     generations: Count = Field(50, description="generations, the initial population counted")
     min_depth: Count = Field(2, description="least depth of an initial formula")
-    max_depth: Count = Field(4, description="greatest depth of an initial formula")
+    max_depth: Annotated[int, Field(ge=1, le=12)] = Field(4, description="greatest depth of an initial formula")
     tournament_size: Count = Field(4, description="formulas that compete to become a parent")
     crossover_rate: Probability = Field(0.70, description="share of children made by crossover")
     mutation_rate: Probability = Field(0.25, description="share of children made by mutation")
-    mutation_depth: CountOrZero = Field(2, description="greatest depth of the subtree that mutation grows")
+    mutation_depth: Annotated[int, Field(ge=0, le=12)] = Field(
+        2, description="greatest depth of the subtree that mutation grows"
+    )
     elitism_rate: Probability = Field(0.05, description="share of the best kept unchanged, at least one")
-    max_height: Count = Field(10, description="greatest height of a formula, checked after repair")
+    max_height: Annotated[int, Field(ge=1, le=64)] = Field(
+        10, description="greatest height of a formula, checked after repair"
+    )
 
     @model_validator(mode="after")
     def _ranges_fit(self) -> Self:

@@ -1,5 +1,6 @@
 import copy
 import importlib.util
+import random
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,66 @@ def test_an_operation_that_can_be_differentiated_only_once():
         match=r"^the model holds an operation that cannot be differentiated as meta-gradients need",
     ):
         meta_gradient(_loss(FORMULAS[0], torch.float32), Odd(), batches[:1], batches[3])
+
+
+class _Hooked(nn.Module):
+    """Its gradient is not the derivative of its outputs: a hook changes it on the way back."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 7), nn.Linear(7, 5)
+
+    def forward(self, x):
+        h = torch.tanh(self.first(x))
+        if h.requires_grad:
+            h.register_hook(lambda g: 3 * g)
+        return self.second(h)
+
+
+class _Moody(nn.Module):
+    """Every pass is another one, by random numbers that torch does not draw."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 5)
+        self.draw = random.Random(0)
+
+    def forward(self, x):
+        return self.layer(x) * (1 + self.draw.random())
+
+
+@pytest.mark.parametrize("kind", [_Hooked, _Moody])
+def test_models_on_which_forward_mode_would_be_silently_wrong_are_unrolled(kind):
+    _, batches = zoo.make("mlp")
+    torch.manual_seed(0)
+    model = kind().double()
+    reference = copy.deepcopy(model)
+    loss = _loss(FORMULAS[2])
+    if kind is _Moody:  # the failed attempt has drawn three times
+        for _ in range(3):
+            reference.draw.random()
+    ours = meta_gradient(loss, model, batches[:1], batches[3], lr=0.3)
+    _close(ours, oracles.double_backward(loss, reference, batches[:1], batches[3], cross_entropy, lr=0.3))
+
+
+def test_a_model_that_writes_into_its_inputs_is_refused():
+    class Careless(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(6, 5)
+
+        def forward(self, x):
+            return self.layer(x.mul_(0.5))
+
+    _, batches = zoo.make("mlp", torch.float32)
+    with pytest.raises(ModelError, match=r"^the model changes its inputs in place; let it work on a copy"):
+        meta_gradient(_loss(FORMULAS[0], torch.float32), Careless(), batches[:1], batches[3])
+
+
+def test_a_loss_with_nothing_to_tune_is_refused():
+    model, batches = zoo.make("mlp")
+    for loss in (nn.CrossEntropyLoss(), _loss(FORMULAS[0]).requires_grad_(False)):
+        with pytest.raises(SettingError, match=r"^the loss has no parameters that require a gradient; call"):
+            meta_gradient(loss, model, batches[:1], batches[3])
+    with pytest.raises(SettingError, match=r"^train_batches holds no pairs"):
+        meta_gradient(_loss(FORMULAS[0]), model, batches[0], batches[3])

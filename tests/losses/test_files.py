@@ -331,3 +331,13 @@ def test_a_saving_that_fails_half_way_leaves_the_old_file(tmp_path, monkeypatch)
         SymbolicLoss("square(sub(y, f))", task_type="classification").save(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["loss.json"]
+
+
+def test_an_entry_that_is_there_twice_is_refused(tmp_path):
+    text = json.dumps({"format": "evomal-loss"})[:-1] + ', "weights": [1.0], "weights": [2.0]}'
+    _refused(_written(tmp_path, text.encode()), INVALID)
+
+
+def test_entries_that_nest_too_deep_are_refused(tmp_path):
+    text = '{"format": "evomal-loss", "info": ' + "[" * 40 + "]" * 40 + "}"
+    _refused(_written(tmp_path, text.encode()), "its entries nest more than 20 deep; give a file written by evomal")

@@ -21,6 +21,7 @@ def _started(path, force=False):
     folder = RunFolder(path, force)
     folder.prepare(CONFIG)
     folder.begin()
+    folder.keep()
     return folder
 
 
@@ -39,7 +40,8 @@ def test_a_run_appears_whole_when_it_begins(tmp_path):
     folder.begin()
     assert yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")) == CONFIG
     assert [entry.name for entry in path.parent.iterdir()] == ["a"]
-    folder.discard()  # of a run that began there is nothing to discard
+    folder.keep()
+    folder.discard()  # of a run that has something to show nothing is discarded
     assert (path / "config.yaml").is_file()
     assert folder.loss == path / "loss.json"
 
@@ -110,8 +112,42 @@ def test_force_replaces_a_run_only_when_the_new_one_begins(tmp_path):
 def test_what_was_left_of_an_earlier_start_is_no_hindrance(tmp_path):
     RunFolder(tmp_path / "a").prepare({"settings": {"seed": 9}})  # and then the power failed
     _started(tmp_path / "a")
-    assert list(_snapshot(tmp_path)) == ["a", "a/config.yaml"]
+    assert [p.name for p in tmp_path.iterdir() if not p.name.startswith(".a.starting-")] == ["a"]
     assert yaml.safe_load((tmp_path / "a" / "config.yaml").read_text(encoding="utf-8")) == CONFIG
+
+
+def test_a_run_that_ends_before_its_first_record_leaves_everything_as_it_was(tmp_path):
+    folder = RunFolder(tmp_path / "a")
+    folder.prepare(CONFIG)
+    folder.begin()
+    folder.discard()
+    assert _snapshot(tmp_path) == {}
+    _started(tmp_path / "a")
+    before = _snapshot(tmp_path)
+    folder = RunFolder(tmp_path / "a", force=True)
+    folder.prepare({"settings": {"seed": 9}})
+    folder.begin()
+    assert _snapshot(tmp_path) != before
+    folder.discard()
+    assert _snapshot(tmp_path) == before
+
+
+def test_two_runs_that_start_at_once_do_not_share_a_folder(tmp_path):
+    first, second = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "a")
+    first.prepare(CONFIG)
+    second.prepare({"settings": {"seed": 9}})
+    first.begin()
+    with pytest.raises(RunFolderError, match="already holds a run; give another --out, or --force"):
+        second.begin()
+    second.discard()
+    assert yaml.safe_load((tmp_path / "a" / "config.yaml").read_text(encoding="utf-8")) == CONFIG
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "nul\0"])
+def test_names_that_no_folder_can_have(tmp_path, name):
+    with pytest.raises(RunFolderError, match="cannot be a run folder"):
+        RunFolder(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", [".", "", "..", "/", "../inner"])
@@ -144,7 +180,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
     folder = RunFolder(path)
     with pytest.raises(RunFolderError) as caught:
         folder.prepare(CONFIG)
-    assert str(caught.value) == f"'{path}' cannot be written (Not a directory); give another --out"
+    assert str(caught.value) == f"'{path}' cannot be written (File exists); give another --out"
     assert _snapshot(tmp_path) == {"file": b"mine"}
 
 

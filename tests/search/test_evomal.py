@@ -189,3 +189,64 @@ def test_settings_come_whole_or_one_by_one():
         EvoMAL(tasks.quick(), seed=1)
     with pytest.raises(SettingError, match=r"^unknown setting 'populaton_size'; did you mean 'population_size'\?"):
         EvoMAL(populaton_size=9)
+
+
+def test_a_model_that_allows_no_meta_gradient_is_refused_before_the_search(tmp_path):
+    class Bag(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bag, self.head = nn.EmbeddingBag(20, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head(self.bag(x))
+
+    draw = torch.Generator().manual_seed(0)
+    words = torch.randint(0, 20, (90, 4), generator=draw)
+    task = evomal.Task(Bag, (words, words[:, 0] % 3), model_name="bag")
+    with pytest.raises(ModelError, match=r"^no meta-gradient can be taken through model 'bag' \(.*or --meta-steps 0$"):
+        EvoMAL(tasks.quick(rejection=False)).learn(task, out=tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+    assert EvoMAL(tasks.quick(rejection=False, meta_steps=0, generations=1)).learn(task).fitness is not None
+
+
+def test_a_model_that_fails_on_more_instances_than_the_first_probe_is_refused():
+    class Small(nn.Linear):
+        def forward(self, x):
+            if len(x) > 50:
+                raise ValueError("too many")
+            return super().forward(x)
+
+    with pytest.raises(
+        ModelError, match=r"^model 'Small' fails on a batch of training data: ValueError: too many$"
+    ):
+        EvoMAL(tasks.quick()).learn(tasks.blobs(factory=lambda: Small(5, 3), model_name="Small"))
+
+
+def test_the_task_loss_stands_beside_the_fitness(finished):
+    from evomal.search.stages import train_stage
+
+    result, out = finished
+    task = tasks.blobs()
+    assert result.baseline == train_stage(task, result.settings, task.task_loss).fitness
+    assert evomal.load_loss(out).info["baseline"] == {"loss": "cross_entropy", "fitness": result.baseline}
+
+
+def test_a_finished_loss_is_frozen_until_it_is_asked_to_learn(finished):
+    result, out = finished
+    for loss in (result.loss, evomal.load_loss(out)):
+        assert not loss.weights.requires_grad
+        assert loss.requires_grad_().weights.requires_grad
+
+
+def test_an_end_before_the_first_candidate_leaves_an_older_run_alone(tmp_path):
+    class Stop(Watcher):
+        def stage(self, name, count):
+            raise KeyboardInterrupt
+
+    out = tmp_path / "a"
+    EvoMAL(tasks.quick(generations=1, population_size=2)).learn(tasks.blobs(), out=out)
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    with pytest.raises(KeyboardInterrupt):
+        EvoMAL(tasks.quick(seed=9)).learn(tasks.blobs(), out=out, force=True, watcher=Stop())
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]

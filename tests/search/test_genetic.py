@@ -5,9 +5,10 @@ from collections import Counter
 
 import pytest
 
-from evomal.config import GeneticSettings
+from evomal.config import GeneticSettings, learn_settings
 from evomal.errors import EvomalError, ExpressionError, SettingError
-from evomal.expressions import canonical, parse
+from evomal.expressions import MAX_DEPTH, canonical, parse
+from evomal.expressions.generate import MAX_GROWN_DEPTH
 from evomal.search.genetic import GeneticEngine, Proposal
 
 
@@ -202,17 +203,10 @@ def test_more_formulas_than_places() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"max_height": 65}, "setting 'max_height': 65 is above 64, the most that formulas allow"),
-        (
-            {"max_depth": 13, "max_height": 20},
-            "setting 'max_depth': 13 is above 12, the most that formulas allow",
-        ),
-        ({"mutation_depth": 13}, "setting 'mutation_depth': 13 is above 12, the most that formulas allow"),
-    ],
+    ("name", "limit"),
+    [("max_height", MAX_DEPTH), ("max_depth", MAX_GROWN_DEPTH), ("mutation_depth", MAX_GROWN_DEPTH)],
 )
-def test_depths_that_no_formula_can_have(settings: dict[str, int], message: str) -> None:
-    with pytest.raises(SettingError) as caught:
-        _engine(**settings)
-    assert str(caught.value) == message
+def test_depths_that_no_formula_can_have(name: str, limit: int) -> None:
+    learn_settings(**{"max_height": MAX_DEPTH, name: limit})
+    with pytest.raises(SettingError, match=f"^setting '{name}': input should be less than or equal to {limit}"):
+        learn_settings(**{"max_height": MAX_DEPTH, name: limit + 1})

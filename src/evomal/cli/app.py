@@ -72,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # Without a terminal and without a pipe (a daemon), output goes nowhere.
+    sys.stdout, sys.stderr = (s or open(os.devnull, "w") for s in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # φ must not stop a terminal that has no φ
@@ -87,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has enough; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except SystemExit as error:  # of somebody's model or task; ours return their code
+        say(f"error: the code of the task or model ended the program (exit code {error.code}); let it raise an error")
         return FAILED
     except Exception as error:
         if shown:

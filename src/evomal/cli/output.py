@@ -61,9 +61,16 @@ def require_free(path: Path, name: str, force: bool) -> Path:
     """The file that `--out` stands for, a folder meaning the file `name` in it, once it may be written.
 
     Raises:
-        SettingError: It exists and `force` is not set.
+        SettingError: It exists and `force` is not set, or its folder cannot be written.
     """
     file = path / name if path.is_dir() else path
     if file.exists() and not force:
         raise SettingError(f"'{file}' exists; give another --out, or --force to replace it")
+    try:  # hours of training are not to end with a folder that cannot be made
+        file.parent.mkdir(parents=True, exist_ok=True)
+        writable = os.access(file.parent, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise SettingError(f"'{file}' cannot be written; give another --out")
     return file

@@ -12,6 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _NormBase
 from torch.overrides import TorchFunctionMode
 
+from evomal.errors import ModelError
+
 
 class FunctionalModel:
     """A module called with other parameters than its own; its buffers stay as they are.
@@ -39,13 +41,20 @@ class FunctionalModel:
         """The module's outputs for inputs x under the given parameters.
 
         Buffers go in as copies, so what a forward pass writes into them is thrown away and every pass starts alike.
+
+        Raises:
+            ModelError: The module writes into x, so that a second pass would see something else.
         """
+        version = x._version
+        outputs: Tensor
         if parameters is self.parameters and not self.fixed:
-            own: Tensor = self.model(x)  # nothing to replace
-            return own
-        values = dict(zip(self.names, parameters, strict=True))
-        values |= zip(self.fixed_names, self.fresh() if fixed is None else fixed, strict=True)
-        outputs: Tensor = functional_call(self.model, values, (x,))
+            outputs = self.model(x)  # nothing to replace
+        else:
+            values = dict(zip(self.names, parameters, strict=True))
+            values |= zip(self.fixed_names, self.fresh() if fixed is None else fixed, strict=True)
+            outputs = functional_call(self.model, values, (x,))
+        if x._version != version:
+            raise ModelError("the model changes its inputs in place; let it work on a copy (x = x.clone())")
         return outputs
 
     def fresh(self) -> tuple[Tensor, ...]:

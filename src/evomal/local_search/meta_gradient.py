@@ -93,7 +93,7 @@ def _robust(
 
     def cheap() -> list[Tensor]:
         x, y = train_batches[0]
-        return one_step(loss, model, linearise(model, x, keep=False), y, valid_batch, task_loss, step)
+        return one_step(loss, model, linearise(model, x, keep=False), y, valid_batch, task_loss, step, check=True)
 
     def general() -> list[Tensor]:
         return unrolled(loss, model, train_batches, valid_batch, task_loss, step)
@@ -103,7 +103,10 @@ def _robust(
     if len(train_batches) == 1:
         try:
             return cheap()
-        except (RuntimeError, NotImplementedError):  # an operation without a forward-mode derivative
+        except (
+            RuntimeError,
+            NotImplementedError,
+        ):  # an operation without a forward-mode derivative, or with a wrong one
             set_random_state(state, device)
     try:
         with plain_kernels():

@@ -10,6 +10,7 @@ where :math:`Jv` is the derivative of the predictions at :math:`\theta_0` along 
 of a forward pass, so nothing is differentiated twice through the network.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -65,6 +66,33 @@ def linearise(model: FunctionalModel, x: Tensor, *, keep: bool) -> Linearisation
     return Linearisation(outputs.detach(), vjp, jvp)
 
 
+def adjoint(linearisation: Linearisation) -> bool:
+    """Whether both directions of a linearisation belong to the same linear map: ⟨u, J(Jᵀu)⟩ = ⟨Jᵀu, Jᵀu⟩.
+
+    They do not where a backward hook changes gradients, or where a second forward pass is another one than the first
+    (random numbers that torch does not draw, a counter in the model); then only unrolling tells the truth.
+    """
+    draw = torch.Generator().manual_seed(0)
+    u = torch.randn(linearisation.outputs.shape, generator=draw).to(linearisation.outputs)
+    pulled = linearisation.vjp(u)
+    return _equal_products(u, linearisation.jvp(pulled), pulled, pulled)
+
+
+def _equal_products(u: Tensor, pushed: Tensor, pulled: Sequence[Tensor], v: Sequence[Tensor]) -> bool:
+    """Whether ⟨u, Jv⟩ = ⟨Jᵀu, v⟩, as far as rounding lets it."""
+    one, other = _inner([u], [pushed]), _inner(pulled, v)
+    tolerance = 1e-2 if u.dtype in (torch.float16, torch.bfloat16) else 1e-3
+    if abs(one - other) <= tolerance * abs(one):
+        return True
+    # The product may be small because the two are nearly at right angles: then it is their lengths that count.
+    lengths = math.sqrt(_inner(pulled, pulled)) * math.sqrt(_inner(v, v))
+    return abs(one - other) <= tolerance * lengths + 1e-30
+
+
+def _inner(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
+    return float(sum(torch.dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(first, second, strict=True)))
+
+
 def one_step(
     loss: nn.Module,
     model: FunctionalModel,
@@ -74,6 +102,7 @@ def one_step(
     task_loss: TaskLoss,
     step: BaseStep,
     at: Predictions | None = None,
+    check: bool = False,
 ) -> list[Tensor]:
     """The meta-gradient through one base step from the model's own parameters.
 
@@ -86,20 +115,25 @@ def one_step(
         task_loss: L_T.
         step: The base optimiser.
         at: For a symbolic loss, predictions and targets as it sees them, where several losses share them.
+        check: Make sure that ⟨∂M/∂f, Jv⟩ = ⟨Jᵀ∂M/∂f, v⟩; it costs two inner products.
 
     Returns:
         dL_T/dφ, a tensor for each of ``loss.parameters()``; zeros where φ has no part in it.
 
     Raises:
         NotFiniteError: The loss or its gradient at the predictions is not finite.
+        RuntimeError: The check failed.
     """
     if isinstance(loss, SymbolicLoss):
         slope, along = _symbolic_slope(loss, at or Predictions.of(loss, linearisation.outputs, targets))
     else:
         slope, along = _autograd_slope(loss, linearisation.outputs, targets)
-    theta_1 = step.first(model.parameters, linearisation.vjp(slope))
-    direction = task_gradient(model, theta_1, valid_batch, task_loss)
-    return [-step.first_rate * g for g in along(linearisation.jvp(direction))]
+    pulled = linearisation.vjp(slope)
+    direction = task_gradient(model, step.first(model.parameters, pulled), valid_batch, task_loss)
+    pushed = linearisation.jvp(direction)
+    if check and not _equal_products(slope, pushed, pulled, direction):
+        raise RuntimeError("forward mode and the gradient of the model do not agree")
+    return [-step.first_rate * g for g in along(pushed)]
 
 
 Along = Callable[[Tensor], Sequence[Tensor]]

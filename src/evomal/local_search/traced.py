@@ -5,6 +5,7 @@ forward-mode program of the model is traced into one graph and cut in two: the p
 derivative needs, once per meta step) and the tangent part (Jv, once per candidate).
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.autograd import forward_ad, grad
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from evomal.local_search.functional import FixedInputs, FunctionalModel, random_state, set_random_state
-from evomal.local_search.one_step import Linearisation, linearise
+from evomal.local_search.one_step import Linearisation, adjoint, linearise
 
 
 class TracedLinearisation:
@@ -78,13 +79,15 @@ def trace_linearisation(
     direction = [torch.randn(p.shape, generator=torch.Generator().manual_seed(0)).to(p) for p in model.parameters]
     inputs = [p.detach() for p in model.parameters] + list(model.fresh()) + [x]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch deprecates inside itself
             graph = _without_checks(make_fx(program)(*inputs, *direction).graph)
         traced = TracedLinearisation(*_cut(graph, tangents=count))
         set_random_state(state, device)
         ours = traced(other or model, x)
         set_random_state(state, device)
-        if _agree(ours, linearise(other or model, x, keep=True), direction):
+        reference = linearise(other or model, x, keep=True)
+        if _agree(ours, reference, direction) and adjoint(reference):
             return traced
     except Exception:  # whatever an operation does while traced, the untraced way remains
         return None
@@ -94,10 +97,13 @@ def trace_linearisation(
 
 
 def _without_checks(graph: fx.Graph) -> fx.Graph:
-    """Leave out the questions that forward mode asks about sizes; their answers were used while tracing."""
+    """Leave out what forward mode adds: questions about sizes, answered while tracing, and other names for values."""
     questions = (torch.ops.aten.is_same_size.default, torch.ops.aten._has_same_storage_numel.default)
-    for node in list(graph.nodes):
-        if node.target in questions and not node.users:
+    for node in reversed(list(graph.nodes)):
+        if node.target is torch.ops.aten.alias.default:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+        elif node.target in questions and not node.users:
             graph.erase_node(node)
     return graph
 

@@ -17,7 +17,7 @@ from evomal.local_search.functional import (
     random_state,
     set_random_state,
 )
-from evomal.local_search.one_step import Batch, Linearisation, NotFiniteError, linearise, one_step
+from evomal.local_search.one_step import Batch, Linearisation, NotFiniteError, adjoint, linearise, one_step
 from evomal.local_search.traced import TracedLinearisation, trace_linearisation
 from evomal.local_search.unroll import unrolled
 from evomal.losses import SymbolicLoss
@@ -53,7 +53,6 @@ class Tuned:
 @dataclass(slots=True)
 class _Candidate:
     loss: SymbolicLoss
-    optimizer: torch.optim.Adam
     outcome: Tuned = field(default_factory=Tuned)
 
 
@@ -87,9 +86,11 @@ def tune(
     Source:
         Raymond et al., 2023, Section 3.2.
     """
-    for loss in losses:
-        loss.requires_grad_()
-    candidates = [_Candidate(m, torch.optim.Adam(m.parameters(), lr=settings.meta_lr)) for m in losses]
+    candidates = [_Candidate(loss.requires_grad_()) for loss in losses]
+    if not candidates:
+        return []
+    # Adam works number by number, so one optimiser serves all; a loss without a gradient is left out of its step.
+    optimizer = torch.optim.Adam([loss.weights for loss in losses], lr=settings.meta_lr)
     for candidate in candidates:
         if not candidate.loss.expression.has_gradient:  # D10
             candidate.outcome.note = "its gradient is zero for any φ"
@@ -101,6 +102,7 @@ def tune(
                 break
             try:
                 walk.meta_step(step, active)
+                _move(active, optimizer)
             except Exception as error:  # the model itself: nobody can be tuned any further
                 for candidate in active:
                     candidate.outcome.reason = one_line(error)
@@ -121,7 +123,7 @@ class _Walk:
         self.way = "traced" if settings.base_steps == 1 else "unrolled"
 
     def meta_step(self, step: int, candidates: Sequence[_Candidate]) -> None:
-        """One step of Adam for every candidate, from one initialisation and one set of batches."""
+        """The meta-gradient of every candidate, from one initialisation and one set of batches."""
         count = self.settings.base_steps
         train = [self.task.train.take(self.train.index(step * count + k)) for k in range(count)]
         on_train = self.settings.task_loss_batch == "train"
@@ -137,7 +139,7 @@ class _Walk:
             at = None if shared is None else Predictions.of(candidates[0].loss, shared.outputs, train[0][1])
             for candidate in candidates:
                 set_random_state(after, train[0][0].device)  # the same masks for every candidate
-                _update(candidate, lambda loss: self._gradient(loss, functional, shared, at, train, valid))
+                _differentiate(candidate, lambda loss: self._gradient(loss, functional, shared, at, train, valid))
 
     def _linearise(self, model: FunctionalModel, x: Tensor) -> Linearisation | None:
         """The linearisation at θ0, by the cheapest way that works for this model; None: unroll."""
@@ -166,20 +168,15 @@ class _Walk:
             return unrolled(loss, model, train, valid, self.task.task_loss, self.step)
 
 
-def _update(candidate: _Candidate, gradient: Callable[[SymbolicLoss], list[Tensor]]) -> None:
-    """One step of Adam, or the reason why there is none; other candidates are not touched."""
+def _differentiate(candidate: _Candidate, gradient: Callable[[SymbolicLoss], list[Tensor]]) -> None:
+    """Take the meta-gradient of one candidate, or the reason why there is none; others are not touched."""
     start = perf_counter()
     loss, outcome = candidate.loss, candidate.outcome
+    loss.weights.grad = None
     try:
         (slope,) = gradient(loss)
         if torch.isfinite(slope).all().item():
-            before = loss.weights.detach().clone()
             loss.weights.grad = slope
-            candidate.optimizer.step()
-            outcome.steps += 1
-            if not torch.isfinite(loss.weights).all().item():
-                loss.weights.data.copy_(before)
-                outcome.note = "φ was no longer finite"
         else:
             outcome.note = "the meta-gradient was not finite"
     except NotFiniteError as error:
@@ -189,13 +186,26 @@ def _update(candidate: _Candidate, gradient: Callable[[SymbolicLoss], list[Tenso
     outcome.seconds += perf_counter() - start
 
 
+def _move(candidates: Sequence[_Candidate], optimizer: torch.optim.Adam) -> None:
+    """One step of Adam for every candidate that has a gradient; φ that is no longer finite is put back."""
+    moved = [c for c in candidates if c.outcome.active]
+    before = [c.loss.weights.detach().clone() for c in moved]
+    optimizer.step()
+    for candidate, last in zip(moved, before, strict=True):
+        candidate.outcome.steps += 1
+        if not torch.isfinite(candidate.loss.weights).all().item():
+            candidate.loss.weights.data.copy_(last)
+            candidate.outcome.note = "φ was no longer finite"
+    for candidate in candidates:
+        candidate.loss.weights.grad = None
+
+
 def _forward_works(model: FunctionalModel, x: Tensor) -> bool:
-    """Whether every operation of the model has a forward-mode derivative."""
+    """Whether every operation of the model has a forward-mode derivative that agrees with its gradient."""
     state = random_state(x.device)
     try:
-        linearise(model, x, keep=False).jvp([torch.zeros_like(p) for p in model.parameters])
+        return adjoint(linearise(model, x, keep=True))
     except (RuntimeError, NotImplementedError):
         return False
     finally:
         set_random_state(state, x.device)
-    return True

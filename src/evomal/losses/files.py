@@ -11,6 +11,7 @@ from evomal.errors import LossFileError
 FORMAT = "evomal-loss"
 VERSION = 1
 MAX_BYTES = 1_000_000
+MAX_NESTING = 20
 
 
 def write_document(entries: dict[str, Any], info: dict[str, Any], path: str | PathLike[str]) -> None:
@@ -58,12 +59,25 @@ def _json_object(file: Path) -> dict[str, Any]:
     if data[:1] == b"\x80" or data[:2] == b"PK":
         refuse(file, "it is a pickle or an archive, which could run code", "give a JSON file")
     try:
-        document = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+        document = json.loads(data.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
     except (UnicodeDecodeError, ValueError, RecursionError):
         refuse(file, "it is not complete, valid JSON", "save the loss anew, or mend the file")
+    if _depth(document) > MAX_NESTING:
+        refuse(file, f"its entries nest more than {MAX_NESTING} deep", "give a file written by evomal")
     if not isinstance(document, dict):
         refuse(file, "it is not a JSON object", "give a file written by evomal")
     return document
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("an entry is there twice")
+    return dict(pairs)
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -8,8 +8,11 @@ import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any, TypeVar
+
+from evomal.errors import WorkerError
 
 Result = TypeVar("Result")
 Function = Callable[..., Result]
@@ -62,9 +65,15 @@ class Processes(Executor):
         from joblib import Parallel, delayed, parallel_config
 
         path = self._written(shared)
-        with parallel_config(backend="loky", n_jobs=self.workers, inner_max_num_threads=1):
-            parallel = Parallel(return_as="generator", batch_size=1, pre_dispatch="all")
-            yield from parallel(delayed(_call)(function, path, job) for job in jobs)
+        try:
+            with parallel_config(backend="loky", n_jobs=self.workers, inner_max_num_threads=1):
+                parallel = Parallel(return_as="generator", batch_size=1, pre_dispatch="all")
+                yield from parallel(delayed(_call)(function, path, job) for job in jobs)
+        except BrokenExecutor as error:
+            raise WorkerError(
+                f"one of {self.workers} worker processes was killed, perhaps for want of memory; what was finished is "
+                "kept, start again with fewer workers"
+            ) from error
 
     def close(self) -> None:
         """Remove the temporary folder; idle workers end by themselves."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
+from tempfile import mkdtemp
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +22,8 @@ class RunFolder:
     """A folder that a search writes into.
 
     The settings are written first, into a folder beside the final one; `begin` puts it in its place when everything
-    has been probed. So bad input leaves nothing behind, and an older run is only replaced by one that can start.
+    has been probed. An older run that is replaced waits beside until the new one has its first record. So bad input
+    and an early end leave everything as it was.
 
     Args:
         path: Where the run shall lie.
@@ -33,15 +35,27 @@ class RunFolder:
 
     def __init__(self, path: str | PathLike[str], force: bool = False) -> None:
         self.path = Path(path)
-        whole = self.path.resolve()
+        self._force = force
+        try:
+            whole = self.path.resolve()
+            self.path.exists()
+        except (OSError, RuntimeError, ValueError) as error:  # too long, a circle of links, a NUL
+            raise RunFolderError(f"'{path}' cannot be a run folder ({error}); give another --out") from None
         if Path.cwd().is_relative_to(whole):
             raise RunFolderError(f"'{path}' is or holds the current folder; give a folder of its own for --out")
-        self._beside = whole.with_name(f".{whole.name}.starting")
+        self._check()
+        self._place = whole  # what a link points to, as the link stays
+        self._beside: Path | None = None
+        self._older: Path | None = None
+        self._begun = False
         self._made: list[Path] = []
+
+    def _check(self) -> None:
+        """Refuse a place that holds something which is not to be replaced."""
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"'{self.path}' is a file; give a folder for --out")
         if self.path.is_dir() and any(self.path.iterdir()):
-            if not force:
+            if not self._force:
                 raise RunFolderError(f"'{self.path}' already holds a run; give another --out, or --force to replace it")
             if not (self.path / CONFIG).is_file():
                 raise RunFolderError(f"'{self.path}' holds files that are not a run; give another folder for --out")
@@ -49,23 +63,43 @@ class RunFolder:
     def prepare(self, config: dict[str, Any]) -> None:
         """Write the resolved settings into the folder beside."""
         try:
-            shutil.rmtree(self._beside, ignore_errors=True)
-            self._made = [folder for folder in self._beside.parents if not folder.exists()]
-            self._beside.mkdir(parents=True)
+            parent = self._place.parent
+            self._made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+            parent.mkdir(parents=True, exist_ok=True)
+            self._beside = Path(mkdtemp(dir=parent, prefix=f".{self._place.name[:100]}.starting-"))
+            self._beside.chmod(0o755)
             write_atomically(self._beside / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         except OSError as error:
             raise RunFolderError(f"'{self.path}' cannot be written ({error.strerror}); give another --out") from None
 
     def begin(self) -> None:
-        """Put the prepared folder in its place."""
-        place = self.path.resolve()  # what a link points to, as the link stays
-        if place.exists():
-            shutil.rmtree(place)
-        self._beside.rename(place)
+        """Put the prepared folder in its place; what lies there waits beside until `keep`.
+
+        Raises:
+            RunFolderError: Another run has taken the place in the meantime.
+        """
+        assert self._beside is not None
+        self._check()
+        if self._place.exists():
+            self._older = self._beside.with_name(self._beside.name.replace(".starting-", ".replaced-"))
+            self._place.rename(self._older)
+        self._beside.rename(self._place)
+        self._begun = True
+
+    def keep(self) -> None:
+        """The run has something to show: the older one can go."""
+        self._begun, older, self._older = False, self._older, None
+        if older is not None:
+            shutil.rmtree(older, ignore_errors=True)
 
     def discard(self) -> None:
-        """Remove the prepared folder of a run that cannot start, and the folders above it that were made for it."""
-        shutil.rmtree(self._beside, ignore_errors=True)
+        """Leave everything as it was, if the run ended before `keep`."""
+        if self._begun:
+            shutil.rmtree(self._place, ignore_errors=True)
+            if self._older is not None:
+                self._older.rename(self._place)
+        elif self._beside is not None:
+            shutil.rmtree(self._beside, ignore_errors=True)
         with suppress(OSError):  # a folder that holds something stays, and so do those above it
             for folder in self._made:
                 folder.rmdir()

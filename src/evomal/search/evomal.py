@@ -6,7 +6,9 @@ from time import perf_counter
 from typing import Any
 
 from evomal.config import LearnSettings, learn_settings
-from evomal.errors import SettingError
+from evomal.errors import EvomalError, ModelError, SettingError, one_line
+from evomal.expressions import parse
+from evomal.local_search import tune
 from evomal.losses import SymbolicLoss
 from evomal.runs import Executor, RunFolder, make_executor
 from evomal.search.candidate import Candidate
@@ -76,16 +78,18 @@ class EvoMAL:
         try:
             filter_probe = probed(task, self.settings)
             baseline = train_stage(task, self.settings, task.task_loss).fitness
+            engine = GeneticEngine(self.settings.genetic, python_random(self.settings.seed, task.key, "genetic"))
             record = _Record(task, self.settings, folder, watcher or Watcher(), baseline)
-            return self._search(task, filter_probe, executor, record)
+            return self._search(task, filter_probe, executor, engine, record)
         finally:
             executor.close()
             if folder is not None:
                 folder.discard()
 
-    def _search(self, task: Task, filter_probe: FilterProbe, executor: Executor, record: "_Record") -> LearnResult:
+    def _search(
+        self, task: Task, filter_probe: FilterProbe, executor: Executor, engine: GeneticEngine, record: "_Record"
+    ) -> LearnResult:
         """The outer loop: ask the engine, evaluate, tell it, until the last generation."""
-        engine = GeneticEngine(self.settings.genetic, python_random(self.settings.seed, task.key, "genetic"))
         evaluator = Evaluator(task, self.settings, filter_probe, executor, record.watcher)
         interrupted = False
         with record:
@@ -122,8 +126,9 @@ class _Record:
 
     def add(self, candidate: Candidate) -> None:
         """Take down a finished candidate; a new best loss is saved at once."""
-        if self.journal:
+        if self.folder is not None and self.journal:
             self.journal.write(candidate.record(self.settings.seed))
+            self.folder.keep()
         self.members.append(candidate)
         # The best must have been trained itself (D9).
         if candidate.outcome == "trained" and (self.best is None or candidate.rank < self.best.rank):
@@ -159,13 +164,20 @@ class _Record:
 
 
 def probed(task: Task, settings: LearnSettings) -> FilterProbe:
-    """Probe model and data, and make sure that the task loss itself passes the rejection filter (D8).
+    """Probe model and data for all that a search does with them, and the task loss by the rejection filter (D8).
 
     Raises:
         EvomalError: Something does not fit, in one sentence.
     """
     probe(task)
-    filter_probe = make_probe(task, settings.filters.rejection_instances, settings.seed)
+    try:
+        filter_probe = make_probe(task, settings.filters.rejection_instances, settings.seed)
+        if settings.local_search.meta_steps > 0:
+            _probe_meta_gradient(task, settings)
+    except EvomalError:
+        raise
+    except Exception as error:
+        raise ModelError(f"model '{task.model_name}' fails on a batch of training data: {one_line(error)}") from error
     if settings.filters.rejection:
         with one_thread():
             score = improvement(task.task_loss, filter_probe, settings.filters)
@@ -176,6 +188,18 @@ def probed(task: Task, settings: LearnSettings) -> FilterProbe:
                 "rejection_steps, lower rejection_threshold, or switch rejection off"
             )
     return filter_probe
+
+
+def _probe_meta_gradient(task: Task, settings: LearnSettings) -> None:
+    """One meta-gradient of a plain loss, so that a model which allows none is refused before the search."""
+    loss = initial_loss(parse("square(sub(y, f))"), task, settings)
+    one_step = settings.local_search.model_copy(update={"meta_steps": 1})
+    (outcome,) = tune([loss], task, one_step, settings.base, settings.seed)
+    if outcome.reason is not None:
+        raise ModelError(
+            f"no meta-gradient can be taken through model '{task.model_name}' ({outcome.reason}); use operations that "
+            "can be differentiated twice, or --meta-steps 0"
+        )
 
 
 def _score(candidate: Candidate) -> float:

@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args
 from evomal.config import GeneticSettings
 from evomal.errors import EvomalError, ExpressionError, SettingError
 from evomal.expressions import (
-    MAX_DEPTH,
     Expression,
     canonical,
     crossover,
@@ -22,7 +21,6 @@ from evomal.expressions import (
     ramped_half_and_half,
     repair,
 )
-from evomal.expressions.generate import MAX_GROWN_DEPTH
 from evomal.expressions.tree import shortened
 
 Origin = Literal["initial", "crossover", "mutation", "reproduction", "elite"]
@@ -207,11 +205,6 @@ class GeneticEngine:
 
 
 def _checked_initial(settings: GeneticSettings, initial: Sequence[Expression]) -> tuple[Expression, ...]:
-    limits = {"max_depth": MAX_GROWN_DEPTH, "mutation_depth": MAX_GROWN_DEPTH, "max_height": MAX_DEPTH}
-    for name, limit in limits.items():
-        value = getattr(settings, name)
-        if value > limit:
-            raise SettingError(f"setting '{name}': {value} is above {limit}, the most that formulas allow")
     if len(initial) > settings.population_size:
         raise SettingError(
             f"setting 'population_size': {settings.population_size} places cannot hold "
