@@ -6,11 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _NormBase
-from torch.overrides import TorchFunctionMode
 
 from evomal.errors import ModelError
 
@@ -79,27 +77,6 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
     finally:
         for layer, buffers in zip(layers, saved, strict=True):
             layer._buffers.update(buffers)
-
-
-class FixedInputs(TorchFunctionMode):
-    """In forward mode, spare convolutions of fixed inputs the convolution of a tangent that is all zeros.
-
-    A convolution is linear in weight and bias, so at fixed inputs its derivative is itself, taken of their tangents.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Call a function of torch, convolutions of fixed inputs as described."""
-        kwargs = kwargs or {}
-        if func in (torch.conv1d, torch.conv2d, torch.conv3d) and len(args) > 2:
-            x = forward_ad.unpack_dual(args[0])
-            linear = [forward_ad.unpack_dual(a) if a is not None else (None, None) for a in args[1:3]]
-            if x.tangent is None and all((p is None) == (t is None) for p, t in linear):
-                primal = func(x.primal, *(p for p, _ in linear), *args[3:], **kwargs)
-                tangent = func(x.primal, *(t for _, t in linear), *args[3:], **kwargs)
-                return forward_ad.make_dual(primal, tangent)
-        return func(*args, **kwargs)
 
 
 @contextmanager

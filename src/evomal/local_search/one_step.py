@@ -7,7 +7,8 @@ With :math:`\theta_1 = \theta_0 - \alpha'\nabla_\theta\mathcal{M}_\phi(y, f_{\th
           \Big\langle \frac{\partial\mathcal{M}_\phi}{\partial f}, J v \Big\rangle
 
 where :math:`Jv` is the derivative of the predictions at :math:`\theta_0` along v. Forward mode gives it at the price
-of a forward pass, so nothing is differentiated twice through the network.
+of a forward pass, so nothing is differentiated twice through the network; the slope and its derivative in φ come from the
+formula itself (`evomal.losses.slopes`), or by autograd for a loss that is no formula.
 """
 
 import math
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad, grad
 
 from evomal.local_search.base_step import BaseStep
-from evomal.local_search.functional import FixedInputs, FunctionalModel, random_state, replayed
+from evomal.local_search.functional import FunctionalModel, random_state, replayed
+from evomal.local_search.replay import Recording, Replay
 from evomal.losses import SymbolicLoss
 from evomal.losses.slopes import Predictions, slope_at, slope_gradient
 
@@ -52,13 +54,14 @@ def linearise(model: FunctionalModel, x: Tensor, *, keep: bool) -> Linearisation
     """
     parameters, device = model.parameters, x.device
     before = random_state(device)
-    outputs = model(parameters, x)
+    with Recording() as recording:
+        outputs = model(parameters, x)
 
     def vjp(cotangent: Tensor) -> Sequence[Tensor]:
         return grad(outputs, parameters, cotangent, retain_graph=keep, materialize_grads=True)
 
     def jvp(tangents: Sequence[Tensor]) -> Tensor:
-        with torch.no_grad(), replayed(before, device), forward_ad.dual_level(), FixedInputs():
+        with torch.no_grad(), replayed(before, device), forward_ad.dual_level(), Replay(recording.values):
             duals = [forward_ad.make_dual(p, t) for p, t in zip(parameters, tangents, strict=True)]
             tangent = forward_ad.unpack_dual(model(duals, x)).tangent
         return torch.zeros_like(outputs) if tangent is None else tangent

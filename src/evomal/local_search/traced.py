@@ -14,8 +14,9 @@ from torch import Tensor, fx
 from torch.autograd import forward_ad, grad
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from evomal.local_search.functional import FixedInputs, FunctionalModel, random_state, set_random_state
+from evomal.local_search.functional import FunctionalModel, random_state, set_random_state
 from evomal.local_search.one_step import Linearisation, adjoint, linearise
+from evomal.local_search.replay import Replay
 
 
 class TracedLinearisation:
@@ -70,7 +71,7 @@ def trace_linearisation(
 
     def program(*values: Tensor) -> tuple[Tensor, Tensor]:
         parameters, rest, tangents = values[:count], values[count : count + extra + 1], values[-count:]
-        with forward_ad.dual_level(), FixedInputs():
+        with forward_ad.dual_level(), Replay():
             duals = [forward_ad.make_dual(p, t) for p, t in zip(parameters, tangents, strict=True)]
             primal, tangent = forward_ad.unpack_dual(model(duals, rest[-1], rest[:-1]))
         return primal, torch.zeros_like(primal) if tangent is None else tangent

@@ -47,7 +47,7 @@ class Task:
             augmentation, or more data than memory). Give `valid` then, as a part of an augmented data set is
             augmented too.
         device: Where data and models live.
-        ignore_index: A label that does not count; -100 inside.
+        ignore_index: A label that does not count, -100 inside; None means -100 as well.
 
     Raises:
         DataError: Data is not finite, empty, of different lengths or shapes, or labels are negative.
@@ -77,7 +77,7 @@ class Task:
         valid_fraction: float = 0.1,
         resident: bool = True,
         device: torch.device | str = "cpu",
-        ignore_index: int = -100,
+        ignore_index: int | None = IGNORED,
     ) -> None:
         self.name = name
         self.dataset = dataset or name
@@ -96,7 +96,8 @@ class Task:
         first_targets = parts["training"].take(torch.arange(1))[1]
         self.task_type = infer_task_type(task_type, loss, self.task_loss_name, metric, first_targets)
         self.metric = fitting_metric(metric, self.task_type, name)
-        finish = partial(as_targets, task_type=self.task_type, ignore_index=ignore_index)
+        ignored = IGNORED if ignore_index is None else ignore_index
+        finish = partial(as_targets, task_type=self.task_type, ignore_index=ignored)
         parts = {part: split.map_targets(finish) for part, split in parts.items()}
         self.classes = self._checked_targets(parts)
         # Whatever label the user had for it; None, where nothing is ignored, saves losses the look.
