@@ -7,8 +7,8 @@ With :math:`\theta_1 = \theta_0 - \alpha'\nabla_\theta\mathcal{M}_\phi(y, f_{\th
           \Big\langle \frac{\partial\mathcal{M}_\phi}{\partial f}, J v \Big\rangle
 
 where :math:`Jv` is the derivative of the predictions at :math:`\theta_0` along v. Forward mode gives it at the price
-of a forward pass, so nothing is differentiated twice through the network; the slope and its derivative in φ come from the
-formula itself (`evomal.losses.slopes`), or by autograd for a loss that is no formula.
+of a forward pass, so nothing is differentiated twice through the network. The slope and its derivative in φ come from
+the formula itself (`evomal.losses.slopes`), or by autograd for a loss that is no formula.
 """
 
 import math
