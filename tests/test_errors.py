@@ -20,7 +20,6 @@ def test_one_family():
         "RunFolderError",
         "SettingError",
         "UnknownNameError",
-        "WorkerError",
     }
     assert all(issubclass(kind, EvomalError) for kind in FAMILY)
     assert issubclass(UnknownNameError, SettingError)

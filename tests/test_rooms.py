@@ -10,7 +10,7 @@ import pytest
 import evomal
 
 ROOMS = [
-    {"errors", "config", "seeds", "atomic"},
+    {"errors", "config", "seeds", "atomic", "plain"},
     {"expressions"},
     {"losses"},
     {"tasks"},

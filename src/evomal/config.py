@@ -127,6 +127,10 @@ class TrainSettings(Settings):
         # A seed counted twice would make the spread over seeds look smaller than it is.
         return tuple(dict.fromkeys(values))
 
+    def base_at(self, lr: float) -> BaseSettings:
+        """The base optimiser at one of the learning rates."""
+        return self.base.model_copy(update={"lr": lr})
+
 
 STAGES = ("base", "genetic", "local_search", "filters")
 

@@ -36,10 +36,6 @@ class RunFolderError(EvomalError):
     """A run folder cannot be used as asked."""
 
 
-class WorkerError(EvomalError):
-    """A worker process died."""
-
-
 def one_line(error: BaseException) -> str:
     r"""An exception of somebody's code, quoted in a sentence: its kind and what it says, on one line.
 

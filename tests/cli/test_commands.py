@@ -227,3 +227,11 @@ def test_list_names_everything(run):
     assert all(word for entries in names.values() for word in entries.values())
     text = run("list").out
     assert "  digits         1,797 digits, 8×8 (classification)\n" in text
+
+
+def test_a_softplus_is_shown_wherever_the_formula_is(run, small, tmp_path):
+    ended = run("learn", *small, "--generations", 1, "--output-activation", "softplus", "--out", "a", "--quiet")
+    assert "softplus(" in ended.out
+    top = run("show", "a", "--top", 2, "--json")
+    assert all(row["formula"].startswith("softplus(") for row in document(top.out)["formulas"])
+    assert document(run("show", "a", "--json").out)["formula"].startswith("softplus(")

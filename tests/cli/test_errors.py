@@ -268,3 +268,54 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
     command = f"{sys.executable} -m evomal.cli list | head -c 1"
     ended = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("the disk is on fire")])
+def test_force_gives_the_old_run_back_if_the_new_one_ends_before_its_first_candidate(
+    run, small, monkeypatch, tmp_path, error
+):
+    def broken(*args, **kwargs):
+        raise error
+
+    assert run("learn", *small, "--generations", 1, "--out", "a", "--quiet").code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    monkeypatch.setattr("evomal.search.evaluation.Evaluator.evaluate", broken)
+    assert run("learn", *small, "--seed", 9, "--out", "a", "--force").code in (130, 1)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_train_keeps_the_losses_that_are_finished_when_it_is_stopped(run, monkeypatch, tmp_path):
+    from evomal import training
+
+    calls, original = [], training.meta_test
+
+    def second_is_stopped(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    monkeypatch.setattr(training, "meta_test", second_is_stopped)
+    losses = ["--loss", "mse", "--loss", "mae", "--dataset", "diabetes", "--model", "linear", "--steps", 3]
+    ended = run("train", *losses, "--out", "t.json", "--quiet")
+    assert ended.code == 130
+    assert "mse" in ended.out
+    assert "evomal: 1 of 2 losses are finished; the others were stopped" in ended.err
+    assert [result["loss"] for result in json.loads((tmp_path / "t.json").read_text())["results"]] == ["mse"]
+
+
+def test_a_killed_worker_is_no_fault_of_the_input(run, small, monkeypatch):
+    from evomal.runs import WorkerError
+
+    def killed(*args, **kwargs):
+        raise WorkerError("one of 2 worker processes was killed")
+
+    monkeypatch.setattr(EvoMAL, "learn", killed)
+    assert run("learn", *small) == (1, "", "evomal: error: one of 2 worker processes was killed\n")
+
+
+def test_an_out_that_cannot_be_written_is_refused_before_any_training(run, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    ended = run("train", "--loss", "mse", "--dataset", "diabetes", "--model", "linear", "--out", "file/t.json")
+    assert ended == (2, "", "evomal: error: 'file/t.json' cannot be written; give another --out\n")

@@ -246,7 +246,14 @@ def test_a_model_that_writes_into_its_inputs_is_refused():
 def test_a_loss_with_nothing_to_tune_is_refused():
     model, batches = zoo.make("mlp")
     for loss in (nn.CrossEntropyLoss(), _loss(FORMULAS[0]).requires_grad_(False)):
-        with pytest.raises(SettingError, match=r"^the loss has no parameters that require a gradient; call"):
+        with pytest.raises(SettingError, match=r"^the loss has no parameter, or one that requires no gradient; call"):
             meta_gradient(loss, model, batches[:1], batches[3])
     with pytest.raises(SettingError, match=r"^train_batches holds no pairs"):
         meta_gradient(_loss(FORMULAS[0]), model, batches[0], batches[3])
+
+
+def test_errors_of_the_model_keep_their_own_words():
+    model, batches = zoo.make("mlp", torch.float32)
+    x, y = batches[0]
+    with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
+        meta_gradient(_loss(FORMULAS[0], torch.float32), model, [(x[:, :3], y)], batches[3])

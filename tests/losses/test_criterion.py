@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from evomal.errors import DataError
+import evomal
+from evomal.errors import DataError, SettingError
 from evomal.losses import Criterion, SymbolicLoss
 from evomal.losses.criterion import prepare
 
@@ -219,3 +220,12 @@ def test_sample_weights_that_do_not_fit():
     with pytest.raises(DataError) as caught:
         _loss()(torch.zeros(2, 3, 4), torch.zeros(2, 4, dtype=torch.int64), torch.ones(4))
     assert str(caught.value) == "sample_weight has shape [4]; give [2] or [2, 4]"
+
+
+def test_the_reduction_may_be_set_but_only_to_one_that_there_is():
+    criterion = evomal.SymbolicLoss("square(sub(y, f))", task_type="regression")
+    criterion.reduction = "sum"
+    assert criterion(torch.ones(3), torch.zeros(3)) == 3
+    with pytest.raises(SettingError, match=r"^reduction is 'bogus'; use 'mean', 'sum' or 'none'$"):
+        criterion.reduction = "bogus"
+    assert criterion.reduction == "sum"

@@ -8,7 +8,7 @@ import torch
 
 from evomal.errors import DataError
 from evomal.losses import SymbolicLoss
-from evomal.runs import InProcess, Processes, make_executor
+from evomal.runs import InProcess, Processes, WorkerError, make_executor
 from evomal.tasks import Split
 
 # Functions for workers are made inside the tests: those of a test module cannot be imported by a worker.
@@ -124,3 +124,18 @@ def test_one_worker_is_this_process():
     assert (type(there), there.workers) == (Processes, 3)
     here.close()
     there.close()
+
+
+def _dies(shared):
+    import os
+
+    os._exit(9)
+
+
+def test_a_killed_worker_is_said_in_one_sentence():
+    executor = Processes(2)
+    try:
+        with pytest.raises(WorkerError, match=r"^one of 2 worker processes was killed, perhaps for want of memory;"):
+            list(executor.map(_dies, None, [(), ()]))
+    finally:
+        executor.close()

@@ -1,4 +1,5 @@
 import json
+from contextlib import closing
 
 import pytest
 import yaml
@@ -189,7 +190,7 @@ def _record(generation, index, **more):
 
 
 def _journal(folder, records):
-    with folder.journal() as journal:
+    with closing(folder.journal()) as journal:
         for record in records:
             journal.write(record)
 
@@ -204,7 +205,7 @@ def test_records_come_back_sorted(tmp_path):
 
 def test_a_record_is_in_the_file_at_once(tmp_path):
     folder = _started(tmp_path / "a")
-    with folder.journal() as journal:
+    with closing(folder.journal()) as journal:
         journal.write(_record(0, 0))
         assert read_journal(tmp_path / "a") == [_record(0, 0)]
         journal.write(_record(0, 1))
@@ -214,7 +215,7 @@ def test_a_record_is_in_the_file_at_once(tmp_path):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_number_that_json_does_not_have_is_refused(tmp_path, value):
     folder = _started(tmp_path / "a")
-    with folder.journal() as journal:
+    with closing(folder.journal()) as journal:
         journal.write(_record(0, 0))
         with pytest.raises(ValueError, match="not JSON compliant"):
             journal.write(_record(0, 1, weights=[1.0, value]))
@@ -273,7 +274,7 @@ def test_no_journal_is_said(tmp_path):
 
 
 def test_an_empty_journal_has_no_records(tmp_path):
-    with Journal(tmp_path / "journal.jsonl"):
+    with closing(Journal(tmp_path / "journal.jsonl")):
         pass
     assert read_journal(tmp_path) == []
 

@@ -248,3 +248,22 @@ def test_an_end_before_the_first_candidate_leaves_an_older_run_alone(tmp_path):
         EvoMAL(tasks.quick(seed=9)).learn(tasks.blobs(), out=out, force=True, watcher=Stop())
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_the_loss_in_memory_is_the_one_in_the_file(finished):
+    result, out = finished
+    loaded = evomal.load_loss(out)
+    for name in ("expression", "task_type", "reduction", "ignore_index", "output_activation", "info"):
+        assert getattr(loaded, name) == getattr(result.loss, name), name
+    assert torch.equal(loaded.weights, result.loss.weights)
+
+
+def test_the_number_of_threads_does_not_matter(finished, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 2)
+    try:
+        EvoMAL(tasks.quick(seed=1)).learn(tasks.blobs(), out=tmp_path / "a")
+        assert torch.get_num_threads() == threads + 2
+    finally:
+        torch.set_num_threads(threads)
+    assert comparable(read_journal(tmp_path / "a")) == comparable(read_journal(finished[1]))

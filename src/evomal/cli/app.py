@@ -12,13 +12,14 @@ from typer.main import get_command
 import evomal
 from evomal.cli.learn import learn
 from evomal.cli.listing import list_names
+from evomal.cli.memory import keep_freed_memory
 from evomal.cli.options import SeveralValues
 from evomal.cli.output import one_line, say
 from evomal.cli.show import show
 from evomal.cli.train import train
 from evomal.cli.tune import tune
 from evomal.errors import EvomalError
-from evomal.runs.memory import keep_freed_memory
+from evomal.runs import WorkerError
 
 GOOD, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 TRACEBACK = "--traceback"
@@ -113,6 +114,9 @@ def _explained(error: Exception) -> int:
     if isinstance(error, EvomalError):
         say(f"error: {one_line(str(error))}")
         return BAD_USAGE
+    if isinstance(error, WorkerError):
+        say(f"error: {error}")
+        return FAILED
     if isinstance(error, typer.TyperException):
         say(f"error: {_usage(error)}")
         return BAD_USAGE

@@ -13,6 +13,7 @@ from evomal.cli import options
 from evomal.cli.output import as_json_text, print_json, require_free, say, warn_of_workers
 from evomal.cli.source import TaskSource, task_options
 from evomal.config import TrainSettings, flat_fields, train_settings
+from evomal.runs import WorkerError
 
 if TYPE_CHECKING:
     from evomal.report.trained import Trained
@@ -53,7 +54,9 @@ def train(
     chosen = train_settings(preset, **(settings | lists))
     warn_of_workers(workers)
     file = None if out is None else require_free(out, "train.json", force)
-    results = _trained(source, losses, chosen, workers, _told(quiet, sys.stderr if as_json else sys.stdout))
+    results, ended = _trained(source, losses, chosen, workers, _told(quiet, sys.stderr if as_json else sys.stdout))
+    if ended is not None and not results:
+        raise ended
     document = {
         "task": source.as_dict(),
         "workers": workers,
@@ -66,17 +69,21 @@ def train(
         print_json(document)
     else:
         _print(results)
+    if ended is not None:
+        say(f"{len(results)} of {len(losses)} losses are finished; the others were stopped")
+        raise ended
     return 0
 
 
 def _trained(
     source: TaskSource, names: list[str], settings: TrainSettings, workers: int, told: Callable[..., None]
-) -> "list[Trained]":
-    """Read every loss, then the data, then train with one loss after the other."""
+) -> "tuple[list[Trained], BaseException | None]":
+    """Read every loss, then the data, then train with one loss after the other; an early end keeps what is finished."""
     from evomal.cli.losses import fitted, read_loss
     from evomal.report.trained import Trained
     from evomal.runs import make_executor
     from evomal.training import meta_test
+    from evomal.training.step_size import gradient_norm_ratio
 
     losses = {name: read_loss(name) for name in names}
     task = source.load()
@@ -86,10 +93,13 @@ def _trained(
     try:
         for name, loss in losses.items():
             test = meta_test(task, loss, settings, executor.map, partial(told, name))
-            results.append(Trained(name, loss, test, task, settings))
+            ratio = gradient_norm_ratio(loss, task, settings.base.batch_size, settings.seeds[0])
+            results.append(Trained(name, loss, test, task, settings, ratio))
+    except (KeyboardInterrupt, WorkerError) as error:
+        return results, error
     finally:
         executor.close()
-    return results
+    return results, None
 
 
 def _told(quiet: bool, stream: Any) -> Callable[[str, "TrainingRun"], None]:

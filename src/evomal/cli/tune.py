@@ -76,7 +76,7 @@ def _tuned(loss: "SymbolicLoss", task: "Task", settings: LearnSettings) -> "Tune
     (outcome,) = tune_losses([loss], task, settings.local_search, settings.base, settings.seed)
     if outcome.reason is None:
         # The formula keeps its history; its fitness was that of other coefficients.
-        loss.info = {name: value for name, value in loss.info.items() if name != "fitness"}
+        loss.info = {name: value for name, value in loss.info.items() if name not in ("fitness", "baseline")}
         loss.info["tuned_on"] = {**described(task), "seed": settings.seed}
         loss.info["tuned_for"] = tuned_for(loss, task, settings)
     return outcome

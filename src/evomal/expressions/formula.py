@@ -19,6 +19,18 @@ from evomal.expressions.weights import check_weights
 _ASCII = str.maketrans({"·": "*", "²": "**2", "√": "sqrt", "ε": repr(EPSILON)})
 
 
+def activated(formula: str, output_activation: str) -> str:
+    """A printed formula with its output activation (Section 3.1.3): ``identity`` is not shown."""
+    return formula if output_activation == "identity" else f"{output_activation}({formula})"
+
+
+def activated_latex(latex: str, output_activation: str) -> str:
+    """A formula in LaTeX with its output activation; ``identity`` is not shown."""
+    if output_activation == "identity":
+        return latex
+    return rf"\operatorname{{{output_activation}}}\left({latex}\right)"
+
+
 def to_formula(
     expression: Expression,
     weights: Sequence[float] | None = None,

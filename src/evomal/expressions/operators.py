@@ -50,7 +50,8 @@ class Operator:
         arity: Number of arguments, 1 or 2.
         commutative: Whether the arguments can be exchanged.
         torch: The operation on tensors; constants come as 0-dimensional tensors.
-        tangent: How the result changes with the arguments; see `evomal.expressions.tangents`.
+        tangent: How the result changes with the arguments, see `evomal.expressions.tangents`; None where it never
+            does.
         sympy: The operation on SymPy expressions, called as ``sympy(module, epsilon, *arguments)`` so that
             the SymPy module is imported by whoever needs it.
         printed: How people read it; plain text in which ``·``, ``²``, ``√`` and ``ε`` stand for themselves.
@@ -67,7 +68,7 @@ class Operator:
     arity: int
     commutative: bool
     torch: Callable[..., "Tensor"]
-    tangent: tangents.Rule
+    tangent: "tangents.Rule | None"
     sympy: Callable[..., Any]
     printed: Notation
     latex: Notation
@@ -148,7 +149,7 @@ _TABLE = (
         arity=1,
         commutative=False,
         torch=lambda x: x.sign(),
-        tangent=tangents.sign,
+        tangent=None,
         sympy=lambda sp, eps, x: sp.sign(x),
         printed=_function("sign"),
         latex=Notation(r"\operatorname{sign}\left(#1\right)", ATOM, (ANY,)),

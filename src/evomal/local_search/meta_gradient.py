@@ -13,9 +13,10 @@ from evomal.local_search.functional import (
     random_state,
     set_random_state,
 )
-from evomal.local_search.one_step import Batch, TaskLoss, linearise, one_step
+from evomal.local_search.one_step import Batch, linearise, one_step
 from evomal.local_search.unroll import unrolled
 from evomal.losses import get_handcrafted
+from evomal.losses.criterion import LossFunction
 
 
 def meta_gradient(
@@ -23,7 +24,7 @@ def meta_gradient(
     model: nn.Module,
     train_batches: Sequence[Batch],
     valid_batch: Batch,
-    task_loss: str | TaskLoss = "cross_entropy",
+    task_loss: str | LossFunction = "cross_entropy",
     lr: float = 0.01,
     momentum: float = 0.0,
     nesterov: bool = False,
@@ -55,6 +56,7 @@ def meta_gradient(
     Raises:
         SettingError: There is no training batch, or the loss has nothing to tune.
         ModelError: The model has no trainable parameter, or an operation that cannot be differentiated twice.
+        NotFiniteError: The loss or its gradient at the predictions is not finite (an ArithmeticError).
 
     Example:
         >>> import evomal, torch
@@ -68,9 +70,10 @@ def meta_gradient(
     """
     if not train_batches or any(not isinstance(b, tuple | list) or len(b) != 2 for b in train_batches):
         raise SettingError("train_batches holds no pairs; give one (inputs, targets) for each base step, in a list")
-    if not all(p.requires_grad for p in loss.parameters()) or not any(True for _ in loss.parameters()):
+    parameters = list(loss.parameters())
+    if not parameters or not all(p.requires_grad for p in parameters):
         raise SettingError(
-            "the loss has no parameters that require a gradient; call loss.requires_grad_() if it has any"
+            "the loss has no parameter, or one that requires no gradient; call loss.requires_grad_() if it has any"
         )
     function = get_handcrafted(task_loss) if isinstance(task_loss, str) else task_loss
     step = BaseStep(lr, momentum, nesterov, weight_decay)
@@ -86,7 +89,7 @@ def _robust(
     model: FunctionalModel,
     train_batches: Sequence[Batch],
     valid_batch: Batch,
-    task_loss: TaskLoss,
+    task_loss: LossFunction,
     step: BaseStep,
 ) -> list[Tensor]:
     """The cheapest way that the model's operations allow."""
@@ -112,6 +115,8 @@ def _robust(
         with plain_kernels():
             return general()
     except (RuntimeError, NotImplementedError) as error:
+        if "differentiab" not in str(error) and "derivative" not in str(error):
+            raise  # of the model, the loss or their shapes
         first = str(error).splitlines()[0]
         raise ModelError(
             f"the model holds an operation that cannot be differentiated as meta-gradients need: {first}"

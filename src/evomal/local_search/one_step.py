@@ -23,10 +23,10 @@ from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, random_state, replayed
 from evomal.local_search.replay import Recording, Replay
 from evomal.losses import SymbolicLoss
+from evomal.losses.criterion import LossFunction
 from evomal.losses.slopes import Predictions, slope_at, slope_gradient
 
 Batch = tuple[Tensor, Tensor]
-TaskLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def one_step(
     linearisation: Linearisation,
     targets: Tensor,
     valid_batch: Batch,
-    task_loss: TaskLoss,
+    task_loss: LossFunction,
     step: BaseStep,
     at: Predictions | None = None,
     check: bool = False,
@@ -168,7 +168,7 @@ def _autograd_slope(loss: nn.Module, outputs: Tensor, targets: Tensor) -> tuple[
 
 
 def task_gradient(
-    model: FunctionalModel, parameters: Sequence[Tensor], batch: Batch, task_loss: TaskLoss
+    model: FunctionalModel, parameters: Sequence[Tensor], batch: Batch, task_loss: LossFunction
 ) -> Sequence[Tensor]:
     """The gradient v = ∇θ L_T at the given parameters on a batch."""
     leaves = [p.detach().requires_grad_() for p in parameters]

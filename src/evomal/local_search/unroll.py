@@ -8,7 +8,8 @@ from torch.autograd import grad
 
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel
-from evomal.local_search.one_step import Batch, TaskLoss, require_finite
+from evomal.local_search.one_step import Batch, require_finite
+from evomal.losses.criterion import LossFunction
 
 
 def unrolled(
@@ -16,7 +17,7 @@ def unrolled(
     model: FunctionalModel,
     train_batches: Sequence[Batch],
     valid_batch: Batch,
-    task_loss: TaskLoss,
+    task_loss: LossFunction,
     step: BaseStep,
 ) -> list[Tensor]:
     """The meta-gradient of Equation 7 through one base step per training batch (Algorithm 1).

@@ -9,12 +9,12 @@ from torch import Tensor, fx
 
 from evomal.expressions import OPERATORS, Expression
 
-LossFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
+FormulaFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 DualFunction = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
 
 
 @lru_cache(maxsize=1024)
-def compile_expression(expression: Expression) -> LossFunction:
+def compile_expression(expression: Expression) -> FormulaFunction:
     """A function ``(y, f, φ) -> values`` that computes the expression with an edge weight on every edge.
 
     The value of a node is its operator applied to its children, each times the weight of its edge (the meta-loss
@@ -36,7 +36,7 @@ def compile_expression(expression: Expression) -> LossFunction:
     """
     code = _Code(expression)
     code.graph.output(code.value(expression)[0])
-    function: LossFunction = fx.GraphModule(torch.nn.Module(), code.graph).forward
+    function: FormulaFunction = fx.GraphModule(torch.nn.Module(), code.graph).forward
     return function
 
 
@@ -82,9 +82,9 @@ class _Code:
         pairs = [self.weighted(child, direction) for child in node.children]
         values, tangents = tuple(v for v, _ in pairs), tuple(t for _, t in pairs)
         result = self.graph.call_function(OPERATORS[node.symbol].torch, values)
-        if node.symbol == "sign" or all(t is None for t in tangents):
-            return result, None
         rule = OPERATORS[node.symbol].tangent
+        if rule is None or all(t is None for t in tangents):
+            return result, None
         return result, self.graph.call_function(rule, (result, values, tangents))
 
     def weighted(self, child: Expression, direction: fx.Node | None) -> tuple[fx.Node, fx.Node | None]:

@@ -1,6 +1,7 @@
 """What every loss shares: the contract of a PyTorch criterion, from raw outputs to one number."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -10,6 +11,11 @@ from evomal.errors import DataError, SettingError
 
 TaskType = Literal["classification", "regression"]
 Reduction = Literal["none", "mean", "sum"]
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""What every loss is called as: ``(outputs, targets) -> scalar``."""
+
+IGNORED = -100
+"""PyTorch's label for "does not count"."""
 
 
 class Prepared(NamedTuple):
@@ -35,15 +41,24 @@ class Criterion(nn.Module):
         SettingError: A setting is not one of the above.
     """
 
-    def __init__(self, task_type: TaskType, reduction: Reduction = "mean", ignore_index: int | None = -100) -> None:
+    def __init__(self, task_type: TaskType, reduction: Reduction = "mean", ignore_index: int | None = IGNORED) -> None:
         super().__init__()
         if task_type not in ("classification", "regression"):
             raise SettingError(f"task_type is {task_type!r}; use 'classification' or 'regression'")
+        self.task_type: TaskType = task_type
+        self.reduction = reduction
+        self.ignore_index = ignore_index
+
+    @property
+    def reduction(self) -> Reduction:
+        """How values become one number; may be set."""
+        return self._reduction
+
+    @reduction.setter
+    def reduction(self, reduction: Reduction) -> None:
         if reduction not in ("none", "mean", "sum"):
             raise SettingError(f"reduction is {reduction!r}; use 'mean', 'sum' or 'none'")
-        self.task_type: TaskType = task_type
-        self.reduction: Reduction = reduction
-        self.ignore_index = ignore_index
+        self._reduction: Reduction = reduction
 
     @abstractmethod
     def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from evomal.errors import unknown_name
-from evomal.losses.criterion import Criterion, Reduction, TaskType
+from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
 
 NO_LABEL = -(2**63)  # no label ever; PyTorch's function always ignores one
 
@@ -61,7 +61,7 @@ class HandcraftedLoss(Criterion):
         tensor(2.)
     """
 
-    def __init__(self, name: str, reduction: Reduction = "mean", ignore_index: int | None = -100) -> None:
+    def __init__(self, name: str, reduction: Reduction = "mean", ignore_index: int | None = IGNORED) -> None:
         if name not in HANDCRAFTED:
             raise unknown_name("loss", name, HANDCRAFTED)
         super().__init__(HANDCRAFTED[name].task_type, reduction, ignore_index)
@@ -94,6 +94,6 @@ class HandcraftedLoss(Criterion):
         return repr(self.name)
 
 
-def get_handcrafted(name: str, reduction: Reduction = "mean", ignore_index: int | None = -100) -> HandcraftedLoss:
+def get_handcrafted(name: str, reduction: Reduction = "mean", ignore_index: int | None = IGNORED) -> HandcraftedLoss:
     """The handcrafted loss of that name; see `HandcraftedLoss`."""
     return HandcraftedLoss(name, reduction, ignore_index)

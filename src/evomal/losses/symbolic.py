@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from evomal.errors import ExpressionError, SettingError
 from evomal.expressions import Expression, parse, to_formula, to_text
+from evomal.expressions.formula import activated
 from evomal.losses.compiled import compile_expression
-from evomal.losses.criterion import Criterion, Reduction, TaskType
+from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
 from evomal.losses.files import write_document
 
 OutputActivation = Literal["identity", "softplus"]
@@ -57,7 +58,7 @@ class SymbolicLoss(Criterion):
         task_type: TaskType,
         output_activation: OutputActivation = "identity",
         reduction: Reduction = "mean",
-        ignore_index: int | None = -100,
+        ignore_index: int | None = IGNORED,
     ) -> None:
         super().__init__(task_type, reduction, ignore_index)
         if output_activation not in ("identity", "softplus"):
@@ -82,7 +83,7 @@ class SymbolicLoss(Criterion):
     def formula(self, digits: int | None = None) -> str:
         """The formula as it is computed, φ included, rounded to `digits` significant digits if given."""
         text = to_formula(self.expression, self.weights.detach().tolist(), digits=digits)
-        return f"softplus({text})" if self.output_activation == "softplus" else text
+        return activated(text, self.output_activation)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the loss, with its current weights, as one JSON object; see `evomal.load_loss`.

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from evomal.errors import RunFolderError
 from evomal.expressions import parse, simplify, to_formula, to_latex, to_text
+from evomal.expressions.formula import activated, activated_latex
 from evomal.losses import SymbolicLoss
 from evomal.report.tables import make_table
 from evomal.report.text import cleaned
@@ -25,7 +26,6 @@ def describe(loss: SymbolicLoss) -> dict[str, Any]:
     """
     expression, weights = loss.expression, loss.weights.detach().tolist()
     short = simplify(expression, weights, DIGITS)
-    activated = loss.output_activation == "softplus"
     edges = [
         {"edge": edge, "child": to_text(expression.at(edge + 1)), "weight": weight}
         for edge, weight in enumerate(weights)
@@ -33,23 +33,17 @@ def describe(loss: SymbolicLoss) -> dict[str, Any]:
     return {
         "formula": loss.formula(digits=DIGITS),
         "simplified": {
-            "text": f"softplus({short.text})" if activated else short.text,
-            "latex": _softplus(short.latex) if activated else short.latex,
+            "text": activated(short.text, loss.output_activation),
+            "latex": activated_latex(short.latex, loss.output_activation),
             "note": short.note,
         },
-        "latex": _softplus(to_latex(expression, weights, DIGITS))
-        if activated
-        else to_latex(expression, weights, DIGITS),
+        "latex": activated_latex(to_latex(expression, weights, DIGITS), loss.output_activation),
         "expression": to_text(expression),
         "weights": weights,
         "edges": edges,
         "task_type": loss.task_type,
         "output_activation": loss.output_activation,
     }
-
-
-def _softplus(latex: str) -> str:
-    return rf"\operatorname{{softplus}}\left({latex}\right)"
 
 
 def history(info: dict[str, Any]) -> dict[str, str]:
@@ -108,7 +102,7 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
             "outcome": str(record["outcome"]),
             "generation": record["generation"],
             "index": record["index"],
-            "formula": to_formula(expression, weights, DIGITS),
+            "formula": activated(to_formula(expression, weights, DIGITS), record["output_activation"]),
             "expression": to_text(expression),
             "weights": weights,
         }

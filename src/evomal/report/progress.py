@@ -13,6 +13,7 @@ from rich.table import Table
 
 from evomal.config import LearnSettings
 from evomal.expressions import to_formula
+from evomal.expressions.formula import activated
 from evomal.report.text import duration, outcomes_text
 from evomal.search import Candidate, Watcher
 
@@ -76,7 +77,7 @@ class Progress(Watcher):
         if self.best is None:
             return ""
         text = to_formula(self.best.expression, self.best.weights, digits=4)
-        return f"softplus({text})" if self.settings.output_activation == "softplus" else text
+        return activated(text, self.settings.output_activation)
 
     @property
     def fitness(self) -> str:

@@ -11,7 +11,6 @@ from evomal.config import TrainSettings
 from evomal.losses import HandcraftedLoss, SymbolicLoss
 from evomal.report.tables import make_table
 from evomal.report.text import cleaned
-from evomal.search.provenance import gradient_norm_ratio
 from evomal.tasks import Task
 from evomal.training import MetaTest
 
@@ -28,6 +27,7 @@ class Trained:
         test: All trainings with it.
         task: The task.
         settings: How it was trained.
+        ratio: How much longer its first gradients are than the task loss's; None if that is not finite.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Trained:
     test: MetaTest
     task: Task
     settings: TrainSettings
+    ratio: float | None
 
     @property
     def diverged(self) -> int:
@@ -83,9 +84,8 @@ class Trained:
         """How long the loss's first gradients are here, on this task."""
         if not isinstance(self.loss, SymbolicLoss):
             return []
-        ratio = gradient_norm_ratio(self.loss, self.task, self.settings.base.batch_size, self.settings.seeds[0])
         rival = f"compare with {self.task.task_loss_name} at its best --lr"
-        return [] if ratio is None else [f"its first gradients are {ratio:.3g} × the task loss's: {rival}"]
+        return [] if self.ratio is None else [f"its first gradients are {self.ratio:.3g} × the task loss's: {rival}"]
 
     def _edge(self) -> list[str]:
         """Whether the best rate may lie outside those that were tried."""

@@ -12,10 +12,12 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evomal.errors import WorkerError
-
 Result = TypeVar("Result")
 Function = Callable[..., Result]
+
+
+class WorkerError(RuntimeError):
+    """A worker process died; nothing in the input is wrong."""
 
 
 class Executor(ABC):

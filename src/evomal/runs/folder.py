@@ -7,8 +7,7 @@ from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from tempfile import mkdtemp
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
@@ -88,18 +87,20 @@ class RunFolder:
 
     def keep(self) -> None:
         """The run has something to show: the older one can go."""
-        self._begun, older, self._older = False, self._older, None
+        self._begun, self._beside, older, self._older = False, None, self._older, None
         if older is not None:
             shutil.rmtree(older, ignore_errors=True)
 
     def discard(self) -> None:
         """Leave everything as it was, if the run ended before `keep`."""
-        if self._begun:
+        begun, older, beside = self._begun, self._older, self._beside
+        self._begun, self._older, self._beside = False, None, None  # a second call finds nothing to do
+        if begun:
             shutil.rmtree(self._place, ignore_errors=True)
-            if self._older is not None:
-                self._older.rename(self._place)
-        elif self._beside is not None:
-            shutil.rmtree(self._beside, ignore_errors=True)
+        elif beside is not None:
+            shutil.rmtree(beside, ignore_errors=True)
+        if older is not None:
+            older.rename(self._place)
         with suppress(OSError):  # a folder that holds something stays, and so do those above it
             for folder in self._made:
                 folder.rmdir()
@@ -129,13 +130,7 @@ class Journal:
         self._file.write(json.dumps(record, allow_nan=False) + "\n")
         self._file.flush()
 
-    def __enter__(self) -> Self:
-        """The journal itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Close the file."""
         self._file.close()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from evomal.expressions import Expression, to_text
+from evomal.plain import finite_or_none
 
 Outcome = Literal["elite", "archived", "failed", "rejected", "equivalent", "trained"]
 
@@ -65,17 +66,18 @@ class Candidate:
         self.score, self.fitness, self.tuned_steps = other.score, other.fitness, other.tuned_steps
         self.same_as, self.outcome, self.reason = other.place, outcome, other.reason
 
-    def record(self, seed: int) -> dict[str, Any]:
+    def record(self, seed: int, output_activation: str) -> dict[str, Any]:
         """The journal's line: plain values only, None for the worst fitness."""
         return {
             "generation": self.generation,
             "index": self.index,
             "expression": self.key,
+            "output_activation": output_activation,
             "origin": self.origin,
             "parents": list(self.parents),
             "outcome": self.outcome,
-            "fitness": _finite(self.fitness),
-            "score": None if self.score is None else _finite(self.score),
+            "fitness": finite_or_none(self.fitness),
+            "score": finite_or_none(self.score),
             "same_as": None if self.same_as is None else list(self.same_as),
             "weights": self.weights,
             "tuned_steps": self.tuned_steps,
@@ -83,7 +85,3 @@ class Candidate:
             "seed": seed,
             "seconds": {stage: round(value, 4) for stage, value in self.seconds.items()},
         }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

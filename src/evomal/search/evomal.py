@@ -1,27 +1,22 @@
 """EvoMAL: genetic programming over formulas, gradients for their coefficients (Figure 1)."""
 
-import math
 from os import PathLike
-from time import perf_counter
 from typing import Any
 
 from evomal.config import LearnSettings, learn_settings
-from evomal.errors import EvomalError, ModelError, SettingError, one_line
-from evomal.expressions import parse
-from evomal.local_search import tune
-from evomal.losses import SymbolicLoss
+from evomal.errors import SettingError
 from evomal.runs import Executor, RunFolder, make_executor
 from evomal.search.candidate import Candidate
 from evomal.search.evaluation import Evaluator
-from evomal.search.filters import FilterProbe, improvement, make_probe, passes
+from evomal.search.filters import FilterProbe
 from evomal.search.genetic import GeneticEngine
-from evomal.search.provenance import provenance
+from evomal.search.probing import probed
+from evomal.search.record import Record
 from evomal.search.result import LearnResult
-from evomal.search.stages import initial_loss, train_stage
+from evomal.search.stages import train_stage
 from evomal.search.watching import Watcher
 from evomal.seeds import python_random
-from evomal.tasks import Task, probe
-from evomal.training import one_thread
+from evomal.tasks import Task
 
 
 class EvoMAL:
@@ -79,7 +74,7 @@ class EvoMAL:
             filter_probe = probed(task, self.settings)
             baseline = train_stage(task, self.settings, task.task_loss).fitness
             engine = GeneticEngine(self.settings.genetic, python_random(self.settings.seed, task.key, "genetic"))
-            record = _Record(task, self.settings, folder, watcher or Watcher(), baseline)
+            record = Record(task, self.settings, folder, watcher or Watcher(), baseline)
             return self._search(task, filter_probe, executor, engine, record)
         finally:
             executor.close()
@@ -87,7 +82,7 @@ class EvoMAL:
                 folder.discard()
 
     def _search(
-        self, task: Task, filter_probe: FilterProbe, executor: Executor, engine: GeneticEngine, record: "_Record"
+        self, task: Task, filter_probe: FilterProbe, executor: Executor, engine: GeneticEngine, record: Record
     ) -> LearnResult:
         """The outer loop: ask the engine, evaluate, tell it, until the last generation."""
         evaluator = Evaluator(task, self.settings, filter_probe, executor, record.watcher)
@@ -107,103 +102,6 @@ class EvoMAL:
                     raise
                 interrupted = True
         return record.result(interrupted)
-
-
-class _Record:
-    """Everything that became known, written down at once."""
-
-    def __init__(
-        self, task: Task, settings: LearnSettings, folder: RunFolder | None, watcher: Watcher, baseline: float
-    ) -> None:
-        self.task, self.settings, self.folder, self.watcher = task, settings, folder, watcher
-        self.baseline = baseline
-        self.best: Candidate | None = None
-        self.members: list[Candidate] = []
-        self.start = perf_counter()
-        if folder is not None:
-            folder.begin()
-        self.journal = None if folder is None else folder.journal()
-
-    def add(self, candidate: Candidate) -> None:
-        """Take down a finished candidate; a new best loss is saved at once."""
-        if self.folder is not None and self.journal:
-            self.journal.write(candidate.record(self.settings.seed))
-            self.folder.keep()
-        self.members.append(candidate)
-        # The best must have been trained itself (D9).
-        if candidate.outcome == "trained" and (self.best is None or candidate.rank < self.best.rank):
-            self.best = candidate
-            self._save(candidate)
-        self.watcher.member(candidate, self.best)
-
-    def result(self, interrupted: bool) -> LearnResult:
-        """The result of the search, saved."""
-        best = self.best or max(self.members, key=lambda c: (_score(c), -c.expression.size))
-        loss = self._save(best)
-        members = tuple(sorted(self.members, key=lambda c: c.place))
-        fitness = best.fitness if math.isfinite(best.fitness) else None
-        seconds = perf_counter() - self.start
-        return LearnResult(loss, fitness, self.baseline, best, members, self.settings, seconds, interrupted)
-
-    def _save(self, candidate: Candidate) -> SymbolicLoss:
-        loss = initial_loss(candidate.expression, self.task, self.settings)
-        if candidate.weights is not None:
-            loss.weights.data.copy_(loss.weights.new_tensor(candidate.weights))
-        loss.info = provenance(loss, candidate, self.task, self.settings, self.baseline)
-        loss.requires_grad_(False)  # finished: nobody's optimiser shall train it by accident
-        if self.folder is not None:
-            loss.save(self.folder.loss)
-        return loss
-
-    def __enter__(self) -> "_Record":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.journal:
-            self.journal.__exit__(None, None, None)
-
-
-def probed(task: Task, settings: LearnSettings) -> FilterProbe:
-    """Probe model and data for all that a search does with them, and the task loss by the rejection filter (D8).
-
-    Raises:
-        EvomalError: Something does not fit, in one sentence.
-    """
-    probe(task)
-    try:
-        filter_probe = make_probe(task, settings.filters.rejection_instances, settings.seed)
-        if settings.local_search.meta_steps > 0:
-            _probe_meta_gradient(task, settings)
-    except EvomalError:
-        raise
-    except Exception as error:
-        raise ModelError(f"model '{task.model_name}' fails on a batch of training data: {one_line(error)}") from error
-    if settings.filters.rejection:
-        with one_thread():
-            score = improvement(task.task_loss, filter_probe, settings.filters)
-        if not passes(score, task.task_type, settings.filters):
-            raise SettingError(
-                f"the task loss of '{task.name}' does not pass the rejection filter itself (it improves "
-                f"'{task.metric.name}' by {score:.2f} of what is possible), so every formula would be rejected; raise "
-                "rejection_steps, lower rejection_threshold, or switch rejection off"
-            )
-    return filter_probe
-
-
-def _probe_meta_gradient(task: Task, settings: LearnSettings) -> None:
-    """One meta-gradient of a plain loss, so that a model which allows none is refused before the search."""
-    loss = initial_loss(parse("square(sub(y, f))"), task, settings)
-    one_step = settings.local_search.model_copy(update={"meta_steps": 1})
-    (outcome,) = tune([loss], task, one_step, settings.base, settings.seed)
-    if outcome.reason is not None:
-        raise ModelError(
-            f"no meta-gradient can be taken through model '{task.model_name}' ({outcome.reason}); use operations that "
-            "can be differentiated twice, or --meta-steps 0"
-        )
-
-
-def _score(candidate: Candidate) -> float:
-    return -math.inf if candidate.score is None or math.isnan(candidate.score) else candidate.score
 
 
 def _prepared(out: str | PathLike[str] | RunFolder | None, force: bool, settings: LearnSettings) -> RunFolder | None:

@@ -1,20 +1,20 @@
 """The inner filters: rejection of poor training dynamics (D8) and gradient equivalence (D9)."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from evomal.config import FilterSettings
-from evomal.local_search.one_step import NotFiniteError, require_finite
-from evomal.losses.criterion import TaskType
+from evomal.local_search.one_step import require_finite
+from evomal.losses.criterion import LossFunction, TaskType
 from evomal.losses.slopes import slope
 from evomal.seeds import derive, generator
 from evomal.tasks import Metric, Task
+from evomal.tasks.rng import seeded
+from evomal.training import one_thread
 
-Criterion = Callable[[Tensor, Tensor], Tensor]
 WIDER = 4.0  # standard deviation of the logits beside the near-uniform ones of an untrained network
 
 
@@ -46,13 +46,14 @@ def make_probe(task: Task, instances: int, seed: int) -> FilterProbe:
     order = torch.randperm(len(task.train), generator=generator(seed, task.key, "filter", "instances"))
     x, targets = task.train.take(order[:instances])
     model = task.make_model(derive(seed, task.key, "filter", "init")).eval()
-    with torch.no_grad():
+    noise = derive(seed, task.key, "filter", "noise")
+    with one_thread(), seeded(noise), torch.no_grad():
         predictions = model(x)
-    noise = torch.randn(predictions.shape, generator=generator(seed, task.key, "filter", "wider"))
+    wider = torch.randn(predictions.shape, generator=generator(seed, task.key, "filter", "wider"))
     perfect = perfect_outputs(predictions, targets, task.task_type)
     return FilterProbe(
         predictions,
-        (WIDER * noise).to(predictions),
+        (WIDER * wider).to(predictions),
         targets,
         float(task.metric(predictions, targets)),
         float(task.metric(perfect, targets)),
@@ -73,7 +74,7 @@ def perfect_outputs(outputs: Tensor, targets: Tensor, task_type: TaskType) -> Te
     return torch.full_like(outputs, -20.0).scatter_(1, labels, 20.0)
 
 
-def improvement(loss: Criterion, probe: FilterProbe, settings: FilterSettings) -> float:
+def improvement(loss: LossFunction, probe: FilterProbe, settings: FilterSettings) -> float:
     r"""How far minimising a loss improves the metric of the predictions themselves (Equations 8 and 9; D8).
 
     :math:`(\mathcal{L}_P(\hat y) - \mathcal{L}_P(\hat y^*)) / (\mathcal{L}_P(\hat y) - \mathcal{L}_P(y))` where
@@ -113,7 +114,7 @@ def passes(score: float, task_type: TaskType, settings: FilterSettings) -> bool:
     return score >= settings.rejection_threshold if task_type == "classification" else score > 0
 
 
-def gradient_signature(loss: Criterion, probe: FilterProbe) -> str:
+def gradient_signature(loss: LossFunction, probe: FilterProbe) -> str:
     r"""What gradient-equivalent losses share: their gradient norms per instance, to two significant digits (D9).
 
     :math:`\{\|\nabla_{\hat y_b}\mathcal{M}_\phi\|_2\}_{b=1}^B` (Equation 10) at the untrained predictions and at wider
@@ -136,6 +137,3 @@ def gradient_signature(loss: Criterion, probe: FilterProbe) -> str:
         norms = gradient.flatten(1).norm(dim=1) if gradient.dim() > 1 else gradient.abs()
         parts += [f"{norm:.1e}" for norm in (len(norms) * norms).tolist()]
     return " ".join(parts)
-
-
-__all__ = ["FilterProbe", "NotFiniteError", "gradient_signature", "improvement", "make_probe", "passes"]

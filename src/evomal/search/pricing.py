@@ -10,9 +10,9 @@ from typing import Any
 from evomal.config import LearnSettings
 from evomal.expressions import Expression, parse
 from evomal.local_search import tune
-from evomal.search.evomal import probed
 from evomal.search.filters import FilterProbe
 from evomal.search.genetic import GeneticEngine
+from evomal.search.probing import probed
 from evomal.search.stages import initial_loss, judge_stage, train_stage
 from evomal.seeds import python_random
 from evomal.tasks import Task

@@ -1,12 +1,12 @@
 """What a search ends with."""
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from evomal.config import LearnSettings
 from evomal.losses import SymbolicLoss
+from evomal.plain import finite_or_none
 from evomal.search.candidate import Candidate
 
 
@@ -60,7 +60,7 @@ class LearnResult:
             "expression": self.best.key,
             "weights": self.best.weights,
             "fitness": self.fitness,
-            "baseline": self.baseline if math.isfinite(self.baseline) else None,
+            "baseline": finite_or_none(self.baseline),
             "generation": self.best.generation,
             "index": self.best.index,
             "outcomes": dict(self.outcomes),

@@ -1,24 +1,22 @@
 """The stages of an evaluation as plain functions of (task, job): what executors run, here or in workers."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import torch
-from torch import Tensor
 
 from evomal.config import LearnSettings
 from evomal.errors import one_line
 from evomal.expressions import Expression, to_text
 from evomal.local_search import NotFiniteError, Tuned, tune
 from evomal.losses import SymbolicLoss
+from evomal.losses.criterion import LossFunction
 from evomal.search.filters import FilterProbe, gradient_signature, improvement
 from evomal.seeds import derive, generator
 from evomal.tasks import Batches, Task
 from evomal.training import evaluate, fit, one_thread
-
-Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 def initial_loss(expression: Expression, task: Task, settings: LearnSettings) -> SymbolicLoss:
@@ -95,7 +93,7 @@ class Partial:
     seconds: float
 
 
-def train_stage(task: Task, settings: LearnSettings, loss: Criterion) -> Partial:
+def train_stage(task: Task, settings: LearnSettings, loss: LossFunction) -> Partial:
     r"""Fitness :math:`\mathcal{F}`: the metric after S_testing base steps with the loss (Algorithm 2)."""
     start = perf_counter()
     fitness, reason = math.inf, None

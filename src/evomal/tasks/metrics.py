@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from evomal.errors import DataError, SettingError, unknown_name
+from evomal.losses.criterion import IGNORED
 
 CLASSIFICATION = "classification"
 REGRESSION = "regression"
-IGNORED = -100  # PyTorch's label for "does not count"
 
 
 @dataclass(frozen=True)

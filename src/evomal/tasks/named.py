@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from evomal.errors import unknown_name
+from evomal.losses.criterion import LossFunction
 from evomal.tasks.datasets import DATASETS, load_dataset
 from evomal.tasks.metrics import Metric
 from evomal.tasks.models import MODELS, make_factory
-from evomal.tasks.task import Criterion, Task
+from evomal.tasks.task import Task
 
 
 def named_task(
@@ -19,7 +20,7 @@ def named_task(
     *,
     data_dir: str | Path | None = None,
     device: torch.device | str = "cpu",
-    task_loss: str | Criterion | None = None,
+    task_loss: str | LossFunction | None = None,
     metric: str | Metric | Callable[..., Any] | None = None,
 ) -> Task:
     """The task of a registered data set and a registered model.

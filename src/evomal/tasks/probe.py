@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from evomal.errors import EvomalError, ModelError, SettingError, one_line
-from evomal.tasks.metrics import IGNORED
+from evomal.losses.criterion import IGNORED
 from evomal.tasks.rng import seeded
 from evomal.tasks.task import Task
 

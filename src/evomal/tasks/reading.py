@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from evomal.errors import DataError
+from evomal.losses.criterion import IGNORED
 from evomal.seeds import derive
 from evomal.tasks.fetching import fetch
-from evomal.tasks.metrics import IGNORED
 from evomal.tasks.rng import seeded
 from evomal.tasks.splits import AnySplit, LazySplit, Split
 from evomal.tasks.tensors import as_tensor, first_row, require_finite

@@ -10,16 +10,15 @@ from torch import Tensor, nn
 
 from evomal.errors import DataError, SettingError
 from evomal.losses import TaskType, get_handcrafted
+from evomal.losses.criterion import IGNORED, LossFunction
 from evomal.tasks.factories import build, checked_factory
 from evomal.tasks.fingerprint import fingerprint
 from evomal.tasks.kinds import fitting_metric, infer_task_type
-from evomal.tasks.metrics import CLASSIFICATION, IGNORED, REGRESSION, Metric
+from evomal.tasks.metrics import CLASSIFICATION, REGRESSION, Metric
 from evomal.tasks.reading import check_labels, check_parts_fit, read_split
 from evomal.tasks.sending import by_value
 from evomal.tasks.splits import AnySplit, split_off, strata
 from evomal.tasks.tensors import as_targets
-
-Criterion = Callable[[Tensor, Tensor], Tensor]
 
 CODE = ("factory", "task_loss", "metric")  # may be lambdas, or functions of a user's file
 
@@ -68,7 +67,7 @@ class Task:
         valid: Any = None,
         test: Any = None,
         *,
-        task_loss: str | Criterion = "cross_entropy",
+        task_loss: str | LossFunction = "cross_entropy",
         metric: str | Metric | Callable[..., Any] | None = None,
         name: str = "task",
         dataset: str | None = None,
@@ -86,7 +85,7 @@ class Task:
         self.device = _usable_device(device)
         self.task_loss_name = task_loss if isinstance(task_loss, str) else _name_of(task_loss)
         loss = get_handcrafted(task_loss) if isinstance(task_loss, str) else task_loss
-        self.task_loss: Criterion = _moved(loss, self.device)
+        self.task_loss: LossFunction = _moved(loss, self.device)
         given = {"training": train, "validation": valid, "test": test}
         parts = {
             part: read_split(data, part, self.dataset, resident)
@@ -200,6 +199,6 @@ def _usable_device(device: torch.device | str) -> torch.device:
         raise SettingError(f"device '{device}' cannot be used here ({reason}); try device='cpu'") from None
 
 
-def _moved(loss: Criterion, device: torch.device) -> Criterion:
+def _moved(loss: LossFunction, device: torch.device) -> LossFunction:
     # A module may hold class weights; a copy leaves the user's own where it is.
     return copy.deepcopy(loss).to(device) if isinstance(loss, nn.Module) else loss

@@ -7,17 +7,15 @@ from statistics import fmean, stdev
 from time import perf_counter
 from typing import Any
 
-from torch import Tensor
-
 from evomal.config import TrainSettings, train_settings
 from evomal.errors import DataError, SettingError
+from evomal.losses.criterion import LossFunction
+from evomal.plain import finite_or_none
 from evomal.seeds import derive
 from evomal.tasks import Batches, Task
 from evomal.training.evaluate import evaluate
 from evomal.training.fit import fit, one_thread
 from evomal.training.schedules import make_schedule
-
-Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +77,16 @@ class MetaTest:
         """Everything as plain numbers; what is not finite is None."""
         runs = [asdict(run) for run in self.runs]
         for run in runs:
-            run |= {name: _finite(run[name]) for name in ("valid", "test")}
-        sd = None if self.sd is None else _finite(self.sd)
-        return {"metric": self.metric, "lr": self.lr, "mean": _finite(self.mean), "sd": sd, "runs": runs}
+            run |= {name: finite_or_none(run[name]) for name in ("valid", "test")}
+        sd = finite_or_none(self.sd)
+        return {"metric": self.metric, "lr": self.lr, "mean": finite_or_none(self.mean), "sd": sd, "runs": runs}
 
 
 def meta_test(
     task: Task,
-    criterion: Criterion,
+    criterion: LossFunction,
     settings: TrainSettings | None = None,
-    run_one: Callable[..., Any] | None = None,
+    map_jobs: Callable[..., Any] | None = None,
     on_run: Callable[[TrainingRun], None] | None = None,
     **flat: Any,
 ) -> MetaTest:
@@ -101,7 +99,7 @@ def meta_test(
         task: The task, with a test split.
         criterion: The loss, ``criterion(outputs, targets) -> scalar``.
         settings: Steps, seeds, learning rates, schedule; None takes them from `flat`.
-        run_one: ``map``-like function that spreads the trainings, such as an executor's; None runs them here.
+        map_jobs: Spreads the trainings, like the ``map`` of an executor; None runs them here.
         on_run: Told of every training as it ends.
         **flat: Single settings, such as ``steps=2000, seeds=(0, 1, 2), lrs=(0.01, 0.1)``; see
             `evomal.config.train_settings`.
@@ -119,7 +117,7 @@ def meta_test(
     if task.test is None:
         raise DataError(f"task '{task.name}' has no test split; give one as Task(..., test=(x, y))")
     jobs = [(lr, seed) for lr in settings.lrs for seed in settings.seeds]
-    spread = run_one or _here
+    spread = map_jobs or _here
     runs = []
     for run in spread(train_once, task, [(criterion, settings, lr, seed) for lr, seed in jobs]):
         runs.append(run)
@@ -128,20 +126,19 @@ def meta_test(
     return MetaTest(task.metric.name, _best_rate(runs, settings.lrs), tuple(runs))
 
 
-def train_once(task: Task, criterion: Criterion, settings: TrainSettings, lr: float, seed: int) -> TrainingRun:
+def train_once(task: Task, criterion: LossFunction, settings: TrainSettings, lr: float, seed: int) -> TrainingRun:
     """One full training of a fresh network, on one thread."""
     start = perf_counter()
     assert task.test is not None
-    base = settings.base.model_copy(update={"lr": lr})
+    base = settings.base_at(lr)
     with one_thread():
         model = task.make_model(derive(seed, task.key, "full", "init"))
         batches = Batches(len(task.train), base.batch_size, seed, task.key, "full", "batches")
         noise = derive(seed, task.key, "full", "noise")
         ended = fit(model, criterion, task.train, batches, settings.steps, base, noise, make_schedule(settings))
-        valid = evaluate(model, task.valid, task.metric)
-        test = evaluate(model, task.test, task.metric)
-    if ended.reason:
         valid = test = float("nan")
+        if ended.reason is None:
+            valid, test = evaluate(model, task.valid, task.metric), evaluate(model, task.test, task.metric)
     return TrainingRun(lr, seed, valid, test, ended.steps, perf_counter() - start, ended.reason)
 
 
@@ -157,7 +154,3 @@ def _best_rate(runs: Sequence[TrainingRun], lrs: Sequence[float]) -> float:
         return mean if mean == mean else float("inf")
 
     return min(lrs, key=score)
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None

@@ -1,0 +1,49 @@
+"""What is tried before a search starts, so that nothing that can be known beforehand ends it hours later."""
+
+from evomal.config import LearnSettings
+from evomal.errors import EvomalError, ModelError, SettingError, one_line
+from evomal.expressions import parse
+from evomal.local_search import tune
+from evomal.search.filters import FilterProbe, improvement, make_probe, passes
+from evomal.search.stages import initial_loss
+from evomal.tasks import Task, probe
+from evomal.training import one_thread
+
+
+def probed(task: Task, settings: LearnSettings) -> FilterProbe:
+    """Probe model and data for all that a search does with them, and the task loss by the rejection filter (D8).
+
+    Raises:
+        EvomalError: Something does not fit, in one sentence.
+    """
+    probe(task)
+    try:
+        filter_probe = make_probe(task, settings.filters.rejection_instances, settings.seed)
+        if settings.local_search.meta_steps > 0:
+            _probe_meta_gradient(task, settings)
+    except EvomalError:
+        raise
+    except Exception as error:
+        raise ModelError(f"model '{task.model_name}' fails on a batch of training data: {one_line(error)}") from error
+    if settings.filters.rejection:
+        with one_thread():
+            score = improvement(task.task_loss, filter_probe, settings.filters)
+        if not passes(score, task.task_type, settings.filters):
+            raise SettingError(
+                f"the task loss of '{task.name}' does not pass the rejection filter itself (it improves "
+                f"'{task.metric.name}' by {score:.2f} of what is possible), so every formula would be rejected; raise "
+                "rejection_steps, lower rejection_threshold, or switch rejection off"
+            )
+    return filter_probe
+
+
+def _probe_meta_gradient(task: Task, settings: LearnSettings) -> None:
+    """One meta-gradient of a plain loss, so that a model which allows none is refused before the search."""
+    loss = initial_loss(parse("square(sub(y, f))"), task, settings)
+    one_step = settings.local_search.model_copy(update={"meta_steps": 1})
+    (outcome,) = tune([loss], task, one_step, settings.base, settings.seed)
+    if outcome.reason is not None:
+        raise ModelError(
+            f"no meta-gradient can be taken through model '{task.model_name}' ({outcome.reason}); use operations that "
+            "can be differentiated twice, or --meta-steps 0"
+        )

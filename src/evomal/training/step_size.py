@@ -1,0 +1,46 @@
+"""Whether a loss changes the step size as well: how long its gradients are."""
+
+import math
+
+import torch
+
+from evomal.losses.criterion import LossFunction
+from evomal.seeds import derive
+from evomal.tasks import Batches, Task
+from evomal.tasks.rng import seeded
+from evomal.training.fit import one_thread
+
+
+def gradient_norm_ratio(loss: LossFunction, task: Task, batch_size: int, seed: int) -> float | None:
+    r"""How much longer a loss's gradient is than the task loss's on a first batch.
+
+    :math:`\|\nabla_\theta\mathcal{M}_\phi\| / \|\nabla_\theta\mathcal{L}_T\|` at a fresh initialisation. A ratio far
+    from 1 says that the loss changes the step size as well: compare with the task loss at its own best learning rate.
+
+    Args:
+        loss: The loss.
+        task: The task.
+        batch_size: Instances in the batch.
+        seed: Of initialisation and batch.
+
+    Returns:
+        The ratio, or None where it is not finite.
+    """
+    key = task.key
+    index = Batches(len(task.train), batch_size, seed, key, "partial", "batches").index(0)
+    with one_thread(), seeded(derive(seed, key, "ratio", "noise")):
+        model = task.make_model(derive(seed, key, "partial", "init")).train()
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        x, y = task.train.take(index)
+        outputs = model(x)  # one pass for both: the same dropout mask
+
+        def norm(criterion: LossFunction) -> float:
+            value = criterion(outputs, y)
+            gradients = torch.autograd.grad(value, parameters, retain_graph=True, materialize_grads=True)
+            return float(torch.cat([g.flatten() for g in gradients]).norm())
+
+        try:
+            ratio = norm(loss) / norm(task.task_loss)
+        except (RuntimeError, ZeroDivisionError):
+            return None
+    return ratio if math.isfinite(ratio) else None
