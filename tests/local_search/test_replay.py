@@ -31,7 +31,7 @@ MODELS = {
         nn.Conv2d(1, 4, 3, padding="same"), nn.Conv2d(4, 4, 3, groups=2), nn.AvgPool2d(3), nn.Flatten()
     ),
     "overwritten": lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Hardtanh(-0.1, 0.1, inplace=True), nn.AvgPool2d(6)),
-    "pooled first": lambda: nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(1, 4, 2), nn.Softsign(), nn.AvgPool2d(3)),
+    "pooled first": lambda: nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(1, 4, 2), nn.Softsign(), nn.MaxPool2d(3)),
     "lenet": lambda: zoo.ZOO["convolution"][0](),
 }
 

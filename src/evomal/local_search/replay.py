@@ -1,8 +1,8 @@
 """Forward mode that does not compute again what the first forward pass has computed.
 
-A dual pass computes every value once more, beside its derivative. Convolutions and average pooling are the bulk of that
-in convolutional networks; they are linear in their inputs and in their weights, so their derivative needs no value of
-their own, and the value of the first pass can be taken.
+A dual pass computes every value once more, beside its derivative. Convolutions are the bulk of that in convolutional
+networks; they are linear in their inputs and in their weights, so their derivative does not need their value, and the
+value of the first pass can be taken.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +14,12 @@ from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
 CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
-POOLINGS = (torch.avg_pool1d, torch._C._nn.avg_pool2d, torch._C._nn.avg_pool3d)
 
 Recorded = tuple[Tensor, int]
 
 
 class Recording(TorchFunctionMode):
-    """Takes down the values of convolutions and average pooling, in their order.
+    """Takes down the values of convolutions, in their order.
 
     Attributes:
         values: Each value with the version that it had, as it may be overwritten later.
@@ -35,13 +34,13 @@ class Recording(TorchFunctionMode):
     ) -> Any:
         """Call a function of torch, and take its value down."""
         value = func(*args, **(kwargs or {}))
-        if func in CONVOLUTIONS or func in POOLINGS:
+        if func in CONVOLUTIONS:
             self.values.append((value.detach(), value._version))
         return value
 
 
 class Replay(TorchFunctionMode):
-    """In forward mode, takes the values of convolutions and average pooling from a recording of the same pass.
+    """In forward mode, takes the values of convolutions from a recording of the same pass.
 
     Inputs that have no derivative are spared the convolution of zeros that forward mode would do for them.
 
@@ -56,13 +55,11 @@ class Replay(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call a function of torch; the linear ones as described."""
+        """Call a function of torch; a convolution as described."""
         if func in CONVOLUTIONS:
             if len(args) > 2:
                 return self._convolution(func, args[:3], args[3:], kwargs or {})
             self._taken()  # called by keywords: left to torch
-        if func in POOLINGS:
-            return self._pooling(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
 
     def _convolution(
@@ -78,13 +75,6 @@ class Replay(TorchFunctionMode):
         if dw is None and db is not None:
             parts.append(db.reshape(-1, *[1] * (w.dim() - 2)).expand_as(value))
         return forward_ad.make_dual(value, sum(parts[1:], parts[0])) if parts else value
-
-    def _pooling(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        x, dx = forward_ad.unpack_dual(args[0])
-        value = self._taken()
-        if value is None:
-            value = func(x, *args[1:], **kwargs)
-        return value if dx is None else forward_ad.make_dual(value, func(dx, *args[1:], **kwargs))
 
     def _taken(self) -> Tensor | None:
         """The next recorded value, unless it was overwritten."""
