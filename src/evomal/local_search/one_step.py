@@ -12,7 +12,7 @@ the formula itself (`evomal.losses.slopes`), or by autograd for a loss that is n
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad, grad
 
 from evomal.local_search.base_step import BaseStep
-from evomal.local_search.functional import FunctionalModel, random_state, replayed
+from evomal.local_search.functional import FunctionalModel, random_state, replayed, set_random_state
 from evomal.local_search.replay import Recording, Replay
 from evomal.losses import SymbolicLoss
 from evomal.losses.criterion import LossFunction
@@ -104,7 +104,6 @@ def one_step(
     valid_batch: Batch,
     task_loss: LossFunction,
     step: BaseStep,
-    at: Predictions | None = None,
     check: bool = False,
 ) -> list[Tensor]:
     """The meta-gradient through one base step from the model's own parameters.
@@ -117,7 +116,6 @@ def one_step(
         valid_batch: Inputs and targets for the task loss.
         task_loss: L_T.
         step: The base optimiser.
-        at: For a symbolic loss, predictions and targets as it sees them, where several losses share them.
         check: Make sure that ⟨∂M/∂f, Jv⟩ = ⟨Jᵀ∂M/∂f, v⟩; it costs two inner products.
 
     Returns:
@@ -127,12 +125,56 @@ def one_step(
         NotFiniteError: The loss or its gradient at the predictions is not finite.
         RuntimeError: The check failed.
     """
+    phases = one_step_in_phases(loss, model, linearisation, targets, valid_batch, task_loss, step, check=check)
+    while True:
+        try:
+            next(phases)
+        except StopIteration as ended:
+            gradients: list[Tensor] = ended.value
+            return gradients
+
+
+def one_step_in_phases(
+    loss: nn.Module,
+    model: FunctionalModel,
+    linearisation: Linearisation,
+    targets: Tensor,
+    valid_batch: Batch,
+    task_loss: LossFunction,
+    step: BaseStep,
+    at: Predictions | None = None,
+    masks: Sequence[Tensor] | None = None,
+    check: bool = False,
+) -> Generator[None, None, list[Tensor]]:
+    """`one_step`, pausing between its three passes over the model: back at θ0, to and fro at θ1, forward at θ0.
+
+    Several losses that take each pass together find its data in the processor's cache.
+
+    Args:
+        loss: As in `one_step`, and so are the arguments that are not named here.
+        model: The base model.
+        linearisation: May be shared.
+        targets: Targets of the training batch.
+        valid_batch: Inputs and targets for the task loss.
+        task_loss: L_T.
+        step: The base optimiser.
+        at: For a symbolic loss, predictions and targets as it sees them, where several losses share them.
+        masks: State of the random generators for the pass at θ1 (dropout); None goes on from where they are.
+        check: As in `one_step`.
+
+    Returns:
+        dL_T/dφ, when the generator ends.
+    """
     if isinstance(loss, SymbolicLoss):
         slope, along = _symbolic_slope(loss, at or Predictions.of(loss, linearisation.outputs, targets))
     else:
         slope, along = _autograd_slope(loss, linearisation.outputs, targets)
     pulled = linearisation.vjp(slope)
+    yield
+    if masks is not None:
+        set_random_state(masks, slope.device)
     direction = task_gradient(model, step.first(model.parameters, pulled), valid_batch, task_loss)
+    yield
     pushed = linearisation.jvp(direction)
     if check and not _equal_products(slope, pushed, pulled, direction):
         raise RuntimeError("forward mode and the gradient of the model do not agree")

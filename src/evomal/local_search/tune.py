@@ -1,6 +1,6 @@
 """Local search: tuning the coefficients φ of losses by meta-gradients (Algorithm 1)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -17,7 +17,14 @@ from evomal.local_search.functional import (
     random_state,
     set_random_state,
 )
-from evomal.local_search.one_step import Batch, Linearisation, NotFiniteError, adjoint, linearise, one_step
+from evomal.local_search.one_step import (
+    Batch,
+    Linearisation,
+    NotFiniteError,
+    adjoint,
+    linearise,
+    one_step_in_phases,
+)
 from evomal.local_search.traced import TracedLinearisation, trace_linearisation
 from evomal.local_search.unroll import unrolled
 from evomal.losses import SymbolicLoss
@@ -26,6 +33,9 @@ from evomal.seeds import derive
 from evomal.tasks import Batches, Task
 from evomal.tasks.rng import seeded
 from evomal.training import one_thread
+
+Phases = Generator[None, None, list[Tensor]]
+TOGETHER = 64 * 2**20  # bytes of parameters that a group of candidates may hold between phases
 
 
 @dataclass(slots=True)
@@ -135,11 +145,12 @@ class _Walk:
             functional = FunctionalModel(model)
             torch.manual_seed(noise)  # inside seeded: the user's generators stay as they were
             shared = self._linearise(functional, train[0][0])
-            after = random_state(train[0][0].device)
+            masks = random_state(train[0][0].device)  # the same for every candidate
             at = None if shared is None else Predictions.of(candidates[0].loss, shared.outputs, train[0][1])
-            for candidate in candidates:
-                set_random_state(after, train[0][0].device)  # the same masks for every candidate
-                _differentiate(candidate, lambda loss: self._gradient(loss, functional, shared, at, train, valid))
+            size = max(1, TOGETHER // max(1, sum(p.nbytes for p in functional.parameters)))
+            for first in range(0, len(candidates), size):
+                group = candidates[first : first + size]
+                _differentiate([(c, self._phases(c.loss, functional, shared, at, masks, train, valid)) for c in group])
 
     def _linearise(self, model: FunctionalModel, x: Tensor) -> Linearisation | None:
         """The linearisation at θ0, by the cheapest way that works for this model; None: unroll."""
@@ -153,37 +164,55 @@ class _Walk:
             return self.traced(model, x)
         return linearise(model, x, keep=True) if self.way == "forward" else None
 
-    def _gradient(
+    def _phases(
         self,
         loss: SymbolicLoss,
         model: FunctionalModel,
         shared: Linearisation | None,
         at: Predictions | None,
+        masks: Sequence[Tensor],
         train: Sequence[Batch],
         valid: Batch,
-    ) -> list[Tensor]:
+    ) -> Phases:
+        """The meta-gradient of one loss, pausing where others may catch up."""
+        task_loss = self.task.task_loss
         if shared is not None:
-            return one_step(loss, model, shared, train[0][1], valid, self.task.task_loss, self.step, at)
+            return (
+                yield from one_step_in_phases(loss, model, shared, train[0][1], valid, task_loss, self.step, at, masks)
+            )
+        set_random_state(masks, valid[0].device)
         with plain_kernels():
-            return unrolled(loss, model, train, valid, self.task.task_loss, self.step)
+            return unrolled(loss, model, train, valid, task_loss, self.step)
 
 
-def _differentiate(candidate: _Candidate, gradient: Callable[[SymbolicLoss], list[Tensor]]) -> None:
-    """Take the meta-gradient of one candidate, or the reason why there is none; others are not touched."""
+def _differentiate(pairs: Sequence[tuple[_Candidate, Phases]]) -> None:
+    """Take the meta-gradients of some candidates, phase by phase; what one raises does not touch the others."""
+    for candidate, _ in pairs:
+        candidate.loss.weights.grad = None
+    while pairs:
+        pairs = [(candidate, phases) for candidate, phases in pairs if _goes_on(candidate, phases)]
+
+
+def _goes_on(candidate: _Candidate, phases: Phases) -> bool:
+    """One phase of one candidate; False when its gradient is there, or the reason why there is none."""
     start = perf_counter()
-    loss, outcome = candidate.loss, candidate.outcome
-    loss.weights.grad = None
+    outcome = candidate.outcome
     try:
-        (slope,) = gradient(loss)
+        next(phases)
+        return True
+    except StopIteration as ended:
+        (slope,) = ended.value
         if torch.isfinite(slope).all().item():
-            loss.weights.grad = slope
+            candidate.loss.weights.grad = slope
         else:
             outcome.note = "the meta-gradient was not finite"
     except NotFiniteError as error:
         outcome.reason = str(error)
     except Exception as error:  # whatever a candidate does, the others go on
         outcome.reason = one_line(error)
-    outcome.seconds += perf_counter() - start
+    finally:
+        outcome.seconds += perf_counter() - start
+    return False
 
 
 def _move(candidates: Sequence[_Candidate], optimizer: torch.optim.Adam) -> None:
