@@ -13,7 +13,7 @@ from evomal.local_search.functional import (
     random_state,
     set_random_state,
 )
-from evomal.local_search.one_step import Batch, linearise, one_step
+from evomal.local_search.one_step import Batch, completed, linearise, one_step
 from evomal.local_search.unroll import unrolled
 from evomal.losses import get_handcrafted
 from evomal.losses.criterion import LossFunction
@@ -96,7 +96,8 @@ def _robust(
 
     def cheap() -> list[Tensor]:
         x, y = train_batches[0]
-        return one_step(loss, model, linearise(model, x, keep=False), y, valid_batch, task_loss, step, check=True)
+        linearisation = linearise(model, x, keep=False)
+        return completed(one_step(loss, model, linearisation, y, valid_batch, task_loss, step, check=True))
 
     def general() -> list[Tensor]:
         return unrolled(loss, model, train_batches, valid_batch, task_loss, step)
@@ -106,15 +107,12 @@ def _robust(
     if len(train_batches) == 1:
         try:
             return cheap()
-        except (
-            RuntimeError,
-            NotImplementedError,
-        ):  # an operation without a forward-mode derivative, or with a wrong one
+        except RuntimeError:  # an operation without a forward-mode derivative, or with a wrong one
             set_random_state(state, device)
     try:
         with plain_kernels():
             return general()
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         if "differentiab" not in str(error) and "derivative" not in str(error):
             raise  # of the model, the loss or their shapes
         first = str(error).splitlines()[0]

@@ -27,6 +27,7 @@ from evomal.losses.criterion import LossFunction
 from evomal.losses.slopes import Predictions, slope_at, slope_gradient
 
 Batch = tuple[Tensor, Tensor]
+Phases = Generator[None, None, list[Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,66 +105,33 @@ def one_step(
     valid_batch: Batch,
     task_loss: LossFunction,
     step: BaseStep,
+    at: Predictions | None = None,
+    masks: Sequence[Tensor] | None = None,
     check: bool = False,
-) -> list[Tensor]:
+) -> Phases:
     """The meta-gradient through one base step from the model's own parameters.
+
+    It pauses between its three passes over the model (back at θ0, to and fro at θ1, forward at θ0): several losses that
+    take each pass together find its data in the processor's cache. `completed` runs a single one.
 
     Args:
         loss: The learned loss M_φ, called as ``loss(outputs, targets)``.
         model: The base model, its parameters being θ0.
-        linearisation: Of the model at θ0 on the training batch.
-        targets: Targets of the training batch.
-        valid_batch: Inputs and targets for the task loss.
-        task_loss: L_T.
-        step: The base optimiser.
-        check: Make sure that ⟨∂M/∂f, Jv⟩ = ⟨Jᵀ∂M/∂f, v⟩; it costs two inner products.
-
-    Returns:
-        dL_T/dφ, a tensor for each of ``loss.parameters()``; zeros where φ has no part in it.
-
-    Raises:
-        NotFiniteError: The loss or its gradient at the predictions is not finite.
-        RuntimeError: The check failed.
-    """
-    phases = one_step_in_phases(loss, model, linearisation, targets, valid_batch, task_loss, step, check=check)
-    while True:
-        try:
-            next(phases)
-        except StopIteration as ended:
-            gradients: list[Tensor] = ended.value
-            return gradients
-
-
-def one_step_in_phases(
-    loss: nn.Module,
-    model: FunctionalModel,
-    linearisation: Linearisation,
-    targets: Tensor,
-    valid_batch: Batch,
-    task_loss: LossFunction,
-    step: BaseStep,
-    at: Predictions | None = None,
-    masks: Sequence[Tensor] | None = None,
-    check: bool = False,
-) -> Generator[None, None, list[Tensor]]:
-    """`one_step`, pausing between its three passes over the model: back at θ0, to and fro at θ1, forward at θ0.
-
-    Several losses that take each pass together find its data in the processor's cache.
-
-    Args:
-        loss: As in `one_step`, and so are the arguments that are not named here.
-        model: The base model.
-        linearisation: May be shared.
+        linearisation: Of the model at θ0 on the training batch; several losses may share it.
         targets: Targets of the training batch.
         valid_batch: Inputs and targets for the task loss.
         task_loss: L_T.
         step: The base optimiser.
         at: For a symbolic loss, predictions and targets as it sees them, where several losses share them.
         masks: State of the random generators for the pass at θ1 (dropout); None goes on from where they are.
-        check: As in `one_step`.
+        check: Make sure that ⟨∂M/∂f, Jv⟩ = ⟨Jᵀ∂M/∂f, v⟩; it costs two inner products.
 
     Returns:
-        dL_T/dφ, when the generator ends.
+        When the generator ends, dL_T/dφ: a tensor for each of ``loss.parameters()``, zeros where φ has no part in it.
+
+    Raises:
+        NotFiniteError: The loss or its gradient at the predictions is not finite.
+        RuntimeError: The check failed.
     """
     if isinstance(loss, SymbolicLoss):
         slope, along = _symbolic_slope(loss, at or Predictions.of(loss, linearisation.outputs, targets))
@@ -179,6 +147,16 @@ def one_step_in_phases(
     if check and not _equal_products(slope, pushed, pulled, direction):
         raise RuntimeError("forward mode and the gradient of the model do not agree")
     return [-step.first_rate * g for g in along(pushed)]
+
+
+def completed(phases: Phases) -> list[Tensor]:
+    """The result of a generator that may pause any number of times."""
+    while True:
+        try:
+            next(phases)
+        except StopIteration as ended:
+            gradients: list[Tensor] = ended.value
+            return gradients
 
 
 Along = Callable[[Tensor], Sequence[Tensor]]
