@@ -14,14 +14,13 @@ from evomal.cli.learn import learn
 from evomal.cli.listing import list_names
 from evomal.cli.memory import keep_freed_memory
 from evomal.cli.options import SeveralValues
-from evomal.cli.output import one_line, say
+from evomal.cli.output import BAD_USAGE, FAILED, GOOD, INTERRUPTED, printable, say
 from evomal.cli.show import show
 from evomal.cli.train import train
 from evomal.cli.tune import tune
-from evomal.errors import EvomalError
+from evomal.errors import EvomalError, one_line
 from evomal.runs import WorkerError
 
-GOOD, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 TRACEBACK = "--traceback"
 EPILOG = "Exit codes: 0 good, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C."
 
@@ -112,7 +111,7 @@ def _run(arguments: list[str]) -> int:
 def _explained(error: Exception) -> int:
     """Say in one line what went wrong, and give the exit code."""
     if isinstance(error, EvomalError):
-        say(f"error: {one_line(str(error))}")
+        say(f"error: {printable(str(error))}")
         return BAD_USAGE
     if isinstance(error, WorkerError):
         say(f"error: {error}")
@@ -120,7 +119,7 @@ def _explained(error: Exception) -> int:
     if isinstance(error, typer.TyperException):
         say(f"error: {_usage(error)}")
         return BAD_USAGE
-    what = one_line(f"{type(error).__name__}: {error}")
+    what = printable(one_line(error))
     say(f"error: something unexpected happened ({what}); add {TRACEBACK} to see where")
     return FAILED
 
@@ -128,6 +127,6 @@ def _explained(error: Exception) -> int:
 def _usage(error: typer.TyperException) -> str:
     """A usage error of typer's, in our way of saying it."""
     near = getattr(error, "possibilities", None)
-    text = one_line(error.message if near else error.format_message()).rstrip(".")
+    text = printable(error.message if near else error.format_message()).rstrip(".")
     hint = f"; did you mean '{near[0]}'?" if near else ""
     return f"{text[0].lower()}{text[1:]}{hint}"

@@ -9,15 +9,13 @@ import typer
 
 import evomal
 from evomal.cli import options
-from evomal.cli.output import print_json, say, warn_of_workers
+from evomal.cli.output import GOOD, INTERRUPTED, print_json, say, warn_of_workers
 from evomal.cli.source import TaskSource, task_options
 from evomal.config import LearnSettings, learn_settings
 from evomal.runs import RunFolder
 
 if TYPE_CHECKING:
     from evomal.search import LearnResult
-
-INTERRUPTED = 130
 
 
 @options.setting_options(LearnSettings)
@@ -59,7 +57,7 @@ def learn(
     finally:
         folder.discard()
     _report(result, folder, source, as_json)
-    return INTERRUPTED if result.interrupted else 0
+    return INTERRUPTED if result.interrupted else GOOD
 
 
 def _search(source: TaskSource, settings: LearnSettings, folder: RunFolder, quiet: bool, stream: Any) -> "LearnResult":

@@ -26,7 +26,7 @@ def read_loss(name: str) -> SymbolicLoss | HandcraftedLoss:
     path = Path(name)
     if not path.exists() and path.suffix != ".json" and len(path.parts) == 1:
         raise unknown_name("loss", name, HANDCRAFTED)
-    return load_loss(loss_file(path))
+    return load_loss(path)
 
 
 def read_learned_loss(name: str) -> SymbolicLoss:
@@ -40,11 +40,6 @@ def read_learned_loss(name: str) -> SymbolicLoss:
     if not isinstance(loss, SymbolicLoss):
         raise SettingError(f"loss '{name}' is handcrafted and has nothing to tune; give a loss file or a run folder")
     return loss
-
-
-def loss_file(path: Path) -> Path:
-    """The loss file that a path stands for; a folder means its loss.json."""
-    return path / "loss.json" if path.is_dir() else path
 
 
 def fitted(loss: Loss, name: str, task: Task) -> Loss:

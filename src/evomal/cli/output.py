@@ -10,17 +10,20 @@ from typing import Any
 from evomal.errors import SettingError
 from evomal.report.text import cleaned
 
+GOOD, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes."""
+
 
 def say(line: str) -> None:
     """One line on standard error."""
     print(f"evomal: {line}", file=sys.stderr, flush=True)
 
 
-def one_line(text: str) -> str:
+def printable(text: str) -> str:
     r"""A message without line breaks, and without anything that a terminal would obey.
 
     Example:
-        >>> one_line("first\n  second \x1b[31m")
+        >>> printable("first\n  second \x1b[31m")
         'first second ?[31m'
     """
     return cleaned(" ".join(part.strip() for part in text.splitlines() if part.strip()))

@@ -21,12 +21,11 @@ def show(
     """Show a loss: formula, simplified formula, LaTeX, coefficients φ, and where it came from."""
     if top is not None:
         return _show_top(path, top, as_json)
-    from evomal.cli.losses import loss_file
     from evomal.losses import load_loss
     from evomal.report.described import describe, history, table_of_weights
     from evomal.report.tables import print_pairs, print_table
 
-    loss = load_loss(loss_file(path))
+    loss = load_loss(path)
     described = describe(loss)
     if as_json:
         print_json({**described, "info": loss.info})

@@ -10,7 +10,7 @@ import typer
 
 from evomal.atomic import write_atomically
 from evomal.cli import options
-from evomal.cli.output import as_json_text, print_json, require_free, say, warn_of_workers
+from evomal.cli.output import GOOD, INTERRUPTED, as_json_text, print_json, require_free, say, warn_of_workers
 from evomal.cli.source import TaskSource, task_options
 from evomal.config import TrainSettings, flat_fields, train_settings
 from evomal.runs import WorkerError
@@ -71,8 +71,10 @@ def train(
         _print(results)
     if ended is not None:
         say(f"{len(results)} of {len(losses)} losses are finished; the others were stopped")
+        if isinstance(ended, KeyboardInterrupt):
+            return INTERRUPTED
         raise ended
-    return 0
+    return GOOD
 
 
 def _trained(
@@ -80,6 +82,7 @@ def _trained(
 ) -> "tuple[list[Trained], BaseException | None]":
     """Read every loss, then the data, then train with one loss after the other; an early end keeps what is finished."""
     from evomal.cli.losses import fitted, read_loss
+    from evomal.losses import SymbolicLoss
     from evomal.report.trained import Trained
     from evomal.runs import make_executor
     from evomal.training import meta_test
@@ -93,7 +96,9 @@ def _trained(
     try:
         for name, loss in losses.items():
             test = meta_test(task, loss, settings, executor.map, partial(told, name))
-            ratio = gradient_norm_ratio(loss, task, settings.base.batch_size, settings.seeds[0])
+            ratio = None
+            if isinstance(loss, SymbolicLoss):
+                ratio = gradient_norm_ratio(loss, task, settings.base.batch_size, settings.seeds[0])
             results.append(Trained(name, loss, test, task, settings, ratio))
     except (KeyboardInterrupt, WorkerError) as error:
         return results, error

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad, grad
 
+from evomal.errors import one_line
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, random_state, replayed, set_random_state
 from evomal.local_search.replay import Recording, Replay
@@ -197,6 +198,11 @@ def task_gradient(
 
 class NotFiniteError(ArithmeticError):
     """A loss or its gradient with respect to the predictions is infinite or not a number (D1)."""
+
+
+def reason_of(error: Exception) -> str:
+    """Why a candidate failed, in one line."""
+    return str(error) if isinstance(error, NotFiniteError) else one_line(error)
 
 
 def require_finite(value: Tensor, slope: Tensor) -> None:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from evomal.config import BaseSettings, LocalSearchSettings
-from evomal.errors import one_line
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import (
     FunctionalModel,
@@ -20,11 +19,11 @@ from evomal.local_search.functional import (
 from evomal.local_search.one_step import (
     Batch,
     Linearisation,
-    NotFiniteError,
     Phases,
     adjoint,
     linearise,
     one_step,
+    reason_of,
 )
 from evomal.local_search.traced import TracedLinearisation, trace_linearisation
 from evomal.local_search.unroll import unrolled
@@ -102,6 +101,7 @@ def tune(
     # Adam works number by number, so one optimiser serves all; a loss without a gradient is left out of its step.
     optimizer = torch.optim.Adam([loss.weights for loss in losses], lr=settings.meta_lr)
     for candidate in candidates:
+        candidate.loss.weights.grad = None
         if not candidate.loss.expression.has_gradient:  # D10
             candidate.outcome.note = "its gradient is zero for any φ"
     walk = _Walk(task, settings, base, seed)
@@ -115,7 +115,7 @@ def tune(
                 _move(active, optimizer)
             except Exception as error:  # the model itself: nobody can be tuned any further
                 for candidate in active:
-                    candidate.outcome.reason = one_line(error)
+                    candidate.outcome.reason = reason_of(error)
             if on_step:
                 on_step(step)
     return [candidate.outcome for candidate in candidates]
@@ -185,8 +185,6 @@ class _Walk:
 
 def _differentiate(pairs: Sequence[tuple[_Candidate, Phases]]) -> None:
     """Take the meta-gradients of some candidates, phase by phase; what one raises does not touch the others."""
-    for candidate, _ in pairs:
-        candidate.loss.weights.grad = None
     while pairs:
         pairs = [(candidate, phases) for candidate, phases in pairs if _goes_on(candidate, phases)]
 
@@ -204,10 +202,8 @@ def _goes_on(candidate: _Candidate, phases: Phases) -> bool:
             candidate.loss.weights.grad = slope
         else:
             outcome.note = "the meta-gradient was not finite"
-    except NotFiniteError as error:
-        outcome.reason = str(error)
     except Exception as error:  # whatever a candidate does, the others go on
-        outcome.reason = one_line(error)
+        outcome.reason = reason_of(error)
     finally:
         outcome.seconds += perf_counter() - start
     return False
@@ -223,8 +219,7 @@ def _move(candidates: Sequence[_Candidate], optimizer: torch.optim.Adam) -> None
         if not torch.isfinite(candidate.loss.weights).all().item():
             candidate.loss.weights.data.copy_(last)
             candidate.outcome.note = "φ was no longer finite"
-    for candidate in candidates:
-        candidate.loss.weights.grad = None
+    optimizer.zero_grad()
 
 
 def _forward_works(model: FunctionalModel, x: Tensor) -> bool:

@@ -27,7 +27,8 @@ class Trained:
         test: All trainings with it.
         task: The task.
         settings: How it was trained.
-        ratio: How much longer its first gradients are than the task loss's; None if that is not finite.
+        ratio: How much longer its first gradients are than the task loss's; None if that is not finite or the loss is
+            handcrafted.
     """
 
     name: str
@@ -82,8 +83,6 @@ class Trained:
 
     def _step_size(self) -> list[str]:
         """How long the loss's first gradients are here, on this task."""
-        if not isinstance(self.loss, SymbolicLoss):
-            return []
         rival = f"compare with {self.task.task_loss_name} at its best --lr"
         return [] if self.ratio is None else [f"its first gradients are {self.ratio:.3g} × the task loss's: {rival}"]
 

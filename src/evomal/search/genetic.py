@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from evomal.config import GeneticSettings
-from evomal.errors import EvomalError, ExpressionError, SettingError
+from evomal.errors import EvomalError, ExpressionError, SettingError, one_line
 from evomal.expressions import (
     Expression,
     canonical,
@@ -146,7 +146,7 @@ class GeneticEngine:
             asked = None if state["asked"] is None else [_proposal(record) for record in state["asked"]]
         except (KeyError, TypeError, ValueError, ExpressionError) as error:
             raise EvomalError(
-                f"the state of the genetic engine is damaged ({type(error).__name__}: {error}); start the search again"
+                f"the state of the genetic engine is damaged ({one_line(error)}); start the search again"
             ) from None
         self._rng.setstate(rng_state)
         self._generation, self._told, self._asked = generation, told, asked

@@ -8,9 +8,9 @@ from time import perf_counter
 import torch
 
 from evomal.config import LearnSettings
-from evomal.errors import one_line
 from evomal.expressions import Expression, to_text
-from evomal.local_search import NotFiniteError, Tuned, tune
+from evomal.local_search import Tuned, tune
+from evomal.local_search.one_step import reason_of
 from evomal.losses import SymbolicLoss
 from evomal.losses.criterion import LossFunction
 from evomal.search.filters import FilterProbe, gradient_signature, improvement
@@ -71,10 +71,8 @@ def judge_stage(task: Task, settings: LearnSettings, probe: FilterProbe, loss: S
                 signature = gradient_signature(loss, probe)
             if settings.filters.rejection:
                 score = improvement(loss, probe, settings.filters)
-    except NotFiniteError as error:
-        reason = str(error)
     except Exception as error:  # whatever a candidate does, the run goes on
-        reason = one_line(error)
+        reason = reason_of(error)
     return Judgement(score, signature, reason, perf_counter() - start)
 
 
@@ -108,8 +106,6 @@ def train_stage(task: Task, settings: LearnSettings, loss: LossFunction) -> Part
             if reason is None:
                 value = evaluate(model, task.valid, task.metric)
                 fitness, reason = (value, None) if math.isfinite(value) else (math.inf, "the metric is not finite")
-    except NotFiniteError as error:
-        reason = str(error)
     except Exception as error:  # whatever a candidate does, the run goes on
-        reason = one_line(error)
+        reason = reason_of(error)
     return Partial(fitness, reason, perf_counter() - start)

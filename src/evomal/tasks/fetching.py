@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from evomal.errors import DataError
+from evomal.errors import DataError, one_line
 from evomal.tasks.tensors import as_tensor
 
 
@@ -32,16 +32,14 @@ def fetch(dataset: Dataset[Any], rows: Sequence[int], where: str) -> tuple[Tenso
         many = getattr(dataset, "__getitems__", None)
         items = many(list(rows)) if many else [dataset[row] for row in rows]
     except Exception as error:
-        raise DataError(
-            f"{where}: items from index {rows[0]} on cannot be read ({type(error).__name__}: {error})"
-        ) from error
+        raise DataError(f"{where}: items from index {rows[0]} on cannot be read ({one_line(error)})") from error
     if any(not isinstance(item, tuple | list) or len(item) != 2 for item in items):
         raise DataError(f"{where}: items must be pairs (x, y), but among those from index {rows[0]} on is another")
     try:
         x, y = default_collate([tuple(item) for item in items])
     except (RuntimeError, TypeError) as error:
         raise DataError(
-            f"{where}: items from index {rows[0]} on cannot be stacked ({type(error).__name__}: {error}); "
+            f"{where}: items from index {rows[0]} on cannot be stacked ({one_line(error)}); "
             "give tensors, arrays or numbers of equal shapes"
         ) from error
     return as_tensor(x, f"x of {where}"), as_tensor(y, f"y of {where}")

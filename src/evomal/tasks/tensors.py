@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from evomal.errors import DataError
+from evomal.losses.criterion import IGNORED
 
 
 def as_tensor(values: Any, where: str) -> Tensor:
@@ -50,7 +51,7 @@ def as_targets(values: Tensor, task_type: str, ignore_index: int) -> Tensor:
     if task_type == "regression" or values.is_floating_point():
         return values.to(torch.get_default_dtype())
     labels = values.long()
-    return labels if ignore_index == -100 else torch.where(labels == ignore_index, -100, labels)
+    return labels if ignore_index == IGNORED else torch.where(labels == ignore_index, IGNORED, labels)
 
 
 def require_finite(values: Tensor, where: str, rows: Sequence[int] | None = None) -> None:

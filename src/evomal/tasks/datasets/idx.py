@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evomal.errors import DataError
+from evomal.errors import DataError, one_line
 
 UNSIGNED_BYTE = 8  # the one type code that image and label files use
 
@@ -59,4 +59,4 @@ def _content(path: Path) -> bytes:
                 return file.read()
         return path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({type(error).__name__}: {error}); get it anew") from None
+        raise DataError(f"{path} cannot be read ({one_line(error)}); get it anew") from None
