@@ -18,6 +18,7 @@ ROOMS = [
     {"local_search"},
     {"runs"},
     {"search"},
+    {"comparison"},
     {"report"},
     {"cli"},
 ]

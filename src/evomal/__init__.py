@@ -10,10 +10,16 @@ if TYPE_CHECKING:
     from evomal.errors import EvomalError as EvomalError
     from evomal.local_search.meta_gradient import meta_gradient as meta_gradient
     from evomal.losses import HandcraftedLoss as HandcraftedLoss
+    from evomal.losses import NeuralLoss as NeuralLoss
     from evomal.losses import SymbolicLoss as SymbolicLoss
+    from evomal.losses import TaylorLoss as TaylorLoss
     from evomal.losses import load_loss as load_loss
+    from evomal.search import GLO as GLO
+    from evomal.search import GPLFL as GPLFL
+    from evomal.search import ML3 as ML3
     from evomal.search import EvoMAL as EvoMAL
     from evomal.search import LearnResult as LearnResult
+    from evomal.search import TaylorGLO as TaylorGLO
     from evomal.tasks import Task as Task
     from evomal.training import meta_test as meta_test
 
@@ -23,8 +29,14 @@ _HOMES = {
     "EvoMAL": "evomal.search",
     "EvomalError": "evomal.errors",
     "HandcraftedLoss": "evomal.losses",
+    "GLO": "evomal.search",
+    "GPLFL": "evomal.search",
+    "ML3": "evomal.search",
+    "TaylorGLO": "evomal.search",
     "LearnResult": "evomal.search",
+    "NeuralLoss": "evomal.losses",
     "SymbolicLoss": "evomal.losses",
+    "TaylorLoss": "evomal.losses",
     "Task": "evomal.tasks",
     "load_loss": "evomal.losses",
     "meta_gradient": "evomal.local_search",

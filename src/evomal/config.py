@@ -17,6 +17,10 @@ Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 
 
+def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(values))
+
+
 class Settings(BaseModel):
     """Base of all settings: frozen, closed to unknown names, finite numbers only."""
 
@@ -68,6 +72,20 @@ class GeneticSettings(Settings):
         return self
 
 
+class CmaSettings(Settings):
+    """CMA-ES over coefficients: all of TaylorGLO, the second phase of GLO (D12, D14)."""
+
+    sigma: Positive = Field(1.2, description="initial standard deviation of CMA-ES")
+    cma_generations: Count = Field(20, description="glo: generations of CMA-ES, after those of the formulas")
+
+
+class NeuralSettings(Settings):
+    """The neural loss of ML³ and its training (D13)."""
+
+    hidden: Annotated[int, Field(ge=1, le=256)] = Field(50, description="ml3: units in each of two hidden layers")
+    neural_steps: Count = Field(500, description="ml3: meta gradient steps")
+
+
 class LocalSearchSettings(Settings):
     """Tuning of φ by gradients through base steps (Algorithm 1; D4)."""
 
@@ -93,17 +111,53 @@ class FilterSettings(Settings):
 class LearnSettings(Settings):
     """All settings of one search; `learn_settings` builds it from flat names."""
 
-    method: Literal["evomal"] = Field("evomal", description="how the loss is learned")
+    method: Literal["evomal", "gplfl", "ml3", "taylorglo", "glo"] = Field(
+        "evomal", description="how the loss is learned"
+    )
     seed: CountOrZero = Field(0, description="the run is a function of its seed")
     partial_steps: Count = Field(500, description="base steps of the partial training that gives the fitness")
     output_activation: Literal["identity", "softplus"] = Field(
         "identity", description="softplus keeps the loss above zero"
     )
+    scale_control: bool = Field(
+        False, description="rescale tuned losses so that their first gradient is as long as the task loss's"
+    )
+    fitness_lrs: tuple[Positive, ...] = Field(
+        (1.0,), min_length=1, description="multiples of the base learning rate; the fitness is that at the best"
+    )
     workers: Count = Field(1, description="processes that evaluate candidates, one thread each")
     base: BaseSettings = BaseSettings()
     genetic: GeneticSettings = GeneticSettings()
+    cma: CmaSettings = CmaSettings()
+    neural: NeuralSettings = NeuralSettings()
     local_search: LocalSearchSettings = LocalSearchSettings()
     filters: FilterSettings = FilterSettings()
+
+    _each_once = field_validator("fitness_lrs")(_once)
+
+    @property
+    def tuning(self) -> LocalSearchSettings:
+        """How the method tunes a loss: ML³ has steps of its own."""
+        if self.method != "ml3":
+            return self.local_search
+        return self.local_search.model_copy(update={"meta_steps": self.neural.neural_steps})
+
+    @property
+    def generations(self) -> int:
+        """Generations in all: GLO adds those of CMA-ES, ML³ has a single one."""
+        if self.method == "ml3":
+            return 1
+        return self.genetic.generations + (self.cma.cma_generations if self.method == "glo" else 0)
+
+    @property
+    def population(self) -> int:
+        """Members of a generation; ML³ trains one loss."""
+        return 1 if self.method == "ml3" else self.genetic.population_size
+
+    @property
+    def evaluations(self) -> int:
+        """Members of all generations, and so the most partial trainings (times tasks and rates) that there can be."""
+        return self.generations * self.population
 
 
 class TrainSettings(Settings):
@@ -121,18 +175,26 @@ class TrainSettings(Settings):
     gamma: Positive = Field(0.1, description="for `step`: the factor at each milestone")
     base: BaseSettings = BaseSettings()
 
-    @field_validator("seeds", "lrs")
-    @classmethod
-    def _each_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        # A seed counted twice would make the spread over seeds look smaller than it is.
-        return tuple(dict.fromkeys(values))
+    # A seed counted twice would make the spread over seeds look smaller than it is.
+    _each_once = field_validator("seeds", "lrs")(_once)
 
     def base_at(self, lr: float) -> BaseSettings:
         """The base optimiser at one of the learning rates."""
         return self.base.model_copy(update={"lr": lr})
 
 
-STAGES = ("base", "genetic", "local_search", "filters")
+STAGES = ("base", "genetic", "cma", "neural", "local_search", "filters")
+
+# What makes a method what it is (D12 to D14); presets give way to it, and an option that contradicts it is refused.
+FIXED: dict[str, dict[str, Any]] = {
+    "gplfl": {"meta_steps": 0},
+    "glo": {"meta_steps": 0},
+    "taylorglo": {"meta_steps": 0, "output_activation": "identity"},
+    # The one loss that ML³ trains is its result, whatever a filter would say.
+    "ml3": {"rejection": False, "gradient_equivalence": False, "output_activation": "identity"},
+}
+# What a method takes unless told otherwise: GLO's coefficients start from 1, not from 0 as TaylorGLO's do.
+USUAL: dict[str, dict[str, Any]] = {"glo": {"sigma": 0.3}}
 
 S = TypeVar("S", bound=Settings)
 
@@ -185,13 +247,30 @@ def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
         The validated settings.
 
     Raises:
-        SettingError: A name is unknown or a value is out of range.
+        SettingError: A name is unknown, a value is out of range, or a method does not have it.
 
     Example:
         >>> learn_settings("quick", seed=3).genetic.population_size
         20
+        >>> learn_settings("quick", method="gplfl").local_search.meta_steps
+        0
     """
-    return _build(LearnSettings, preset, flat)
+    method = flat.get("method")
+    fixed = FIXED.get(method or "", {})
+    for name, value in fixed.items():
+        if flat.get(name) not in (None, value):
+            raise SettingError(f"setting '{name}': method {method} has {value}, not {flat[name]!r}; leave it out")
+    return _build(LearnSettings, preset, flat, USUAL.get(method or "", {}), fixed)
+
+
+def fitting(method: str, flat: dict[str, Any]) -> dict[str, Any]:
+    """Settings for several methods, without those that this one cannot have otherwise; for comparisons.
+
+    Example:
+        >>> fitting("gplfl", {"meta_steps": 100, "generations": 5})
+        {'generations': 5, 'method': 'gplfl'}
+    """
+    return {name: value for name, value in flat.items() if name not in FIXED.get(method, {})} | {"method": method}
 
 
 def train_settings(preset: str | None = None, **flat: Any) -> TrainSettings:
@@ -202,7 +281,13 @@ def train_settings(preset: str | None = None, **flat: Any) -> TrainSettings:
     return _build(TrainSettings, preset, flat)
 
 
-def _build(kind: type[S], preset: str | None, flat: dict[str, Any]) -> S:
+def _build(
+    kind: type[S],
+    preset: str | None,
+    flat: dict[str, Any],
+    usual: dict[str, Any] | None = None,
+    fixed: dict[str, Any] | None = None,
+) -> S:
     if preset is not None and preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
     fields = flat_fields(kind)
@@ -211,7 +296,8 @@ def _build(kind: type[S], preset: str | None, flat: dict[str, Any]) -> S:
         if name not in fields:
             raise unknown_name("setting", name, fields)
     # A preset serves learning and meta-testing at once: each takes what it knows.
-    chosen = {k: v for k, v in PRESETS.get(preset or "", {}).items() if k in fields} | given
+    presets = {k: v for k, v in PRESETS.get(preset or "", {}).items() if k in fields}
+    chosen = presets | (usual or {}) | given | (fixed or {})
     nested: dict[str, Any] = {}
     for name, value in chosen.items():
         stage = fields[name]

@@ -7,7 +7,10 @@ from typer.main import get_command
 
 from evomal.cli.app import app
 from evomal.cli.options import repeated
+from evomal.cli.source import TaskSource
 from evomal.config import PRESETS, LearnSettings, TrainSettings, flat_fields
+from evomal.errors import SettingError, UnknownNameError
+from evomal.losses import HANDCRAFTED
 
 
 def options_of(command):
@@ -104,3 +107,85 @@ def test_explicit_options_override_presets(run, tmp_path):
 )
 def test_a_list_option_takes_several_values(given, meant):
     assert repeated(given.split(), {"--seeds", "--lr", "--loss"}) == meant.split()
+
+
+HARDER = {
+    "task_loss": ("cross_entropy", "task-loss-cross_entropy"),
+    "train_size": (500, "train-size-500"),
+    "imbalance": (100.0, "imbalance-100"),
+    "label_noise": (0.4, "label-noise-0.4"),
+    "target_noise": (0.5, "target-noise-0.5"),
+}
+
+
+@pytest.mark.parametrize("command", ["learn", "train", "tune"])
+def test_a_harder_task_can_be_asked_for_by_every_command(command):
+    options = options_of(command)
+    assert all(options[name].opts == [f"--{name.replace('_', '-')}"] for name in HARDER)
+    assert all(options[name].default is None for name in HARDER)
+
+
+@pytest.mark.parametrize("name", HARDER)
+def test_what_makes_a_task_harder_is_in_its_folder_and_its_record_and_no_users_task_takes_it(name):
+    value, slug = HARDER[name]
+    source = TaskSource("digits", "mlp", **{name: value})
+    assert source.slug == f"digits-mlp-{slug}"
+    assert source.as_dict()[name] == value
+    assert TaskSource("digits", "mlp").as_dict()[name] is None
+    with pytest.raises(SettingError) as error:
+        TaskSource(task="my.py:make", **{name: value})
+    flag = name.replace("_", "-")
+    assert str(error.value) == f"--task brings its own data and task loss; leave out --{flag}, or do it in its file"
+
+
+def test_the_task_is_loaded_with_what_makes_it_harder():
+    source = TaskSource("digits", "linear", metric="macro_f1", train_size=500, imbalance=5.0, label_noise=0.25)
+    task = source.load()
+    assert task.name == "digits/linear (train size 500, imbalance 5, label noise 0.25)"
+    assert source.slug == "digits-linear-train-size-500-imbalance-5-label-noise-0.25"
+    assert task.metric.name == "macro_f1"
+    noisy = TaskSource("diabetes", "linear", metric="mae", task_loss="mae", target_noise=0.5).load()
+    assert (noisy.name, noisy.task_loss_name) == ("diabetes/linear (target noise 0.5)", "mae")
+    with pytest.raises(UnknownNameError, match=r"^unknown loss 'hubr'; did you mean 'huber'\?"):
+        TaskSource("diabetes", "linear", task_loss="hubr").load()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("--label-noise nan", "label_noise is nan; choose a share from 0 to below 1, such as 0.4"),
+        ("--label-noise 1", "label_noise is 1.0; choose a share from 0 to below 1, such as 0.4"),
+        ("--imbalance nan", "imbalance is nan; choose a finite ratio of at least 1, such as 100"),
+        ("--train-size 0", "train_size is 0; choose a whole number of instances, at least 1"),
+        (
+            "--train-size 2000",
+            "train_size is 2000, but data set 'digits' has 1293 training instances; choose at most 1293",
+        ),
+        (
+            "--target-noise 1",
+            "target_noise is for regression, but data set 'digits' is for classification; leave it out",
+        ),
+        (
+            "--task-loss cross_entropi",
+            "unknown loss 'cross_entropi'; did you mean 'cross_entropy'? (known: "
+            + ", ".join(sorted(HANDCRAFTED))
+            + ")",
+        ),
+        (
+            "--task-loss mse",
+            "task_loss 'mse' is for regression, but task_type is 'classification'; change one",
+        ),
+    ],
+)
+def test_a_harder_task_that_cannot_be_is_one_line(run, given, message):
+    ended = run("train", "--dataset", "digits", "--model", "linear", "--loss", "cross_entropy", *given.split())
+    assert ended == (2, "", f"evomal: error: {message}\n")
+
+
+def test_training_on_a_harder_task(run, tmp_path):
+    harder = ["--dataset", "digits", "--model", "linear", "--train-size", 200, "--label-noise", 0.2]
+    ended = run("train", *harder, "--loss", "cross_entropy", "--steps", 2, "--out", "t.json", "--quiet")
+    assert ended.code == 0
+    task = yaml.safe_load((tmp_path / "t.json").read_text())["task"]
+    assert (task["dataset"], task["train_size"], task["label_noise"]) == ("digits", 200, 0.2)
+    assert task["imbalance"] is task["target_noise"] is task["task_loss"] is None

@@ -1,5 +1,6 @@
 """Tasks from every kind of data that users have, and what is said about data that cannot be learned on."""
 
+import functools
 import pickle
 import random
 
@@ -7,6 +8,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
@@ -405,3 +407,42 @@ def test_float64_is_kept_where_it_is_the_default():
 
 def test_a_metric_object_is_taken_as_it_is():
     assert Task(small, (X, Y), metric=get_metric("macro_f1")).metric.name == "macro_f1"
+
+
+def test_class_counts_are_those_of_training_labels_that_count():
+    y = torch.tensor([0, 0, 2, -100, 2, 2, -100])
+    x = torch.zeros(7, 3)
+    task = Task(small, (x, y), (x[:2], torch.tensor([3, 1])))
+    assert task.class_counts.tolist() == [2, 0, 3, 0]
+    assert task.class_counts.dtype == torch.int64
+    assert Task(small, (X, Y)).class_counts.tolist() == np.bincount(Task(small, (X, Y)).train.y.numpy()).tolist()
+    masks = torch.tensor([[[0, 1], [1, -100]]])
+    pixels = Task(lambda: nn.Conv2d(1, 2, 1), (torch.zeros(1, 1, 2, 2), masks), (torch.zeros(1, 1, 2, 2), masks))
+    assert pixels.class_counts.tolist() == [1, 2]
+    lazy = Task(small, Items(), (X, Y), resident=False)
+    assert lazy.class_counts.tolist() == [20, 20, 20]
+
+
+def test_there_are_no_class_counts_without_labels_that_are_known():
+    assert Task(small, (X, torch.randn(60, 3, generator=G)), task_loss="mse").class_counts is None
+    soft = torch.softmax(torch.randn(60, 3, generator=G), 1)
+    assert Task(small, (X, soft), task_loss="cross_entropy").class_counts is None
+    masks = TensorDataset(torch.randn(20, 1, 4, 4, generator=G), torch.randint(0, 2, (20, 4, 4), generator=G))
+    assert Task(lambda: nn.Conv2d(1, 2, 1), masks, resident=False).class_counts is None
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda outputs, targets: float((outputs.argmax(1) != targets).double().mean()),
+        nn.CrossEntropyLoss(),
+        functools.partial(nn.functional.cross_entropy, label_smoothing=0.1),
+        lambda outputs, targets: 1 - f1_score(targets.numpy(), outputs.argmax(1).numpy(), average="macro"),
+    ],
+    ids=["a lambda", "a module", "a partial", "scikit-learn"],
+)
+def test_any_callable_is_a_metric(metric):
+    outputs = torch.randn(30, 3, generator=torch.Generator().manual_seed(1))
+    value = Task(small, (X, Y), metric=metric).metric(outputs, Y[:30])
+    assert value.shape == ()
+    assert float(value) == pytest.approx(float(metric(outputs, Y[:30])))

@@ -10,6 +10,7 @@ import typer
 from typer.main import get_command
 
 import evomal
+from evomal.cli.compare import compare
 from evomal.cli.learn import learn
 from evomal.cli.listing import list_names
 from evomal.cli.memory import keep_freed_memory
@@ -34,8 +35,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("learn", short_help="Search for the loss that suits a task best.")(learn)
+app.command("learn", short_help="Search for the loss that suits a task best.", cls=SeveralValues)(learn)
 app.command("train", short_help="Train networks with finished losses, and compare.", cls=SeveralValues)(train)
+app.command("compare", short_help="Compare methods and losses over seeds.", cls=SeveralValues)(compare)
 app.command("tune", short_help="Tune an old formula's coefficients for a new task.")(tune)
 app.command("show", short_help="Show a loss, or the best formulas of a run.")(show)
 app.command("list", short_help="List all names that other commands take.")(list_names)

@@ -23,9 +23,16 @@ if TYPE_CHECKING:
 def learn(
     context: typer.Context,
     source: TaskSource,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also",
+            help="A further task to learn on at once, as DATASET/MODEL or my_module.py:make_task; may be repeated.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="The run folder (default runs/DATASET-MODEL-seedN)."),
+        typer.Option("--out", help="The run folder (default runs/DATASET-MODEL-seedN, with the method if another)."),
     ] = None,
     force: options.Force = False,
     preset: options.Preset = None,
@@ -37,11 +44,15 @@ def learn(
     **settings: Any,
 ) -> int:
     """Search for the loss that suits a task best, and save it as loss.json in a run folder."""
-    chosen = learn_settings(preset, **settings)
+    rates = settings.get("fitness_lrs")
+    chosen = learn_settings(preset, **settings | {"fitness_lrs": tuple(rates) if rates else None})
+    sources = [source, *(source.beside(spec) for spec in also or ())]
     warn_of_workers(chosen.workers)
     if dry_run:
-        return _price(source, chosen, as_json)
-    folder = RunFolder(out or Path("runs") / f"{source.slug}-seed{chosen.seed}", force)
+        return _price(sources, chosen, as_json)
+    method = "" if chosen.method == "evomal" else f"-{chosen.method}"
+    slug = "+".join(each.slug for each in sources)
+    folder = RunFolder(out or Path("runs") / f"{slug}{method}-seed{chosen.seed}", force)
     # Before torch is imported: a run that dies at once leaves word of what it was.
     folder.prepare(
         {
@@ -49,24 +60,37 @@ def learn(
             "evomal": evomal.__version__,
             "preset": preset,
             "task": source.as_dict(),
+            **({"also": also} if also else {}),
             "settings": chosen.model_dump(mode="json"),
         }
     )
     try:
-        result = _search(source, chosen, folder, quiet, sys.stderr if as_json else sys.stdout)
+        result = _search(sources, chosen, folder, quiet, sys.stderr if as_json else sys.stdout)
     finally:
         folder.discard()
     _report(result, folder, source, as_json)
     return INTERRUPTED if result.interrupted else GOOD
 
 
-def _search(source: TaskSource, settings: LearnSettings, folder: RunFolder, quiet: bool, stream: Any) -> "LearnResult":
-    task = source.load()
+def _search(
+    sources: list[TaskSource], settings: LearnSettings, folder: RunFolder, quiet: bool, stream: Any
+) -> "LearnResult":
+    tasks = [source.load() for source in sources]
     from evomal.report.progress import make_progress
-    from evomal.search import EvoMAL
+    from evomal.search import make_method
+    from evomal.tasks import TaskSet
 
-    with make_progress(task.name, settings, stream, quiet) as progress:
-        return EvoMAL(settings).learn(task, out=folder, watcher=progress)
+    together = TaskSet.of(tasks)
+    if settings.method == "glo" and not quiet:
+        rounds, phase = settings.genetic, settings.cma
+        print(
+            f"budget: at most {settings.evaluations} evaluations, {rounds.generations} generations for the formula and "
+            f"{phase.cma_generations} of CMA-ES for its coefficients, {settings.population} members each",
+            file=stream,
+            flush=True,
+        )
+    with make_progress(together.name, settings, stream, quiet) as progress:
+        return make_method(settings).learn(together, out=folder, watcher=progress)
 
 
 def _report(result: "LearnResult", folder: RunFolder, source: TaskSource, as_json: bool) -> None:
@@ -80,12 +104,12 @@ def _report(result: "LearnResult", folder: RunFolder, source: TaskSource, as_jso
         say(f"stopped by Ctrl-C; the best loss so far is in {folder.loss}")
 
 
-def _price(source: TaskSource, settings: LearnSettings, as_json: bool) -> int:
-    task = source.load()
+def _price(sources: list[TaskSource], settings: LearnSettings, as_json: bool) -> int:
+    tasks = [source.load() for source in sources]
     from evomal.report.tables import print_table, table_of_price
     from evomal.search.pricing import price
 
-    priced = price(task, settings)
+    priced = price(tasks, settings)
     if as_json:
         print_json(priced.as_dict())
     else:

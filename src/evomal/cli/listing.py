@@ -2,13 +2,11 @@
 
 import inspect
 import sys
-from typing import Any, get_args
+from typing import Any
 
 from evomal.cli import options
 from evomal.cli.output import print_json
-from evomal.config import PRESETS, LearnSettings
-
-METHODS = {"evomal": "genetic programming over formulas, gradients for their coefficients"}
+from evomal.config import PRESETS
 
 
 def list_names(as_json: options.AsJson = False) -> int:
@@ -29,6 +27,7 @@ def _names() -> dict[str, dict[str, str]]:
     """Every kind of name, each name with a word on it."""
     from evomal.expressions import OPERATORS, Expression, to_formula
     from evomal.losses import HANDCRAFTED
+    from evomal.search import METHODS
     from evomal.tasks import DATASETS, METRICS, MODELS
 
     def formula(name: str, arity: int) -> str:
@@ -37,7 +36,7 @@ def _names() -> dict[str, dict[str, str]]:
     return {
         "data_sets": {name: f"{source.summary} ({source.task_type})" for name, source in DATASETS.items()},
         "models": {name: _first_line(model) for name, model in MODELS.items()},
-        "methods": {name: METHODS.get(name, "") for name in get_args(LearnSettings.model_fields["method"].annotation)},
+        "methods": {name: method.summary for name, method in METHODS.items()},
         "handcrafted_losses": {name: f"{entry.summary} ({entry.task_type})" for name, entry in HANDCRAFTED.items()},
         "metrics": {name: _first_line(metric.function) for name, metric in METRICS.items()},
         "presets": {

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 Run = TypeVar("Run", bound=Callable[..., Any])
+
+CHANGES = ("task_loss", "train_size", "imbalance", "label_noise", "target_noise")  # each also of `named_task`
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,19 @@ class TaskSource:
     metric: Annotated[str | None, typer.Option(help="A metric's name; error_rate or mse if left out.")] = None
     data_dir: Annotated[Path | None, typer.Option(help="Where to look for a data set's files first.")] = None
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; cpu if left out.")] = None
+    task_loss: Annotated[
+        str | None, typer.Option(help="A handcrafted loss's name; cross_entropy or mse if left out.")
+    ] = None
+    train_size: Annotated[int | None, typer.Option(help="Training instances to keep, stratified by class.")] = None
+    imbalance: Annotated[
+        float | None, typer.Option(help="Make classes rare, exponentially down to 1/IMBALANCE; never in test data.")
+    ] = None
+    label_noise: Annotated[
+        float | None, typer.Option(help="Share of labels that become another class; never in test data.")
+    ] = None
+    target_noise: Annotated[
+        float | None, typer.Option(help="Scale of heavy-tailed noise on standardised targets; never in test data.")
+    ] = None
 
     def __post_init__(self) -> None:
         if self.task is None and (self.dataset is None or self.model is None):
@@ -44,6 +59,9 @@ class TaskSource:
             raise SettingError(
                 "--task brings its own data set, model and metric; leave out the options that name others"
             )
+        if self.task is not None and self._changes:
+            flag = next(iter(self._changes)).replace("_", "-")
+            raise SettingError(f"--task brings its own data and task loss; leave out --{flag}, or do it in its file")
 
     @property
     def slug(self) -> str:
@@ -52,19 +70,45 @@ class TaskSource:
         Example:
             >>> TaskSource("digits", "mlp").slug, TaskSource(task="my/tasks.py:make").slug
             ('digits-mlp', 'tasks-make')
+            >>> TaskSource("digits", "mlp", label_noise=0.4).slug
+            'digits-mlp-label-noise-0.4'
         """
         if self.task is None:
-            return f"{self.dataset}-{self.model}"
+            parts = [str(self.dataset), str(self.model)]
+            for name, value in self._changes.items():
+                parts += [name.replace("_", "-"), f"{value:.15g}" if isinstance(value, float) else str(value)]
+            return "-".join(parts)
         source, _, function = self.task.rpartition(":")
         return f"{Path(source).name.removesuffix('.py')}-{function}"
 
     def as_dict(self) -> dict[str, Any]:
-        """What was given, as plain values."""
-        values = {"dataset": self.dataset, "model": self.model, "task": self.task, "metric": self.metric}
-        return values | {
+        """What was given, as plain values; None where an option was left out."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {
             "data_dir": None if self.data_dir is None else str(self.data_dir),
             "device": self.device or "cpu",
         }
+
+    @property
+    def _changes(self) -> dict[str, Any]:
+        """Options that were given and that make another task of the same data set and model."""
+        return {name: value for name in CHANGES if (value := getattr(self, name)) is not None}
+
+    def beside(self, spec: str) -> "TaskSource":
+        """A further task, as ``DATASET/MODEL`` or ``my_module.py:make_task``; other options hold for it too.
+
+        Raises:
+            SettingError: It is neither.
+
+        Example:
+            >>> TaskSource("digits", "mlp", metric="macro_f1").beside("wine/linear").dataset
+            'wine'
+        """
+        if ":" in spec:
+            return TaskSource(task=spec, device=self.device)
+        dataset, slash, model = spec.partition("/")
+        if not (dataset and slash and model) or "/" in model:
+            raise SettingError(f"'{spec}' names no task; write it as DATASET/MODEL or my_module.py:make_task")
+        return replace(self, dataset=dataset, model=model, task=None)
 
     def load(self) -> "Task":
         """The task; this imports torch."""
@@ -76,7 +120,12 @@ class TaskSource:
         assert self.dataset is not None
         assert self.model is not None
         return named_task(
-            self.dataset, self.model, data_dir=self.data_dir, device=self.device or "cpu", metric=self.metric
+            self.dataset,
+            self.model,
+            data_dir=self.data_dir,
+            device=self.device or "cpu",
+            metric=self.metric,
+            **self._changes,
         )
 
 

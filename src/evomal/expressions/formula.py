@@ -24,6 +24,23 @@ def activated(formula: str, output_activation: str) -> str:
     return formula if output_activation == "identity" else f"{output_activation}({formula})"
 
 
+def scaled(formula: str, scale: float, digits: int | None = None) -> str:
+    """A printed formula with the scale that it is multiplied by; 1 is not shown.
+
+    Example:
+        >>> scaled("(y - f)²", 0.123456, digits=3)
+        '0.123·((y - f)²)'
+    """
+    if scale == 1:
+        return formula
+    return f"{repr(scale) if digits is None else format(scale, f'.{digits}g')}·({formula})"
+
+
+def scaled_latex(latex: str, scale: float, digits: int) -> str:
+    """A formula in LaTeX with the scale that it is multiplied by; 1 is not shown."""
+    return latex if scale == 1 else rf"{scale:.{digits}g} \left({latex}\right)".replace("\\", "\\"[:1])
+
+
 def activated_latex(latex: str, output_activation: str) -> str:
     """A formula in LaTeX with its output activation; ``identity`` is not shown."""
     if output_activation == "identity":

@@ -27,10 +27,10 @@ from evomal.local_search.one_step import (
 )
 from evomal.local_search.traced import TracedLinearisation, trace_linearisation
 from evomal.local_search.unroll import unrolled
-from evomal.losses import SymbolicLoss
+from evomal.losses import LearnedLoss, SymbolicLoss
 from evomal.losses.slopes import Predictions
 from evomal.seeds import derive
-from evomal.tasks import Batches, Task
+from evomal.tasks import Batches, Task, TaskSet
 from evomal.tasks.rng import seeded
 from evomal.training import one_thread
 
@@ -61,13 +61,13 @@ class Tuned:
 
 @dataclass(slots=True)
 class _Candidate:
-    loss: SymbolicLoss
+    loss: LearnedLoss
     outcome: Tuned = field(default_factory=Tuned)
 
 
 def tune(
-    losses: Sequence[SymbolicLoss],
-    task: Task,
+    losses: Sequence[LearnedLoss],
+    tasks: Task | TaskSet,
     settings: LocalSearchSettings,
     base: BaseSettings,
     seed: int,
@@ -75,15 +75,15 @@ def tune(
 ) -> list[Tuned]:
     r"""Tune φ of each loss in place (Algorithm 1).
 
-    :math:`\phi \leftarrow \phi - \eta\,\nabla_\phi\mathcal{L}_T` (Equation 6), by S_meta steps of Adam.
+    :math:`\phi \leftarrow \phi - \eta\,\nabla_\phi\sum_j\mathcal{L}_{T_j}` (Equation 6), by S_meta steps of Adam.
     All losses walk through the meta steps together: initialisation, batches and the linearisation of the model are
     the same for all (D3) and are made once per step. What comes out for a loss does not depend on its company.
     The base weights start anew at every meta step. A gradient that is not finite ends the tuning of its loss, which
     keeps the last finite φ (D4); a loss that is not finite itself at the predictions is of no use (D1).
 
     Args:
-        losses: The losses, alike in task type, reduction and ignored label; φ is changed in place.
-        task: The task.
+        losses: The losses, of one family, alike in task type, reduction and ignored label; φ is changed in place.
+        tasks: The task, or several, over which meta-gradients are summed.
         settings: Meta steps, base steps, meta learning rate.
         base: The base optimiser.
         seed: Of the initialisations and batches.
@@ -98,27 +98,36 @@ def tune(
     candidates = [_Candidate(loss.requires_grad_()) for loss in losses]
     if not candidates:
         return []
+    tasks = TaskSet.of(tasks)
     # Adam works number by number, so one optimiser serves all; a loss without a gradient is left out of its step.
-    optimizer = torch.optim.Adam([loss.weights for loss in losses], lr=settings.meta_lr)
+    optimizer = torch.optim.Adam([p for loss in losses for p in loss.parameters()], lr=settings.meta_lr)
+    optimizer.zero_grad()
     for candidate in candidates:
-        candidate.loss.weights.grad = None
-        if not candidate.loss.expression.has_gradient:  # D10
+        if not candidate.loss.tunable:  # D10
             candidate.outcome.note = "its gradient is zero for any φ"
-    walk = _Walk(task, settings, base, seed)
-    with one_thread(), seeded(derive(seed, task.key, "tune", "noise")):
+    walks = [_Walk(task, settings, base, seed) for task in tasks]
+    with one_thread(), seeded(derive(seed, tasks.key, "tune", "noise")):
         for step in range(settings.meta_steps):
+            for walk in walks:
+                _walk_on(walk, step, [c for c in candidates if c.outcome.active])
             active = [c for c in candidates if c.outcome.active]
             if not active:
                 break
-            try:
-                walk.meta_step(step, active)
-                _move(active, optimizer)
-            except Exception as error:  # the model itself: nobody can be tuned any further
-                for candidate in active:
-                    candidate.outcome.reason = reason_of(error)
+            _move(active, [c for c in candidates if not c.outcome.active], optimizer)
             if on_step:
                 on_step(step)
     return [candidate.outcome for candidate in candidates]
+
+
+def _walk_on(walk: "_Walk", step: int, active: Sequence[_Candidate]) -> None:
+    """Add one task's meta-gradient to that of every candidate."""
+    if not active:
+        return
+    try:
+        walk.meta_step(step, active)
+    except Exception as error:  # the model itself: nobody can be tuned any further
+        for candidate in active:
+            candidate.outcome.reason = reason_of(error)
 
 
 class _Walk:
@@ -146,10 +155,12 @@ class _Walk:
             torch.manual_seed(noise)  # inside seeded: the user's generators stay as they were
             shared = self._linearise(functional, train[0][0])
             masks = random_state(train[0][0].device)  # the same for every candidate
-            at = None if shared is None else Predictions.of(candidates[0].loss, shared.outputs, train[0][1])
+            at, first = None, candidates[0].loss
+            if shared is not None and isinstance(first, SymbolicLoss):
+                at = Predictions.of(first, shared.outputs, train[0][1])
             size = max(1, TOGETHER // max(1, sum(p.nbytes for p in functional.parameters)))
-            for first in range(0, len(candidates), size):
-                group = candidates[first : first + size]
+            for start in range(0, len(candidates), size):
+                group = candidates[start : start + size]
                 _differentiate([(c, self._phases(c.loss, functional, shared, at, masks, train, valid)) for c in group])
 
     def _linearise(self, model: FunctionalModel, x: Tensor) -> Linearisation | None:
@@ -166,7 +177,7 @@ class _Walk:
 
     def _phases(
         self,
-        loss: SymbolicLoss,
+        loss: LearnedLoss,
         model: FunctionalModel,
         shared: Linearisation | None,
         at: Predictions | None,
@@ -197,9 +208,9 @@ def _goes_on(candidate: _Candidate, phases: Phases) -> bool:
         next(phases)
         return True
     except StopIteration as ended:
-        (slope,) = ended.value
-        if torch.isfinite(slope).all().item():
-            candidate.loss.weights.grad = slope
+        if all(torch.isfinite(slope).all().item() for slope in ended.value):
+            for parameter, slope in zip(candidate.loss.parameters(), ended.value, strict=True):
+                parameter.grad = slope if parameter.grad is None else parameter.grad + slope
         else:
             outcome.note = "the meta-gradient was not finite"
     except Exception as error:  # whatever a candidate does, the others go on
@@ -209,15 +220,17 @@ def _goes_on(candidate: _Candidate, phases: Phases) -> bool:
     return False
 
 
-def _move(candidates: Sequence[_Candidate], optimizer: torch.optim.Adam) -> None:
+def _move(moved: Sequence[_Candidate], stopped: Sequence[_Candidate], optimizer: torch.optim.Adam) -> None:
     """One step of Adam for every candidate that has a gradient; φ that is no longer finite is put back."""
-    moved = [c for c in candidates if c.outcome.active]
-    before = [c.loss.weights.detach().clone() for c in moved]
+    for candidate in stopped:
+        candidate.loss.zero_grad()  # of a task that came before the one that stopped it
+    before = [[p.detach().clone() for p in c.loss.parameters()] for c in moved]
     optimizer.step()
     for candidate, last in zip(moved, before, strict=True):
         candidate.outcome.steps += 1
-        if not torch.isfinite(candidate.loss.weights).all().item():
-            candidate.loss.weights.data.copy_(last)
+        if not all(torch.isfinite(p).all().item() for p in candidate.loss.parameters()):
+            for parameter, value in zip(candidate.loss.parameters(), last, strict=True):
+                parameter.data.copy_(value)
             candidate.outcome.note = "φ was no longer finite"
     optimizer.zero_grad()
 

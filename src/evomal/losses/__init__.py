@@ -2,16 +2,23 @@
 
 from evomal.losses.criterion import Criterion, Reduction, TaskType
 from evomal.losses.handcrafted import HANDCRAFTED, HandcraftedLoss, get_handcrafted
-from evomal.losses.loading import load_loss
+from evomal.losses.learned import LearnedLoss
+from evomal.losses.loading import load_loss, loss_from_entries
+from evomal.losses.neural import NeuralLoss
 from evomal.losses.symbolic import SymbolicLoss
+from evomal.losses.taylor import TaylorLoss
 
 __all__ = [
     "HANDCRAFTED",
     "Criterion",
     "HandcraftedLoss",
+    "LearnedLoss",
+    "NeuralLoss",
     "Reduction",
     "SymbolicLoss",
     "TaskType",
+    "TaylorLoss",
     "get_handcrafted",
     "load_loss",
+    "loss_from_entries",
 ]

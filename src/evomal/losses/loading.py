@@ -1,21 +1,24 @@
 """Reading a loss of any family from its file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from evomal.errors import EvomalError, LossFileError
-from evomal.losses.files import read_document, refuse
+from evomal.errors import EvomalError, LossFileError, SettingError
+from evomal.losses.files import read_document
+from evomal.losses.learned import LearnedLoss
+from evomal.losses.neural import NeuralLoss
 from evomal.losses.symbolic import SymbolicLoss
+from evomal.losses.taylor import TaylorLoss
 
-FAMILIES: Mapping[str, Callable[[dict[str, Any]], SymbolicLoss]] = MappingProxyType(
-    {"symbolic": SymbolicLoss.from_entries}
+FAMILIES: Mapping[str, type[LearnedLoss]] = MappingProxyType(
+    {loss.family: loss for loss in (SymbolicLoss, TaylorLoss, NeuralLoss)}
 )
 
 
-def load_loss(path: str | PathLike[str]) -> SymbolicLoss:
+def load_loss(path: str | PathLike[str]) -> LearnedLoss:
     """Read a loss file; nothing in it is ever run.
 
     Args:
@@ -32,10 +35,24 @@ def load_loss(path: str | PathLike[str]) -> SymbolicLoss:
     if file.is_dir():
         file /= "loss.json"
     entries = read_document(file)
-    family = entries.pop("family", None)
-    if not isinstance(family, str) or family not in FAMILIES:
-        refuse(file, f"its family {family!r} is unknown", f"use {' or '.join(map(repr, FAMILIES))}")
     try:
-        return FAMILIES[family](entries).requires_grad_(False)
+        return loss_from_entries(entries).requires_grad_(False)
     except EvomalError as error:
         raise LossFileError(f"loss file '{file}': {error}") from None
+
+
+def loss_from_entries(entries: Mapping[str, Any]) -> LearnedLoss:
+    """The loss of the entries that `LearnedLoss.all_entries` gives; a loss file and a journal's line hold them.
+
+    Raises:
+        EvomalError: The family is unknown, or an entry is missing or odd.
+
+    Example:
+        >>> loss_from_entries({"family": "taylor", "task_type": "regression", "weights": [0, 0, 0, 2, 0, 0, 0, 0]})
+        TaylorLoss(1·f², task_type='regression')
+    """
+    rest = dict(entries)
+    family = rest.pop("family", None)
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise SettingError(f"its family {family!r} is unknown; use {' or '.join(map(repr, FAMILIES))}")
+    return FAMILIES[family].from_entries(rest)

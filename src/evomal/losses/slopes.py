@@ -134,4 +134,6 @@ def _dual(loss: SymbolicLoss, at: Predictions, direction: Tensor) -> tuple[Tenso
     if loss.output_activation == "softplus":
         tangent = None if tangent is None else tangent * torch.sigmoid(values)
         values = torch.nn.functional.softplus(values)
+    if loss.scale != 1:
+        values, tangent = loss.scale * values, None if tangent is None else loss.scale * tangent
     return values, None if tangent is None else tangent * at.share

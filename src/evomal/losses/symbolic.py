@@ -1,7 +1,6 @@
 """Symbolic losses: an expression with a weight on every edge, as a PyTorch module."""
 
 from collections.abc import Sequence
-from os import PathLike
 from typing import Any, Literal
 
 import torch
@@ -10,15 +9,15 @@ from torch.nn import functional
 
 from evomal.errors import ExpressionError, SettingError
 from evomal.expressions import Expression, parse, to_formula, to_text
-from evomal.expressions.formula import activated
+from evomal.expressions.formula import activated, scaled
 from evomal.losses.compiled import compile_expression
-from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
-from evomal.losses.files import write_document
+from evomal.losses.criterion import IGNORED, Reduction, TaskType
+from evomal.losses.learned import LearnedLoss
 
 OutputActivation = Literal["identity", "softplus"]
 
 
-class SymbolicLoss(Criterion):
+class SymbolicLoss(LearnedLoss):
     r"""The meta-loss network :math:`\mathcal{M}_\phi^\top`: an expression whose edges carry weights φ.
 
     :math:`\mathcal{M}_\phi = \frac{1}{B}\sum_b \sum_c \varphi\big(T_\phi(y_{bc}, f_{bc})\big)` with T the expression
@@ -30,6 +29,7 @@ class SymbolicLoss(Criterion):
         weights: φ, one number per edge in pre-order of the child node (the root has none); None means all ones.
         task_type: ``"classification"`` or ``"regression"``.
         output_activation: ``"softplus"`` keeps every class's value above zero.
+        scale: What every value is multiplied by; never tuned.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         ignore_index: Class label that does not count; None saves the look.
 
@@ -50,6 +50,8 @@ class SymbolicLoss(Criterion):
         Raymond et al., "Learning Symbolic Model-Agnostic Loss Functions via Meta-Learning", 2023.
     """
 
+    family = "symbolic"
+
     def __init__(
         self,
         expression: Expression | str,
@@ -57,10 +59,11 @@ class SymbolicLoss(Criterion):
         *,
         task_type: TaskType,
         output_activation: OutputActivation = "identity",
+        scale: float = 1.0,
         reduction: Reduction = "mean",
         ignore_index: int | None = IGNORED,
     ) -> None:
-        super().__init__(task_type, reduction, ignore_index)
+        super().__init__(task_type, scale, reduction, ignore_index)
         if output_activation not in ("identity", "softplus"):
             raise SettingError(f"output_activation is {output_activation!r}; use 'identity' or 'softplus'")
         self.expression = parse(expression) if isinstance(expression, str) else expression
@@ -69,63 +72,49 @@ class SymbolicLoss(Criterion):
             raise ExpressionError(f"formula '{to_text(self.expression)}' lacks {missing}; a loss needs both y and f")
         self.output_activation: OutputActivation = output_activation
         self.weights = nn.Parameter(_checked(self.expression, weights))
-        self.info: dict[str, Any] = {}
         self._function = compile_expression(self.expression)
 
-    def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each instance, [B, ...]: the expression's values summed over dimension 1."""
-        f = functional.softmax(outputs, dim=1) if self.task_type == "classification" else outputs
-        values = self._function(targets, f, self.weights.to(f.dtype))
-        if self.output_activation == "softplus":
-            values = functional.softplus(values)
-        return values.sum(dim=1)
+    @property
+    def tunable(self) -> bool:
+        """Whether the formula's gradient with respect to f is other than zero for some φ (D10)."""
+        return self.expression.has_gradient
+
+    def per_class(self, y: Tensor, f: Tensor) -> Tensor:
+        """The expression's values, [B, C, ...]."""
+        values = self._function(y, f, self.weights.to(f.dtype))
+        return functional.softplus(values) if self.output_activation == "softplus" else values
 
     def formula(self, digits: int | None = None) -> str:
         """The formula as it is computed, φ included, rounded to `digits` significant digits if given."""
         text = to_formula(self.expression, self.weights.detach().tolist(), digits=digits)
-        return activated(text, self.output_activation)
+        return scaled(activated(text, self.output_activation), self.scale, digits)
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the loss, with its current weights, as one JSON object; see `evomal.load_loss`.
-
-        Args:
-            path: The file; one that exists is replaced, and half a file is never seen.
-
-        Raises:
-            LossFileError: φ or `info` hold what JSON cannot, such as NaN; nothing is written.
-        """
-        entries = {
-            "family": "symbolic",
-            "task_type": self.task_type,
+    def entries(self) -> dict[str, Any]:
+        """Expression, weights and output activation."""
+        return {
             "expression": to_text(self.expression),
             "weights": self.weights.detach().tolist(),
             "output_activation": self.output_activation,
         }
-        write_document(entries, self.info, path)
 
     @classmethod
     def from_entries(cls, entries: dict[str, Any]) -> "SymbolicLoss":
-        """The loss that `save` wrote, from the entries of its file; those it does not know become `info`.
-
-        Raises:
-            EvomalError: An entry is missing or of the wrong kind, or they contradict one another.
-        """
+        """The loss of a file's entries; see `LearnedLoss.from_entries`."""
         info = dict(entries)
         expression, weights = info.pop("expression", None), info.pop("weights", None)
         numbers = isinstance(weights, list) and all(type(w) in (int, float) for w in weights)
         if not isinstance(expression, str) or not numbers:
             raise SettingError("it needs an expression (text) and weights (a list of numbers); write it anew")
         activation = info.pop("output_activation", "identity")
-        loss = cls(expression, weights, task_type=info.pop("task_type", None), output_activation=activation)
+        loss = cls(
+            expression,
+            weights,
+            task_type=info.pop("task_type", None),
+            output_activation=activation,
+            scale=info.pop("scale", 1.0),
+        )
         loss.info = info
         return loss
-
-    def extra_repr(self) -> str:
-        """The formula, as computed, and the settings that are not the usual ones."""
-        parts = [self.formula(digits=4), f"task_type={self.task_type!r}"]
-        if self.reduction != "mean":
-            parts.append(f"reduction={self.reduction!r}")
-        return ", ".join(parts)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the compiled code, which is built again where the loss arrives."""

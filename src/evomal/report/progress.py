@@ -12,8 +12,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from evomal.config import LearnSettings
-from evomal.expressions import to_formula
-from evomal.expressions.formula import activated
 from evomal.report.text import duration, outcomes_text
 from evomal.search import Candidate, Watcher
 
@@ -67,17 +65,13 @@ class Progress(Watcher):
 
         Later generations meet more known formulas, so it is rather less.
         """
-        genetic = self.settings.genetic
-        share = self.counts.total() / (genetic.population_size * genetic.generations)
+        share = self.counts.total() / self.settings.evaluations
         return self.seconds * (1 - share) / share if self.done and share else None
 
     @property
     def formula(self) -> str:
         """The best formula so far, with its coefficients."""
-        if self.best is None:
-            return ""
-        text = to_formula(self.best.expression, self.best.weights, digits=4)
-        return activated(text, self.settings.output_activation)
+        return "" if self.best is None else self.best.formula
 
     @property
     def fitness(self) -> str:
@@ -121,7 +115,7 @@ class LineProgress(Progress):
         """Write the line."""
         super().generation(number, best)
         parts = [
-            f"generation {self.done}/{self.settings.genetic.generations}",
+            f"generation {self.done}/{self.settings.generations}",
             f"best {self.fitness}",
             outcomes_text(self.counts),
             self.pace,
@@ -154,13 +148,12 @@ class LiveProgress(Progress):
 
     def render(self) -> Table:
         """The display as it stands."""
-        genetic = self.settings.genetic
-        total = genetic.population_size * genetic.generations
+        total, generations = self.settings.evaluations, self.settings.generations
         grid = Table.grid(padding=(0, 2))
         grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
-        current = min(self.done + 1, genetic.generations)
-        grid.add_row("generation", f"{current} of {genetic.generations}  {self._stage}")
+        current = min(self.done + 1, generations)
+        grid.add_row("generation", f"{current} of {generations}  {self._stage}")
         grid.add_row("", ProgressBar(total=total, completed=self.counts.total(), width=40))
         grid.add_row("best", f"{self.fitness}  {self.formula}")
         grid.add_row("outcomes", outcomes_text(self.counts))

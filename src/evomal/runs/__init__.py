@@ -1,7 +1,8 @@
 """Run folders, journals, and where work is done; knows records and functions, nothing about losses."""
 
 from evomal.runs.executors import Executor, InProcess, Processes, WorkerError, make_executor
-from evomal.runs.folder import Journal, RunFolder, comparable, read_journal
+from evomal.runs.folder import RunFolder
+from evomal.runs.journal import Journal, comparable, read_journal, read_records
 
 __all__ = [
     "Executor",
@@ -13,4 +14,5 @@ __all__ = [
     "comparable",
     "make_executor",
     "read_journal",
+    "read_records",
 ]

@@ -1,8 +1,6 @@
 """The run folder: settings, journal and best loss of one search."""
 
-import json
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
@@ -13,8 +11,9 @@ import yaml
 
 from evomal.atomic import write_atomically
 from evomal.errors import RunFolderError
+from evomal.runs.journal import JOURNAL, Journal
 
-CONFIG, JOURNAL, LOSS = "config.yaml", "journal.jsonl", "loss.json"
+CONFIG, LOSS = "config.yaml", "loss.json"
 
 
 class RunFolder:
@@ -113,60 +112,3 @@ class RunFolder:
     def journal(self) -> "Journal":
         """The journal, open for appending."""
         return Journal(self.path / JOURNAL)
-
-
-class Journal:
-    """One JSON object per line, appended as soon as it is known.
-
-    Args:
-        path: The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Append a record; it is in the file when this returns."""
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def read_journal(folder: str | PathLike[str]) -> list[dict[str, Any]]:
-    """The records of a run, sorted by (generation, index); a torn last line is left out.
-
-    Args:
-        folder: A run folder.
-
-    Returns:
-        A dictionary per candidate.
-
-    Raises:
-        RunFolderError: There is no journal, or one of its lines is damaged.
-    """
-    path = Path(folder) / JOURNAL
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError):
-        raise RunFolderError(f"'{folder}' holds no readable {JOURNAL}; give the folder of a run") from None
-    # What follows the last line break was torn while it was written.
-    return sorted(_records(path, lines[:-1]), key=lambda r: (r["generation"], r["index"]))
-
-
-def comparable(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Records without their times: two journals are equal when these are."""
-    return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
-
-
-def _records(path: Path, lines: list[str]) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-            if not (isinstance(record["generation"], int) and isinstance(record["index"], int)):
-                raise TypeError
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise RunFolderError(f"'{path}' is damaged in line {number}; it cannot be read") from None
-        yield record

@@ -1,8 +1,21 @@
 """The search: engines that ask and tell, filters, the evaluation of candidates, and the methods made of them."""
 
 from evomal.search.candidate import Candidate
-from evomal.search.evomal import EvoMAL
+from evomal.search.method import Method
+from evomal.search.methods import GLO, GPLFL, METHODS, ML3, EvoMAL, TaylorGLO, make_method
 from evomal.search.result import LearnResult
 from evomal.search.watching import Watcher
 
-__all__ = ["Candidate", "EvoMAL", "LearnResult", "Watcher"]
+__all__ = [
+    "GLO",
+    "GPLFL",
+    "METHODS",
+    "ML3",
+    "Candidate",
+    "EvoMAL",
+    "LearnResult",
+    "Method",
+    "TaylorGLO",
+    "Watcher",
+    "make_method",
+]

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 
 from evomal.config import LearnSettings
-from evomal.losses import SymbolicLoss
+from evomal.losses import LearnedLoss
 from evomal.runs import Executor
 from evomal.search.candidate import Candidate, Outcome
 from evomal.search.filters import FilterProbe, passes
 from evomal.search.stages import Judgement, judge_stage, train_stage, tune_stage
 from evomal.search.watching import Watcher
-from evomal.tasks import Task
+from evomal.tasks import TaskSet
 
 
 class Evaluator:
@@ -19,17 +19,22 @@ class Evaluator:
     worked, or in which order.
 
     Args:
-        task: The task.
+        tasks: The tasks.
         settings: All settings of the search.
-        probe: Predictions for the inner filters.
+        probes: Predictions for the inner filters, for each task.
         executor: Where the work is done.
         watcher: Told of progress.
     """
 
     def __init__(
-        self, task: Task, settings: LearnSettings, probe: FilterProbe, executor: Executor, watcher: Watcher
+        self,
+        tasks: TaskSet,
+        settings: LearnSettings,
+        probes: Sequence[FilterProbe],
+        executor: Executor,
+        watcher: Watcher,
     ) -> None:
-        self.task, self.settings, self.probe = task, settings, probe
+        self.tasks, self.settings, self.probes = tasks, settings, probes
         self.executor, self.watcher = executor, watcher
         self.archive: dict[str, Candidate] = {}
         self.signatures: dict[str, Candidate] = {}
@@ -42,7 +47,7 @@ class Evaluator:
         self._train(survivors, done)
         for candidate, known in equivalent:
             # The fitness is taken over, φ stays its own (D9).
-            candidate.fitness, candidate.same_as = known.fitness, known.place
+            candidate.fitness, candidate.fitness_lr, candidate.same_as = known.fitness, known.fitness_lr, known.place
             _settle(candidate, "equivalent", done)
         for candidate in repeated:
             candidate.take(self.archive[candidate.key], "archived")
@@ -51,7 +56,7 @@ class Evaluator:
     def _outer_filter(
         self, members: Sequence[Candidate], done: Callable[[Candidate], None]
     ) -> tuple[list[Candidate], list[Candidate]]:
-        """Split into formulas never seen and repeated ones (Section 3.4.1; D7)."""
+        """Split into losses never seen and repeated ones (Section 3.4.1; D7)."""
         fresh: dict[str, Candidate] = {}
         repeated = []
         for candidate in members:
@@ -68,16 +73,16 @@ class Evaluator:
 
     def _tune(
         self, fresh: Sequence[Candidate], done: Callable[[Candidate], None]
-    ) -> list[tuple[Candidate, SymbolicLoss]]:
+    ) -> list[tuple[Candidate, LearnedLoss]]:
         """Local search for all, in one chunk per worker."""
         self.watcher.stage("tune", len(fresh))
         chunks = [fresh[i :: self.executor.workers] for i in range(self.executor.workers)]
-        jobs = [(self.settings, [c.expression for c in chunk]) for chunk in chunks if chunk]
-        results = self.executor.map(tune_stage, self.task, jobs)
+        jobs = [(self.settings, [c.genome for c in chunk]) for chunk in chunks if chunk]
+        results = self.executor.map(tune_stage, self.tasks, jobs)
         kept = []
         for chunk, outcomes in zip((c for c in chunks if c), results, strict=True):
             for candidate, (loss, outcome) in zip(chunk, outcomes, strict=True):
-                candidate.weights = loss.weights.detach().cpu().tolist()
+                candidate.weights, candidate.scale = loss.coefficients, loss.scale
                 candidate.tuned_steps = outcome.steps
                 candidate.seconds["tune"] = outcome.seconds
                 candidate.reason = outcome.reason or outcome.note
@@ -88,14 +93,14 @@ class Evaluator:
         return sorted(kept, key=lambda pair: pair[0].index)
 
     def _inner_filters(
-        self, tuned: Sequence[tuple[Candidate, SymbolicLoss]], done: Callable[[Candidate], None]
-    ) -> tuple[list[tuple[Candidate, SymbolicLoss]], list[tuple[Candidate, Candidate]]]:
+        self, tuned: Sequence[tuple[Candidate, LearnedLoss]], done: Callable[[Candidate], None]
+    ) -> tuple[list[tuple[Candidate, LearnedLoss]], list[tuple[Candidate, Candidate]]]:
         """Apply D8 and D9 by index; both are measured in the workers."""
         self.watcher.stage("filter", len(tuned))
-        jobs = [(self.settings, self.probe, loss) for _, loss in tuned]
-        survivors: list[tuple[Candidate, SymbolicLoss]] = []
+        jobs = [(self.settings, self.probes, loss) for _, loss in tuned]
+        survivors: list[tuple[Candidate, LearnedLoss]] = []
         equivalent: list[tuple[Candidate, Candidate]] = []
-        for (candidate, loss), judgement in zip(tuned, self.executor.map(judge_stage, self.task, jobs), strict=True):
+        for (candidate, loss), judgement in zip(tuned, self.executor.map(judge_stage, self.tasks, jobs), strict=True):
             candidate.seconds["filter"], candidate.score = judgement.seconds, judgement.score
             if judgement.reason:
                 candidate.reason = judgement.reason
@@ -111,17 +116,18 @@ class Evaluator:
         return survivors, equivalent
 
     def _promising(self, candidate: Candidate, judgement: Judgement) -> bool:
-        if judgement.score is None or passes(judgement.score, self.task.task_type, self.settings.filters):
+        if judgement.score is None or passes(judgement.score, self.tasks.task_type, self.settings.filters):
             return True
         candidate.reason = f"improves predictions by {judgement.score:.2f} of what is possible"
         return False
 
-    def _train(self, pairs: Sequence[tuple[Candidate, SymbolicLoss]], done: Callable[[Candidate], None]) -> None:
+    def _train(self, pairs: Sequence[tuple[Candidate, LearnedLoss]], done: Callable[[Candidate], None]) -> None:
         """Partial training of the survivors (Section 3.4.4)."""
         self.watcher.stage("train", len(pairs))
         jobs = [(self.settings, loss) for _, loss in pairs]
-        for (candidate, _), partial in zip(pairs, self.executor.map(train_stage, self.task, jobs), strict=True):
+        for (candidate, _), partial in zip(pairs, self.executor.map(train_stage, self.tasks, jobs), strict=True):
             candidate.seconds["train"], candidate.fitness = partial.seconds, partial.fitness
+            candidate.fitness_lr, candidate.trainings = partial.rate, partial.trainings
             candidate.reason = partial.reason or candidate.reason
             _settle(candidate, "failed" if partial.reason else "trained", done)
 

@@ -40,6 +40,11 @@ class FilterProbe:
     metric: Metric
     task_type: TaskType
 
+    @property
+    def classes(self) -> int:
+        """Classes that the outputs stand for: one logit stands for two."""
+        return max(2, self.predictions.shape[1]) if self.predictions.dim() > 1 else 2
+
 
 def make_probe(task: Task, instances: int, seed: int) -> FilterProbe:
     """Predictions for the filters of a run: one untrained network, B random training instances."""

@@ -22,6 +22,7 @@ from evomal.expressions import (
     repair,
 )
 from evomal.expressions.tree import shortened
+from evomal.search.genome import Formula
 
 Origin = Literal["initial", "crossover", "mutation", "reproduction", "elite"]
 
@@ -39,6 +40,11 @@ class Proposal:
     expression: Expression
     origin: Origin
     parents: tuple[int, ...] = ()
+
+    @property
+    def genome(self) -> Formula:
+        """The formula, its coefficients still to be found."""
+        return Formula(self.expression)
 
 
 class GeneticEngine:

@@ -1,6 +1,6 @@
 """What a search would cost, from a short probe of each stage."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from statistics import median
@@ -8,20 +8,22 @@ from time import perf_counter
 from typing import Any
 
 from evomal.config import LearnSettings
-from evomal.expressions import Expression, parse
+from evomal.expressions import parse
 from evomal.local_search import tune
 from evomal.search.filters import FilterProbe
-from evomal.search.genetic import GeneticEngine
+from evomal.search.genome import Formula, Genome
+from evomal.search.methods import make_method
 from evomal.search.probing import probed
-from evomal.search.stages import initial_loss, judge_stage, train_stage
-from evomal.seeds import python_random
-from evomal.tasks import Task
+from evomal.search.stages import judge_stage, train_stage
+from evomal.tasks import Task, TaskSet
 
-TUNED = 0.9
-"""Share of candidates that the outer filter does not know, so that they are tuned."""
+NEW = {"evomal": 0.9, "gplfl": 0.9, "glo": 0.9}
+"""Share of candidates that the outer filter does not know, so that they go on; of other methods all."""
 
-TRAINED = (0.25, 0.5)
-"""Share of all candidates that pass the inner filters, so that they are trained in part."""
+TRAINED = {"ml3": (1.0, 1.0), "taylorglo": (0.5, 1.0), "glo": (0.3, 0.9)}
+"""Least and greatest share of all candidates that pass the inner filters, so that they are trained in part."""
+
+USUALLY_TRAINED = (0.25, 0.5)
 
 FORMULAS = 4
 META_STEPS = 6
@@ -29,7 +31,7 @@ REJECTION_STEPS = 40
 BASE_STEPS = 20
 
 # Cheap, sound, and trained by every task: what a stage costs hardly depends on the formula.
-PLAIN = parse("square(sub(y, f))")
+PLAIN = Formula(parse("square(sub(y, f))"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,13 @@ class Price:
         stages: Each stage.
         candidates: Population size times generations.
         probe_seconds: How long the probe took.
+        shares: Of the candidates, those that are new, and those that are trained, at least and at most.
     """
 
     stages: tuple[StagePrice, ...]
     candidates: int
     probe_seconds: float
+    shares: tuple[float, float, float]
 
     @property
     def least(self) -> float:
@@ -86,9 +90,9 @@ class Price:
     @property
     def assumption(self) -> str:
         """What the range rests on."""
-        low, high = TRAINED
+        new, low, high = self.shares
         return (
-            f"of {self.candidates} candidates {TUNED:.0%} are new and are tuned, {low:.0%} to {high:.0%} are trained; "
+            f"of {self.candidates} candidates {new:.0%} are new, {low:.0%} to {high:.0%} are trained; "
             "stages run one after the other, candidates of a stage on all workers"
         )
 
@@ -107,11 +111,11 @@ class Price:
         }
 
 
-def price(task: Task, settings: LearnSettings) -> Price:
+def price(task: Task | Sequence[Task], settings: LearnSettings) -> Price:
     """Estimate the wall time of a search by a few steps of each stage; nothing is written.
 
     Args:
-        task: The task; it is probed as before a search.
+        task: The task, or several; probed as before a search.
         settings: All settings of the search.
 
     Returns:
@@ -128,64 +132,67 @@ def price(task: Task, settings: LearnSettings) -> Price:
         True
     """
     start = perf_counter()
-    filter_probe = probed(task, settings)
-    members = settings.genetic.population_size * settings.genetic.generations
-    tuned = round(TUNED * members)
-    few, many = (round(share * members) for share in TRAINED)
-    each_tuned, fixed = _tune_cost(task, settings)
-    each_judged, each_trained = _filter_cost(task, settings, filter_probe), _train_cost(task, settings)
-    generations, workers = settings.genetic.generations, settings.workers
+    tasks = TaskSet.of(task)
+    probes = probed(tasks, settings)
+    new = NEW.get(settings.method, 1.0)
+    low, high = TRAINED.get(settings.method, USUALLY_TRAINED)
+    members, generations, workers = settings.evaluations, settings.generations, settings.workers
+    fresh, few, many = (round(share * members) for share in (new, low, high))
+    drawn = [proposed.genome for proposed in make_method(settings).engine(tasks, probes).ask()]
+    each_tuned, fixed = _tune_cost(tasks, settings, drawn)
+    each_judged, each_trained = _filter_cost(tasks, settings, probes), _train_cost(tasks, settings)
     stages = (
-        StagePrice("tune", tuned, tuned, each_tuned, fixed, generations, workers),
-        StagePrice("filter", tuned, tuned, each_judged, 0.0, generations, workers),
+        StagePrice("tune", fresh, fresh, each_tuned, fixed, generations, workers),
+        StagePrice("filter", fresh, fresh, each_judged, 0.0, generations, workers),
         StagePrice("train", few, many, each_trained, 0.0, generations, workers),
     )
-    return Price(stages, members, perf_counter() - start)
+    return Price(stages, members, perf_counter() - start, (new, low, high))
 
 
-def _tune_cost(task: Task, settings: LearnSettings) -> tuple[float, float]:
+def _tune_cost(tasks: TaskSet, settings: LearnSettings, drawn: Sequence[Genome]) -> tuple[float, float]:
     """Seconds for each candidate, and for each generation: at a meta step all candidates share one pass."""
-    steps = settings.local_search.meta_steps
+    steps = settings.tuning.meta_steps
     if steps == 0:
         return 0.0, 0.0
-    engine = GeneticEngine(settings.genetic, python_random(settings.seed, task.key, "genetic"))
-    drawn = [proposal.expression for proposal in engine.ask() if proposal.expression.has_gradient]
-    formulas = [PLAIN, *drawn[: FORMULAS - 1]]
-    _step_cost(task, settings, [PLAIN])  # what torch does at its first use only
-    starting, one = _step_cost(task, settings, [PLAIN])
-    _, all_of_them = _step_cost(task, settings, formulas)
-    each = max(all_of_them - one, 0.0) / (len(formulas) - 1) if len(formulas) > 1 else one
+    tunable = [genome for genome in drawn if genome.loss(tasks, settings).tunable]
+    genomes = tunable[:FORMULAS] or [PLAIN]
+    _step_cost(tasks, settings, genomes[:1])  # what torch does at its first use only
+    starting, one = _step_cost(tasks, settings, genomes[:1])
+    if len(genomes) == 1:
+        return steps * one, starting
+    _, all_of_them = _step_cost(tasks, settings, genomes)
+    each = max(all_of_them - one, 0.0) / (len(genomes) - 1)
     shared = max(one - each, 0.0)
     return steps * each, starting + steps * shared
 
 
-def _step_cost(task: Task, settings: LearnSettings, formulas: list[Expression]) -> tuple[float, float]:
+def _step_cost(tasks: TaskSet, settings: LearnSettings, genomes: Sequence[Genome]) -> tuple[float, float]:
     """Seconds until the tuning is under way, and for each meta step."""
-    losses = [initial_loss(formula, task, settings) for formula in formulas]
+    losses = [genome.loss(tasks, settings) for genome in genomes]
     local = settings.local_search.model_copy(update={"meta_steps": META_STEPS})
     times = [perf_counter()]
-    tune(losses, task, local, settings.base, settings.seed, lambda step: times.append(perf_counter()))
+    tune(losses, tasks, local, settings.base, settings.seed, lambda step: times.append(perf_counter()))
     step = median(after - before for before, after in pairwise(times[1:]))
     return max(times[1] - times[0] - step, 0.0), step
 
 
-def _filter_cost(task: Task, settings: LearnSettings, probe: FilterProbe) -> float:
+def _filter_cost(tasks: TaskSet, settings: LearnSettings, probes: Sequence[FilterProbe]) -> float:
     """Seconds for the inner filters of one candidate."""
-    loss = initial_loss(PLAIN, task, settings)
+    loss = PLAIN.loss(tasks, settings)
 
     def seconds(steps: int) -> float:
         filters = settings.filters.model_copy(update={"rejection_steps": steps})
-        return judge_stage(task, settings.model_copy(update={"filters": filters}), probe, loss).seconds
+        return judge_stage(tasks, settings.model_copy(update={"filters": filters}), probes, loss).seconds
 
     return _extrapolated(seconds, REJECTION_STEPS, settings.filters.rejection_steps)
 
 
-def _train_cost(task: Task, settings: LearnSettings) -> float:
-    """Seconds for one partial training, its evaluation included."""
-    loss = initial_loss(PLAIN, task, settings)
+def _train_cost(tasks: TaskSet, settings: LearnSettings) -> float:
+    """Seconds for one partial training, its evaluation included, at every rate."""
+    loss = PLAIN.loss(tasks, settings)
 
     def seconds(steps: int) -> float:
-        return train_stage(task, settings.model_copy(update={"partial_steps": steps}), loss).seconds
+        return train_stage(tasks, settings.model_copy(update={"partial_steps": steps}), loss).seconds
 
     return _extrapolated(seconds, BASE_STEPS, settings.partial_steps)
 

@@ -5,21 +5,28 @@ from evomal.errors import EvomalError, ModelError, SettingError, one_line
 from evomal.expressions import parse
 from evomal.local_search import tune
 from evomal.search.filters import FilterProbe, improvement, make_probe, passes
-from evomal.search.stages import initial_loss
-from evomal.tasks import Task, probe
+from evomal.search.genome import Formula
+from evomal.tasks import Task, TaskSet, probe
 from evomal.training import one_thread
 
 
-def probed(task: Task, settings: LearnSettings) -> FilterProbe:
-    """Probe model and data for all that a search does with them, and the task loss by the rejection filter (D8).
+def probed(tasks: TaskSet, settings: LearnSettings) -> tuple[FilterProbe, ...]:
+    """Probe models and data for all that a search does with them, and the task losses by the rejection filter (D8).
+
+    Returns:
+        For each task, the predictions that the inner filters look at.
 
     Raises:
         EvomalError: Something does not fit, in one sentence.
     """
+    return tuple(_probed_one(task, settings) for task in tasks)
+
+
+def _probed_one(task: Task, settings: LearnSettings) -> FilterProbe:
     probe(task)
     try:
         filter_probe = make_probe(task, settings.filters.rejection_instances, settings.seed)
-        if settings.local_search.meta_steps > 0:
+        if settings.tuning.meta_steps > 0:
             _probe_meta_gradient(task, settings)
     except EvomalError:
         raise
@@ -39,11 +46,12 @@ def probed(task: Task, settings: LearnSettings) -> FilterProbe:
 
 def _probe_meta_gradient(task: Task, settings: LearnSettings) -> None:
     """One meta-gradient of a plain loss, so that a model which allows none is refused before the search."""
-    loss = initial_loss(parse("square(sub(y, f))"), task, settings)
+    tasks = TaskSet.of(task)
+    loss = Formula(parse("square(sub(y, f))")).loss(tasks, settings)
     one_step = settings.local_search.model_copy(update={"meta_steps": 1})
-    (outcome,) = tune([loss], task, one_step, settings.base, settings.seed)
+    (outcome,) = tune([loss], tasks, one_step, settings.base, settings.seed)
     if outcome.reason is not None:
         raise ModelError(
             f"no meta-gradient can be taken through model '{task.model_name}' ({outcome.reason}); use operations that "
-            "can be differentiated twice, or --meta-steps 0"
+            f"can be differentiated twice, or {'another method' if settings.method == 'ml3' else '--meta-steps 0'}"
         )

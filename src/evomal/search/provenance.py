@@ -5,29 +5,31 @@ from typing import Any
 import torch
 
 from evomal.config import LearnSettings
-from evomal.losses import SymbolicLoss
+from evomal.losses import LearnedLoss
 from evomal.plain import finite_or_none
 from evomal.search.candidate import Candidate
-from evomal.tasks import Task
+from evomal.tasks import Task, TaskSet
 from evomal.training.step_size import gradient_norm_ratio
 
 
 def provenance(
-    loss: SymbolicLoss, candidate: Candidate, task: Task, settings: LearnSettings, baseline: float
+    loss: LearnedLoss, candidate: Candidate, tasks: TaskSet, settings: LearnSettings, baseline: float
 ) -> dict[str, Any]:
     """The entries of a loss file that tell its history, as plain values."""
     import platform
 
     import evomal
 
+    # The loss was chosen for what it does at this rate.
+    fitness_rate = {} if candidate.fitness_lr == 1 else {"lr": settings.base.lr * candidate.fitness_lr}
     return {
-        "learned_on": described(task),
+        "learned_on": described_all(tasks),
         "method": settings.method,
         "seed": settings.seed,
         "fitness": finite_or_none(candidate.fitness),
-        "baseline": {"loss": task.task_loss_name, "fitness": finite_or_none(baseline)},
+        "baseline": {"loss": tasks.task_loss_name, "fitness": finite_or_none(baseline)},
         "found": {"generation": candidate.generation, "index": candidate.index},
-        "tuned_for": tuned_for(loss, task, settings),
+        "tuned_for": tuned_for(loss, tasks[0], settings) | fitness_rate,
         "versions": {
             "evomal": evomal.__version__,
             "torch": torch.__version__,
@@ -47,11 +49,20 @@ def described(task: Task) -> dict[str, Any]:
     }
 
 
-def tuned_for(loss: SymbolicLoss, task: Task, settings: LearnSettings) -> dict[str, Any]:
+def described_all(tasks: TaskSet) -> dict[str, Any]:
+    """What a loss file says of the tasks that a loss was learned on."""
+    if len(tasks) == 1:
+        return described(tasks[0])
+    each = [described(task) for task in tasks]
+    together = {name: " + ".join(dict.fromkeys(entry[name] for entry in each)) for name in each[0]}
+    return together | {"task": tasks.name, "tasks": each}
+
+
+def tuned_for(loss: LearnedLoss, task: Task, settings: LearnSettings) -> dict[str, Any]:
     """The base training that a loss's coefficients were tuned for."""
     return {
         "optimizer": "sgd",
         **settings.base.model_dump(),
-        "meta_steps": settings.local_search.meta_steps,
+        "meta_steps": settings.tuning.meta_steps,
         "gradient_norm_ratio": gradient_norm_ratio(loss, task, settings.base.batch_size, settings.seed),
     }

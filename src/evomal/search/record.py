@@ -6,23 +6,21 @@ from types import TracebackType
 from typing import Self
 
 from evomal.config import LearnSettings
-from evomal.losses import SymbolicLoss
-from evomal.losses.criterion import IGNORED
+from evomal.losses import LearnedLoss
 from evomal.plain import finite_or_none
 from evomal.runs import Journal, RunFolder
 from evomal.search.candidate import Candidate
 from evomal.search.provenance import provenance
 from evomal.search.result import LearnResult
-from evomal.search.stages import initial_loss
 from evomal.search.watching import Watcher
-from evomal.tasks import Task
+from evomal.tasks import TaskSet
 
 
 class Record:
     """Keeps every finished candidate and the best loss; the run folder gets both at once.
 
     Args:
-        task: The task.
+        tasks: The tasks.
         settings: All settings of the search.
         folder: Where to write; None writes nothing.
         watcher: Told of every candidate.
@@ -30,9 +28,9 @@ class Record:
     """
 
     def __init__(
-        self, task: Task, settings: LearnSettings, folder: RunFolder | None, watcher: Watcher, baseline: float
+        self, tasks: TaskSet, settings: LearnSettings, folder: RunFolder | None, watcher: Watcher, baseline: float
     ) -> None:
-        self.task, self.settings, self.folder, self.watcher = task, settings, folder, watcher
+        self.tasks, self.settings, self.folder, self.watcher = tasks, settings, folder, watcher
         self.baseline = baseline
         self.best: Candidate | None = None
         self.members: list[Candidate] = []
@@ -42,7 +40,7 @@ class Record:
     def add(self, candidate: Candidate) -> None:
         """Take down a finished candidate; a new best loss is saved at once."""
         if self.folder is not None and self.journal is not None:
-            self.journal.write(candidate.record(self.settings.seed, self.settings.output_activation))
+            self.journal.write(candidate.record(self.tasks.task_type, self.settings))
             if not self.members:
                 self.folder.keep()
         self.members.append(candidate)
@@ -54,20 +52,17 @@ class Record:
 
     def result(self, interrupted: bool) -> LearnResult:
         """The result of the search, saved."""
-        best = self.best or max(self.members, key=lambda c: (_score(c), -c.expression.size))
+        best = self.best or max(self.members, key=lambda c: (_score(c), -c.genome.size))
         loss = self._save(best)
         members = tuple(sorted(self.members, key=lambda c: c.place))
         fitness = finite_or_none(best.fitness)
         seconds = perf_counter() - self.start
         return LearnResult(loss, fitness, self.baseline, best, members, self.settings, seconds, interrupted)
 
-    def _save(self, candidate: Candidate) -> SymbolicLoss:
-        loss = initial_loss(candidate.expression, self.task, self.settings)
-        if candidate.weights is not None:
-            loss.weights.data.copy_(loss.weights.new_tensor(candidate.weights))
-        loss.info = provenance(loss, candidate, self.task, self.settings, self.baseline)
-        loss.ignore_index = IGNORED  # as in a loss that is read from the file
-        loss.requires_grad_(False)  # finished: nobody's optimiser shall train it by accident
+    def _save(self, candidate: Candidate) -> LearnedLoss:
+        loss = candidate.finished_loss(self.tasks, self.settings)
+        candidate.formula = loss.formula(digits=4)
+        loss.info = provenance(loss, candidate, self.tasks, self.settings, self.baseline)
         if self.folder is not None:
             loss.save(self.folder.loss)
         return loss

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evomal.config import LearnSettings
-from evomal.losses import SymbolicLoss
+from evomal.losses import LearnedLoss
 from evomal.plain import finite_or_none
 from evomal.search.candidate import Candidate
 
@@ -25,7 +25,7 @@ class LearnResult:
         interrupted: Whether the search was stopped before its end.
     """
 
-    loss: SymbolicLoss
+    loss: LearnedLoss
     fitness: float | None
     baseline: float
     best: Candidate
@@ -38,6 +38,18 @@ class LearnResult:
     def outcomes(self) -> Counter[str]:
         """How many members ended in which way."""
         return Counter(member.outcome or "unfinished" for member in self.members)
+
+    @property
+    def trainings(self) -> int:
+        """Partial trainings that were done."""
+        return sum(member.trainings for member in self.members)
+
+    @property
+    def meta_steps(self) -> int:
+        """Meta gradient steps that were taken."""
+        return sum(
+            member.tuned_steps for member in self.members if member.same_as is None or member.outcome == "equivalent"
+        )
 
     @property
     def message(self) -> str:
@@ -57,13 +69,16 @@ class LearnResult:
         """The result as plain values."""
         return {
             "formula": self.loss.formula(digits=4),
-            "expression": self.best.key,
+            **self.best.genome.entries(self.settings),
             "weights": self.best.weights,
+            "scale": self.best.scale,
             "fitness": self.fitness,
             "baseline": finite_or_none(self.baseline),
             "generation": self.best.generation,
             "index": self.best.index,
             "outcomes": dict(self.outcomes),
+            "trainings": self.trainings,
+            "meta_steps": self.meta_steps,
             "seconds": self.seconds,
             "interrupted": self.interrupted,
             "message": self.message,

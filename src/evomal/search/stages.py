@@ -1,46 +1,44 @@
-"""The stages of an evaluation as plain functions of (task, job): what executors run, here or in workers."""
+"""The stages of an evaluation as plain functions of (tasks, job): what executors run, here or in workers."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from time import perf_counter
 
-import torch
-
 from evomal.config import LearnSettings
-from evomal.expressions import Expression, to_text
 from evomal.local_search import Tuned, tune
 from evomal.local_search.one_step import reason_of
-from evomal.losses import SymbolicLoss
+from evomal.losses import LearnedLoss
 from evomal.losses.criterion import LossFunction
 from evomal.search.filters import FilterProbe, gradient_signature, improvement
-from evomal.seeds import derive, generator
-from evomal.tasks import Batches, Task
+from evomal.search.genome import Genome
+from evomal.seeds import derive
+from evomal.tasks import Batches, Task, TaskSet
 from evomal.training import evaluate, fit, one_thread
+from evomal.training.step_size import gradient_norm_ratio
 
 
-def initial_loss(expression: Expression, task: Task, settings: LearnSettings) -> SymbolicLoss:
-    """The loss before tuning: φ ~ N(1, 1e-3), from the seed and the formula alone; φ = 1 without meta steps (D4)."""
-    weights = torch.ones(expression.edges)
-    if settings.local_search.meta_steps > 0:
-        draw = generator(settings.seed, task.key, "phi", to_text(expression))
-        weights = weights + 1e-3 * torch.randn(expression.edges, generator=draw)
-    return SymbolicLoss(
-        expression,
-        weights,
-        task_type=task.task_type,
-        output_activation=settings.output_activation,
-        ignore_index=task.ignore_index,
-    ).to(task.device)
-
-
-def tune_stage(
-    task: Task, settings: LearnSettings, expressions: Sequence[Expression]
-) -> list[tuple[SymbolicLoss, Tuned]]:
-    """Tune the coefficients of several formulas, walking through the meta steps together."""
-    losses = [initial_loss(expression, task, settings) for expression in expressions]
-    outcomes = tune(losses, task, settings.local_search, settings.base, settings.seed)
+def tune_stage(tasks: TaskSet, settings: LearnSettings, genomes: Sequence[Genome]) -> list[tuple[LearnedLoss, Tuned]]:
+    """Tune the coefficients of several losses, walking through the meta steps together; control their scale."""
+    losses = [genome.loss(tasks, settings) for genome in genomes]
+    outcomes = tune(losses, tasks, settings.tuning, settings.base, settings.seed)
+    if settings.scale_control:
+        for loss, outcome in zip(losses, outcomes, strict=True):
+            _control_scale(loss, outcome, tasks, settings)
     return list(zip(losses, outcomes, strict=True))
+
+
+def _control_scale(loss: LearnedLoss, outcome: Tuned, tasks: TaskSet, settings: LearnSettings) -> None:
+    """Rescale a loss so that its gradient on a first batch is as long as the task loss's (on average in the log)."""
+    if outcome.reason is not None:
+        return
+    ratios = [gradient_norm_ratio(loss, task, settings.base.batch_size, settings.seed) for task in tasks]
+    known = [math.log(ratio) for ratio in ratios if ratio]
+    if len(known) < len(ratios):
+        outcome.reason = "its first gradient is zero or not finite: there is no scale to control"
+        return
+    loss.scale = math.exp(-fmean(known))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +58,20 @@ class Judgement:
     seconds: float
 
 
-def judge_stage(task: Task, settings: LearnSettings, probe: FilterProbe, loss: SymbolicLoss) -> Judgement:
-    """Measure what both inner filters need; whoever asked decides."""
+def judge_stage(tasks: TaskSet, settings: LearnSettings, probes: Sequence[FilterProbe], loss: LearnedLoss) -> Judgement:
+    """Measure what both inner filters need, on every task; whoever asked decides.
+
+    The score is that of the task that the loss helps least, and signatures must agree on all tasks.
+    """
     start = perf_counter()
     score = signature = reason = None
     loss.requires_grad_(False)
     try:
         with one_thread():
             if settings.filters.gradient_equivalence:
-                signature = gradient_signature(loss, probe)
+                signature = " ".join(gradient_signature(loss, probe) for probe in probes)
             if settings.filters.rejection:
-                score = improvement(loss, probe, settings.filters)
+                score = min(improvement(loss, probe, settings.filters) for probe in probes)
     except Exception as error:  # whatever a candidate does, the run goes on
         reason = reason_of(error)
     return Judgement(score, signature, reason, perf_counter() - start)
@@ -81,31 +82,59 @@ class Partial:
     """How a partial training ended.
 
     Args:
-        fitness: Metric on the validation split; infinite if the training failed.
+        fitness: Mean metric on the validation splits; infinite if a training failed.
         reason: Why it failed, or None.
         seconds: Time taken.
+        rate: The multiple of the base learning rate that the fitness belongs to.
+        trainings: How many trainings it took.
     """
 
     fitness: float
     reason: str | None
     seconds: float
+    rate: float = 1.0
+    trainings: int = 1
 
 
-def train_stage(task: Task, settings: LearnSettings, loss: LossFunction) -> Partial:
-    r"""Fitness :math:`\mathcal{F}`: the metric after S_testing base steps with the loss (Algorithm 2)."""
+def train_stage(tasks: TaskSet, settings: LearnSettings, loss: LossFunction | None) -> Partial:
+    r"""Fitness :math:`\mathcal{F}`: the metric after S_testing base steps, averaged over the tasks (Algorithm 2).
+
+    With several `fitness_lrs` it is the best of those at each multiple of the base learning rate.
+
+    Args:
+        tasks: The tasks.
+        settings: All settings of the search.
+        loss: The loss; None means each task's own task loss.
+    """
     start = perf_counter()
-    fitness, reason = math.inf, None
-    if isinstance(loss, SymbolicLoss):
+    if isinstance(loss, LearnedLoss):
         loss.requires_grad_(False)
-    try:
-        with one_thread():
-            model = task.make_model(derive(settings.seed, task.key, "partial", "init"))
-            batches = Batches(len(task.train), settings.base.batch_size, settings.seed, task.key, "partial", "batches")
-            noise = derive(settings.seed, task.key, "partial", "noise")
-            reason = fit(model, loss, task.train, batches, settings.partial_steps, settings.base, noise).reason
-            if reason is None:
-                value = evaluate(model, task.valid, task.metric)
-                fitness, reason = (value, None) if math.isfinite(value) else (math.inf, "the metric is not finite")
-    except Exception as error:  # whatever a candidate does, the run goes on
-        reason = reason_of(error)
-    return Partial(fitness, reason, perf_counter() - start)
+    outcomes = [(*_mean_metric(tasks, settings, loss, rate), rate) for rate in settings.fitness_lrs]
+    fitness, reason, rate = min(outcomes, key=lambda outcome: outcome[0])
+    return Partial(fitness, reason, perf_counter() - start, rate, len(tasks) * len(outcomes))
+
+
+def _mean_metric(
+    tasks: TaskSet, settings: LearnSettings, loss: LossFunction | None, rate: float
+) -> tuple[float, str | None]:
+    values = []
+    for task in tasks:
+        try:
+            value, reason = _partial_training(task, settings, loss or task.task_loss, rate)
+        except Exception as error:  # whatever a candidate does, the run goes on
+            value, reason = math.inf, reason_of(error)
+        if reason is not None:
+            return math.inf, reason
+        values.append(value)
+    return fmean(values), None
+
+
+def _partial_training(task: Task, settings: LearnSettings, loss: LossFunction, rate: float) -> tuple[float, str | None]:
+    base = settings.base if rate == 1 else settings.base.model_copy(update={"lr": settings.base.lr * rate})
+    with one_thread():
+        model = task.make_model(derive(settings.seed, task.key, "partial", "init"))
+        batches = Batches(len(task.train), base.batch_size, settings.seed, task.key, "partial", "batches")
+        noise = derive(settings.seed, task.key, "partial", "noise")
+        reason = fit(model, loss, task.train, batches, settings.partial_steps, base, noise).reason
+        value = evaluate(model, task.valid, task.metric) if reason is None else math.inf
+    return value, reason or (None if math.isfinite(value) else "the metric is not finite")

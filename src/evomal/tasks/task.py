@@ -121,6 +121,18 @@ class Task:
         """The part of a seed that stands for the task (D3)."""
         return self.fingerprint
 
+    @property
+    def class_counts(self) -> Tensor | None:
+        """How many training labels each class has, int64 [C] on the CPU; labels that are ignored do not count.
+
+        C is `classes`, the greatest label of all splits plus one, so that a class which only training lacks has
+        a 0. None for regression, for soft labels, and where a data set is lazy and its labels are not known.
+        """
+        y = self.train.y
+        if self.classes is None or y is None:
+            return None
+        return torch.bincount(y[y != IGNORED].cpu(), minlength=self.classes)
+
     def make_model(self, seed: int) -> nn.Module:
         """A fresh network, initialised from `seed` alone; global generators are left as they were.
 

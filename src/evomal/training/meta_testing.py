@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from statistics import fmean, stdev
 from time import perf_counter
 from typing import Any
@@ -123,7 +123,7 @@ def meta_test(
         runs.append(run)
         if on_run:
             on_run(run)
-    return MetaTest(task.metric.name, _best_rate(runs, settings.lrs), tuple(runs))
+    return MetaTest(task.metric.name, best_rate(runs, settings.lrs), tuple(runs))
 
 
 def train_once(task: Task, criterion: LossFunction, settings: TrainSettings, lr: float, seed: int) -> TrainingRun:
@@ -146,11 +146,24 @@ def _here(function: Callable[..., TrainingRun], task: Task, jobs: Sequence[tuple
     return (function(task, *job) for job in jobs)
 
 
-def _best_rate(runs: Sequence[TrainingRun], lrs: Sequence[float]) -> float:
-    """The rate with the lowest mean validation metric; a rate at which any training diverged comes last."""
+def best_rate(runs: Sequence[TrainingRun], lrs: Sequence[float]) -> float:
+    """The rate with the lowest mean validation metric; a rate at which any training diverged comes last.
+
+    Args:
+        runs: Trainings, one or more at every rate.
+        lrs: The rates to choose from.
+
+    Returns:
+        The rate; of equal ones the first.
+
+    Example:
+        >>> runs = [TrainingRun(lr, 0, valid, 0.5, 100, 1.0) for lr, valid in ((0.1, 0.3), (1.0, 0.2), (10.0, nan))]
+        >>> best_rate(runs, (0.1, 1.0, 10.0))
+        1.0
+    """
 
     def score(lr: float) -> float:
-        mean = fmean(run.valid for run in runs if run.lr == lr)
-        return mean if mean == mean else float("inf")
+        values = [run.valid for run in runs if run.lr == lr]
+        return fmean(values) if all(map(isfinite, values)) else inf
 
     return min(lrs, key=score)

@@ -1,26 +1,53 @@
-"""EvoMAL: genetic programming over formulas, gradients for their coefficients (Figure 1)."""
+"""A method: an engine that proposes losses, and the outer loop that all methods share (Figure 1)."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from evomal.config import LearnSettings, learn_settings
 from evomal.errors import SettingError
-from evomal.runs import Executor, RunFolder, make_executor
+from evomal.runs import RunFolder, make_executor
 from evomal.search.candidate import Candidate
 from evomal.search.evaluation import Evaluator
 from evomal.search.filters import FilterProbe
-from evomal.search.genetic import GeneticEngine
+from evomal.search.genome import Genome
 from evomal.search.probing import probed
 from evomal.search.record import Record
 from evomal.search.result import LearnResult
 from evomal.search.stages import train_stage
 from evomal.search.watching import Watcher
-from evomal.seeds import python_random
-from evomal.tasks import Task
+from evomal.tasks import Task, TaskSet
 
 
-class EvoMAL:
-    """Learns a loss for a task: evolved structure, gradient-tuned coefficients.
+class Proposed(Protocol):
+    """One member of a generation, as an engine proposes it."""
+
+    @property
+    def genome(self) -> Genome:
+        """What the loss is made of."""
+
+    @property
+    def origin(self) -> str:
+        """How it came to be."""
+
+    @property
+    def parents(self) -> tuple[int, ...]:
+        """Places of its parents in the generation before."""
+
+
+class Engine(Protocol):
+    """Asks for evaluations and is told fitnesses; it never trains."""
+
+    def ask(self) -> Sequence[Proposed]:
+        """The next generation; the same one again until it is told."""
+
+    def tell(self, fitnesses: Sequence[float]) -> None:
+        """Take the fitnesses of the generation that was asked for, in its order."""
+
+
+class Method(ABC):
+    """Learns a loss for a task, or for several.
 
     Args:
         settings: All settings; None means the paper's.
@@ -28,26 +55,32 @@ class EvoMAL:
             `evomal.config.learn_settings`. ``preset="quick"`` starts from named ones.
 
     Raises:
-        SettingError: A setting is unknown or out of range, or both `settings` and single ones are given.
-
-    Example:
-        >>> EvoMAL(population_size=25, generations=50, seed=0).settings.genetic.generations
-        50
-
-    Source:
-        Raymond et al., "Learning Symbolic Model-Agnostic Loss Functions via Meta-Learning", 2023.
+        SettingError: A setting is unknown or out of range, is another method's, or both `settings` and single ones
+            are given.
     """
+
+    name: ClassVar[str]
+    """What `--method` calls it."""
+    summary: ClassVar[str]
+    """What it is, in a line."""
 
     def __init__(self, settings: LearnSettings | None = None, **flat: Any) -> None:
         if settings is not None and flat:
             raise SettingError(f"give either settings or single values, not both ({', '.join(flat)})")
+        own = type(self).__name__
         if settings is not None and not isinstance(settings, LearnSettings):
-            raise SettingError(f"settings is {settings!r}; give single values, such as EvoMAL(preset='quick', seed=0)")
-        self.settings = settings or learn_settings(**flat)
+            raise SettingError(f"settings is {settings!r}; give single values, such as {own}(preset='quick', seed=0)")
+        self.settings = settings or learn_settings(**({"method": self.name} | flat))
+        if self.settings.method != self.name:
+            raise SettingError(f"setting 'method': {own} is '{self.name}', not '{self.settings.method}'; leave it out")
+
+    @abstractmethod
+    def engine(self, tasks: TaskSet, probes: Sequence[FilterProbe]) -> Engine:
+        """The engine of a new search."""
 
     def learn(
         self,
-        task: Task,
+        task: Task | Sequence[Task],
         out: str | PathLike[str] | RunFolder | None = None,
         force: bool = False,
         watcher: Watcher | None = None,
@@ -57,7 +90,7 @@ class EvoMAL:
         Model and data are probed first. Ctrl-C ends the search with the best loss so far.
 
         Args:
-            task: The task.
+            task: The task, or several of one kind: meta-gradients are summed and the fitness averaged over them.
             out: Run folder for settings, journal and best loss; None writes nothing.
             force: Replace a run that lies in `out`.
             watcher: Told of progress.
@@ -68,31 +101,29 @@ class EvoMAL:
         Raises:
             EvomalError: The task cannot be learned on, or the folder cannot be used.
         """
+        tasks = TaskSet.of(task)
         folder = _prepared(out, force, self.settings)
         executor = make_executor(self.settings.workers)
         try:
-            filter_probe = probed(task, self.settings)
-            baseline = train_stage(task, self.settings, task.task_loss).fitness
-            engine = GeneticEngine(self.settings.genetic, python_random(self.settings.seed, task.key, "genetic"))
-            record = Record(task, self.settings, folder, watcher or Watcher(), baseline)
-            return self._search(task, filter_probe, executor, engine, record)
+            probes = probed(tasks, self.settings)
+            baseline = train_stage(tasks, self.settings, None).fitness
+            record = Record(tasks, self.settings, folder, watcher or Watcher(), baseline)
+            evaluator = Evaluator(tasks, self.settings, probes, executor, record.watcher)
+            return self._search(self.engine(tasks, probes), evaluator, record)
         finally:
             executor.close()
             if folder is not None:
                 folder.discard()
 
-    def _search(
-        self, task: Task, filter_probe: FilterProbe, executor: Executor, engine: GeneticEngine, record: Record
-    ) -> LearnResult:
+    def _search(self, engine: Engine, evaluator: Evaluator, record: Record) -> LearnResult:
         """The outer loop: ask the engine, evaluate, tell it, until the last generation."""
-        evaluator = Evaluator(task, self.settings, filter_probe, executor, record.watcher)
         interrupted = False
         with record:
             try:
-                for generation in range(self.settings.genetic.generations):
+                for generation in range(self.settings.generations):
                     members = [
-                        Candidate(generation, index, child.expression, child.origin, child.parents)
-                        for index, child in enumerate(engine.ask())
+                        Candidate(generation, index, proposed.genome, proposed.origin, proposed.parents)
+                        for index, proposed in enumerate(engine.ask())
                     ]
                     evaluator.evaluate(members, record.add)
                     engine.tell([member.fitness for member in members])

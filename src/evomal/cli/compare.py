@@ -1,0 +1,110 @@
+"""`evomal compare`: methods and losses beside one another, over seeds and learning rates."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evomal.atomic import write_atomically
+from evomal.cli import options
+from evomal.cli.output import GOOD, INTERRUPTED, as_json_text, print_json, say, warn_of_workers
+from evomal.cli.source import TaskSource, task_options
+from evomal.config import LearnSettings, TrainSettings, flat_fields
+
+if TYPE_CHECKING:
+    from evomal.comparison import Comparison
+
+# The method is an entry of --methods, the seeds are a list, and workers take whole searches and trainings.
+LEARN = [name for name in flat_fields(LearnSettings) if name not in ("method", "seed", "workers")]
+TRAIN = ["steps", "schedule", "milestones", "gamma"]
+
+
+@options.setting_options(TrainSettings, TRAIN)
+@options.setting_options(LearnSettings, LEARN)
+@task_options
+def compare(
+    source: TaskSource,
+    methods: Annotated[
+        list[str],
+        typer.Option(
+            "--methods",
+            help="Methods (evomal, gplfl, ml3, taylorglo, glo; a variant as evomal+scale-control or evomal+fitness-lrs), "
+            "handcrafted losses, loss files or run folders; several may be given.",
+        ),
+    ],
+    seeds: Annotated[
+        list[int], typer.Option("--seeds", min=0, help="One search and one meta-test for each; at least two.")
+    ],
+    lr_grid: Annotated[
+        list[float] | None,
+        typer.Option("--lr-grid", help="Base learning rates to try each loss at; the best on validation is taken."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", help="The loss that others are tested against; the task loss if left out."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The folder of the comparison (default runs/compare-DATASET-MODEL)."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start anew instead of going on with what lies in --out.")
+    ] = False,
+    preset: options.Preset = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Searches or trainings at a time, one thread each.")
+    ] = 1,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+    **settings: Any,
+) -> int:
+    """Compare methods and losses on test data, each at the same learning rate and at its own best one.
+
+    A seed is one search and one meta-test, the same initialisations for all. The same command goes on after it was
+    stopped; methods, seeds and rates may be added. The table is written to --out as Markdown, CSV and JSON.
+    """
+    from evomal.comparison.folder import ComparisonFolder
+    from evomal.comparison.plan import make_plan
+
+    warn_of_workers(workers)
+    folder = ComparisonFolder(out or Path("runs") / f"compare-{source.slug}", force)
+    lists = {name: tuple(value) or None for name, value in settings.items() if isinstance(value, list)}
+    task = source.load()
+    plan = make_plan(methods, baseline or task.task_loss_name, seeds, preset, lr_grid or (), **(settings | lists))
+    from evomal.comparison.running import run_comparison
+    from evomal.report.comparing import Lines
+    from evomal.runs import make_executor
+
+    executor = make_executor(workers)
+    watcher = None if quiet else Lines(sys.stderr if as_json else sys.stdout)
+    try:
+        comparison = run_comparison(task, plan, folder, executor, watcher)
+    except KeyboardInterrupt:
+        say(f"stopped by Ctrl-C; what is finished is in {folder.path}, and the same command goes on from there")
+        return INTERRUPTED
+    finally:
+        executor.close()
+    _report(comparison, folder.path, as_json)
+    return GOOD
+
+
+def _report(comparison: "Comparison", folder: Path, as_json: bool) -> None:
+    from evomal.report.compared import as_csv, as_markdown, table_of_comparison
+    from evomal.report.tables import print_table
+    from evomal.report.text import cleaned
+
+    document = comparison.as_dict()
+    for name, text in (
+        ("table.md", as_markdown(comparison)),
+        ("table.csv", as_csv(comparison)),
+        ("table.json", as_json_text(document) + "\n"),
+    ):
+        write_atomically(folder / name, text)
+    if as_json:
+        print_json(document)
+        return
+    print_table(table_of_comparison(comparison), sys.stdout)
+    for note in comparison.notes():
+        print(cleaned(note))
+    print(f"written to {folder}/table.md, table.csv and table.json")

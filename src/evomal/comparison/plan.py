@@ -1,0 +1,117 @@
+"""All that a comparison is going to do, known before anything is done."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evomal.comparison.entries import Entry, read_entries
+from evomal.config import LearnSettings, TrainSettings, flat_fields, train_settings
+from evomal.errors import SettingError, unknown_name
+
+LEAST_SEEDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Contenders, seeds and learning rates.
+
+    Args:
+        entries: The contenders.
+        baseline: The name of the one that the others are tested against.
+        training: Full trainings: seeds, steps, every rate; its base rate is the fixed one.
+    """
+
+    entries: tuple[Entry, ...]
+    baseline: str
+    training: TrainSettings
+
+    @property
+    def searches(self) -> list[tuple[Entry, int]]:
+        """Every search: a method and a seed, the methods that take longest first."""
+        learned = sorted(
+            (entry for entry in self.entries if entry.settings is not None),
+            key=lambda entry: -_effort(entry.settings) if entry.settings else 0.0,
+        )
+        return [(entry, seed) for entry in learned for seed in self.training.seeds]
+
+    @property
+    def trainings(self) -> list[tuple[Entry, float, int]]:
+        """Every full training: a contender, a rate and a seed."""
+        settings = self.training
+        return [(entry, lr, seed) for entry in self.entries for lr in settings.lrs for seed in settings.seeds]
+
+    @property
+    def evaluations(self) -> int:
+        """The most candidates that the searches evaluate, all together."""
+        return sum(entry.settings.evaluations for entry, _ in self.searches if entry.settings is not None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What results depend on, as plain values."""
+        return {
+            "baseline": self.baseline,
+            "training": self.training.model_dump(mode="json"),
+            "methods": {
+                entry.name: None if entry.settings is None else entry.settings.model_dump(mode="json", exclude=OWN)
+                for entry in self.entries
+            },
+        }
+
+
+OWN = {"seed", "workers"}
+
+
+def _effort(settings: LearnSettings | None) -> float:
+    """A search's base steps, roughly: a meta step counts as two."""
+    assert settings is not None
+    return settings.evaluations * (settings.partial_steps * len(settings.fitness_lrs) + 2 * settings.tuning.meta_steps)
+
+
+def make_plan(
+    methods: Sequence[str],
+    baseline: str,
+    seeds: Sequence[int],
+    preset: str | None = None,
+    lr_grid: Sequence[float] = (),
+    **flat: Any,
+) -> Plan:
+    """The plan of a comparison.
+
+    Args:
+        methods: Names of contenders; see `evomal.comparison.entries.read_entry`.
+        baseline: A handcrafted loss, the one that others are tested against.
+        seeds: One search and one meta-test for each.
+        preset: Named settings, for searches and trainings.
+        lr_grid: Base learning rates to try each loss at; the fixed rate is among them anyway.
+        **flat: Single settings of searches and trainings, by their flat names.
+
+    Returns:
+        The plan.
+
+    Raises:
+        SettingError: There are no methods, too few seeds, or a setting is out of range.
+
+    Example:
+        >>> plan = make_plan(["evomal", "ml3"], "cross_entropy", [0, 1], "quick", [0.01, 0.3])
+        >>> [entry.name for entry in plan.entries], plan.training.lrs, len(plan.searches), len(plan.trainings)
+        (['cross_entropy', 'evomal', 'ml3'], (0.01, 0.1, 0.3), 4, 18)
+    """
+    if not methods:
+        raise SettingError("there is nothing to compare; give at least one of --methods")
+    seeds = tuple(dict.fromkeys(seeds))
+    if len(seeds) < LEAST_SEEDS:
+        raise SettingError(
+            f"a paired test over seeds needs at least {LEAST_SEEDS} of them, and five or more are better; give --seeds 0 "
+            "1 2 3 4"
+        )
+    known = {kind: flat_fields(kind) for kind in (LearnSettings, TrainSettings)}
+    for name in flat:
+        if not any(name in names for names in known.values()):
+            raise unknown_name("setting", name, {name for names in known.values() for name in names})
+    entries = read_entries(methods, baseline, preset, _part(flat, known[LearnSettings]))
+    fixed = train_settings(preset, seeds=seeds, **_part(flat, known[TrainSettings]))
+    rates = tuple(sorted({fixed.base.lr, *lr_grid}))
+    return Plan(entries, baseline, train_settings(preset, seeds=seeds, lrs=rates, **_part(flat, known[TrainSettings])))
+
+
+def _part(flat: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {name: value for name, value in flat.items() if name in names}

@@ -1,0 +1,132 @@
+"""What learned losses share, whatever they are made of: coefficients, a scale, a past, and a file."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from evomal.errors import SettingError
+from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
+from evomal.losses.files import write_document
+
+
+class LearnedLoss(Criterion):
+    r"""A loss :math:`\mathcal{M}_\phi` with coefficients φ, taken per class (or output) and summed.
+
+    :math:`\mathcal{M}_\phi = \frac{s}{B}\sum_b\sum_c m_\phi(y_{bc}, f_{bc})` with f the softmax of the logits and y
+    one-hot in classification, raw values in regression (D2), and s the scale, 1 unless it was controlled.
+
+    Args:
+        task_type: ``"classification"`` or ``"regression"``.
+        scale: What every value is multiplied by, above zero; no coefficient, never tuned.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        ignore_index: Class label that does not count; None saves the look.
+
+    Attributes:
+        info: Where the loss came from and what it was tuned for; saved with it.
+
+    Raises:
+        SettingError: A setting is odd.
+    """
+
+    family: ClassVar[str]
+    """What a loss file calls this kind of loss."""
+
+    def __init__(
+        self,
+        task_type: TaskType,
+        scale: float = 1.0,
+        reduction: Reduction = "mean",
+        ignore_index: int | None = IGNORED,
+    ) -> None:
+        super().__init__(task_type, reduction, ignore_index)
+        self.scale = scale
+        self.info: dict[str, Any] = {}
+
+    @property
+    def scale(self) -> float:
+        """What every value is multiplied by; may be set."""
+        return self._scale
+
+    @scale.setter
+    def scale(self, scale: float) -> None:
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < math.inf:
+            raise SettingError(f"scale is {scale!r}; give a finite number above 0")
+        self._scale = float(scale)
+
+    @property
+    def tunable(self) -> bool:
+        """Whether the gradient with respect to the predictions is other than zero for some φ (D10)."""
+        return True
+
+    @property
+    def coefficients(self) -> list[float]:
+        """φ as plain numbers, parameter after parameter."""
+        return [number for parameter in self.parameters() for number in parameter.detach().reshape(-1).tolist()]
+
+    @coefficients.setter
+    def coefficients(self, numbers: Sequence[float]) -> None:
+        values = torch.as_tensor(numbers, dtype=torch.float64)
+        expected = sum(parameter.numel() for parameter in self.parameters())
+        if values.shape != (expected,):
+            raise SettingError(
+                f"{len(values)} coefficients were given to a loss that has {expected}; give one for each"
+            )
+        parts = values.split([parameter.numel() for parameter in self.parameters()])
+        for parameter, part in zip(self.parameters(), parts, strict=True):
+            parameter.data.copy_(part.reshape(parameter.shape))
+
+    @abstractmethod
+    def per_class(self, y: Tensor, f: Tensor) -> Tensor:
+        """m_φ(y, f), number by number: [B, C, ...] from targets and predictions of that shape."""
+
+    @abstractmethod
+    def formula(self, digits: int | None = None) -> str:
+        """The loss as it is computed, in one line, rounded to `digits` significant digits if given."""
+
+    @abstractmethod
+    def entries(self) -> dict[str, Any]:
+        """What `from_entries` builds the loss again from, beside family, task type and scale; plain values."""
+
+    @classmethod
+    @abstractmethod
+    def from_entries(cls, entries: dict[str, Any]) -> Self:
+        """The loss that `save` wrote, from the entries of its file; those it does not know become `info`.
+
+        Raises:
+            EvomalError: An entry is missing or of the wrong kind, or they contradict one another.
+        """
+
+    def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each instance, [B, ...]: the values summed over dimension 1, times the scale."""
+        f = functional.softmax(outputs, dim=1) if self.task_type == "classification" else outputs
+        values = self.per_class(targets, f).sum(dim=1)
+        return values if self.scale == 1 else self.scale * values
+
+    def all_entries(self) -> dict[str, Any]:
+        """`entries` with family and task type, and the scale where it is not 1."""
+        scale = {} if self.scale == 1 else {"scale": self.scale}
+        return {"family": self.family, "task_type": self.task_type, **self.entries(), **scale}
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the loss, with its current coefficients, as one JSON object; see `evomal.load_loss`.
+
+        Args:
+            path: The file; one that exists is replaced, and half a file is never seen.
+
+        Raises:
+            LossFileError: φ or `info` hold what JSON cannot, such as NaN; nothing is written.
+        """
+        write_document(self.all_entries(), self.info, path)
+
+    def extra_repr(self) -> str:
+        """The formula, as computed, and the settings that are not the usual ones."""
+        parts = [self.formula(digits=4), f"task_type={self.task_type!r}"]
+        if self.reduction != "mean":
+            parts.append(f"reduction={self.reduction!r}")
+        return ", ".join(parts)

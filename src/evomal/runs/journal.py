@@ -1,0 +1,96 @@
+"""Journals: plain records, one JSON object per line, appended as soon as they are known."""
+
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from evomal.errors import RunFolderError
+
+JOURNAL = "journal.jsonl"
+
+
+class Journal:
+    """One JSON object per line, appended as soon as it is known.
+
+    Args:
+        path: The file. A last line that was torn while it was written is cut off first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a+b")
+        self._cut_torn_line()
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append a record; it is in the file when this returns."""
+        self._file.write((json.dumps(record, allow_nan=False) + "\n").encode())
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _cut_torn_line(self) -> None:
+        """Leave off what follows the last line break: the next record must not be written onto it."""
+        self._file.seek(0)
+        data = self._file.read()
+        self._file.truncate(data.rfind(b"\n") + 1)
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a file that `Journal` wrote, in their order; a torn last line is left out.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A dictionary per line.
+
+    Raises:
+        RunFolderError: The file cannot be read, or one of its lines is damaged.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError):
+        raise RunFolderError(f"'{path.parent}' holds no readable {path.name}; give the folder of a run") from None
+    # What follows the last line break was torn while it was written.
+    return [_record(path, number, line) for number, line in enumerate(lines[:-1], start=1)]
+
+
+def read_journal(folder: str | PathLike[str]) -> list[dict[str, Any]]:
+    """The records of a run, sorted by (generation, index); a torn last line is left out.
+
+    Args:
+        folder: A run folder.
+
+    Returns:
+        A dictionary per candidate.
+
+    Raises:
+        RunFolderError: There is no journal, or one of its lines is damaged.
+    """
+    path = Path(folder) / JOURNAL
+    records = read_records(path)
+    for number, record in enumerate(records, start=1):
+        if not (isinstance(record.get("generation"), int) and isinstance(record.get("index"), int)):
+            raise _damaged(path, number)
+    return sorted(records, key=lambda record: (record["generation"], record["index"]))
+
+
+def comparable(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records without their times: two journals are equal when these are."""
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
+
+
+def _record(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise _damaged(path, number)
+    return record
+
+
+def _damaged(path: Path, number: int) -> RunFolderError:
+    return RunFolderError(f"'{path}' is damaged in line {number}; it cannot be read")

@@ -1,0 +1,147 @@
+"""The methods: what each proposes, and so what sets it apart from the others (D12 to D14)."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from evomal.config import LearnSettings
+from evomal.losses.taylor import rises_at_uniform
+from evomal.search.cma import CmaEngine, Vector
+from evomal.search.filters import FilterProbe
+from evomal.search.genetic import GeneticEngine
+from evomal.search.genome import Network, Polynomial
+from evomal.search.method import Engine, Method
+from evomal.search.single import SingleEngine
+from evomal.search.two_phase import TwoPhaseEngine
+from evomal.seeds import python_random
+from evomal.tasks import TaskSet
+
+
+class EvoMAL(Method):
+    """Genetic programming over formulas, gradients for their coefficients (Figure 1).
+
+    Example:
+        >>> EvoMAL(population_size=25, generations=50, seed=0).settings.genetic.generations
+        50
+
+    Source:
+        Raymond et al., "Learning Symbolic Model-Agnostic Loss Functions via Meta-Learning", 2023.
+    """
+
+    name = "evomal"
+    summary = "genetic programming over formulas, gradients for their coefficients"
+
+    def engine(self, tasks: TaskSet, probes: Sequence[FilterProbe]) -> Engine:
+        """Genetic programming."""
+        return _genetic(tasks, self.settings)
+
+
+class GPLFL(Method):
+    """Genetic programming over formulas alone: EvoMAL without local search, φ = 1.
+
+    Example:
+        >>> GPLFL(preset="quick").settings.local_search.meta_steps
+        0
+
+    Source:
+        Raymond et al., 2023, Section 4.1.
+    """
+
+    name = "gplfl"
+    summary = "genetic programming over formulas, coefficients of 1"
+
+    def engine(self, tasks: TaskSet, probes: Sequence[FilterProbe]) -> Engine:
+        """Genetic programming."""
+        return _genetic(tasks, self.settings)
+
+
+class ML3(Method):
+    """A neural loss, trained by meta-gradients.
+
+    Example:
+        >>> ML3(neural_steps=100).settings.tuning.meta_steps
+        100
+
+    Source:
+        Bechtle et al., "Meta Learning via Learned Loss", 2021.
+    """
+
+    name = "ml3"
+    summary = "a neural loss, trained by meta-gradients (ML³)"
+
+    def engine(self, tasks: TaskSet, probes: Sequence[FilterProbe]) -> Engine:
+        """A single proposal."""
+        return SingleEngine(Network(self.settings.neural.hidden))
+
+
+class TaylorGLO(Method):
+    """A third-order Taylor polynomial, its eight parameters found by CMA-ES.
+
+    Parameters with which the true class would not rise from a uniform prediction are drawn anew.
+
+    Example:
+        >>> TaylorGLO(preset="quick").settings.cma.sigma
+        1.2
+
+    Source:
+        Gonzalez and Miikkulainen, "Optimizing Loss Functions Through Multi-Variate Taylor Polynomial
+        Parameterization", 2021.
+    """
+
+    name = "taylorglo"
+    summary = "a third-order Taylor polynomial, its parameters found by CMA-ES"
+
+    def engine(self, tasks: TaskSet, probes: Sequence[FilterProbe]) -> Engine:
+        """CMA-ES from zero."""
+        classes = {probe.classes for probe in probes}
+
+        def hopeful(parameters: Vector) -> bool:
+            return tasks.task_type == "regression" or all(rises_at_uniform(parameters, count) for count in classes)
+
+        settings = self.settings
+        parts = settings.seed, tasks.key, "taylorglo"
+        size = settings.genetic.population_size
+        return CmaEngine([0.0] * 8, settings.cma.sigma, size, parts, Polynomial, hopeful)
+
+
+class GLO(Method):
+    """Genetic programming for the formula, then CMA-ES for the coefficients of the best one.
+
+    Its budget: population × (generations + CMA generations) evaluations.
+
+    Example:
+        >>> GLO(population_size=20, generations=10, cma_generations=10).settings.evaluations
+        400
+
+    Source:
+        Gonzalez and Miikkulainen, "Improved Training Speed, Accuracy, and Data Utilization Through Loss Function
+        Optimization", 2020.
+    """
+
+    name = "glo"
+    summary = "genetic programming for the formula, then CMA-ES for its coefficients"
+
+    def engine(self, tasks: TaskSet, probes: Sequence[FilterProbe]) -> Engine:
+        """Genetic programming, then CMA-ES."""
+        settings = self.settings
+        parts = settings.seed, tasks.key, "glo"
+        return TwoPhaseEngine(_genetic(tasks, settings), settings.genetic.generations, settings.cma.sigma, parts)
+
+
+def _genetic(tasks: TaskSet, settings: LearnSettings) -> GeneticEngine:
+    return GeneticEngine(settings.genetic, python_random(settings.seed, tasks.key, "genetic"))
+
+
+METHODS: Mapping[str, type[Method]] = MappingProxyType(
+    {method.name: method for method in (EvoMAL, GPLFL, ML3, TaylorGLO, GLO)}
+)
+
+
+def make_method(settings: LearnSettings) -> Method:
+    """The method that the settings name.
+
+    Example:
+        >>> from evomal.config import learn_settings
+        >>> type(make_method(learn_settings(method="glo"))).__name__
+        'GLO'
+    """
+    return METHODS[settings.method](settings)

@@ -1,0 +1,66 @@
+"""The engine of GLO: genetic programming for the formula, then CMA-ES for the coefficients of the best."""
+
+import math
+from collections.abc import Sequence
+
+from evomal.expressions import Expression
+from evomal.search.cma import CmaEngine, Sample, Vector
+from evomal.search.genetic import GeneticEngine, Proposal
+from evomal.search.genome import Formula
+
+
+class TwoPhaseEngine:
+    """Some generations of one engine, then CMA-ES from coefficients of 1.
+
+    Args:
+        formulas: The genetic engine of the first phase.
+        generations: Generations of the first phase.
+        sigma: Initial standard deviation of the coefficients.
+        seed_parts: What the random numbers of the second phase are for.
+
+    Example:
+        >>> import random
+        >>> from evomal.config import GeneticSettings
+        >>> genetic = GeneticEngine(GeneticSettings(population_size=4), random.Random(0))
+        >>> engine = TwoPhaseEngine(genetic, 1, 0.3, (0, "example"))
+        >>> engine.tell([proposed.genome.size for proposed in engine.ask()])
+        >>> {proposed.origin for proposed in engine.ask()}
+        {'cma'}
+
+    Source:
+        Gonzalez and Miikkulainen, 2020, Section III.
+    """
+
+    def __init__(
+        self, formulas: GeneticEngine, generations: int, sigma: float, seed_parts: tuple[str | int, ...]
+    ) -> None:
+        self._formulas, self._left = formulas, generations
+        self._sigma, self._parts = sigma, seed_parts
+        self._best: tuple[float, int, Expression] = (math.inf, 0, Expression("y"))
+        self._coefficients: CmaEngine | None = None
+
+    def ask(self) -> Sequence[Proposal | Sample]:
+        """The next generation, of the phase that it is in."""
+        return self._formulas.ask() if self._coefficients is None else self._coefficients.ask()
+
+    def tell(self, fitnesses: Sequence[float]) -> None:
+        """Hand in the fitnesses of the generation that was asked for."""
+        if self._coefficients is not None:
+            self._coefficients.tell(fitnesses)
+            return
+        for proposal, fitness in zip(self._formulas.ask(), fitnesses, strict=True):
+            tree = proposal.expression
+            rank = (fitness if math.isfinite(fitness) else math.inf, tree.size)
+            if self._best[1] == 0 or rank < self._best[:2]:
+                self._best = (*rank, tree)
+        self._formulas.tell(fitnesses)
+        self._left -= 1
+        if self._left == 0:
+            self._coefficients = self._second_phase(self._best[2])
+
+    def _second_phase(self, formula: Expression) -> CmaEngine:
+        def make(weights: Vector) -> Formula:
+            return Formula(formula, weights)
+
+        population = self._formulas.settings.population_size
+        return CmaEngine([1.0] * formula.edges, self._sigma, population, self._parts, make)

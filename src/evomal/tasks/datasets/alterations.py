@@ -1,0 +1,149 @@
+"""Data sets made harder: few instances, rare classes, wrong labels, targets with outliers."""
+
+import math
+from dataclasses import dataclass, fields, replace
+from numbers import Real
+from typing import Any
+
+import torch
+
+from evomal import seeds
+from evomal.errors import SettingError
+from evomal.tasks.datasets.data import Data, Pair
+from evomal.tasks.datasets.disturbances import long_tail_rows, mislabelled, student_t
+from evomal.tasks.splits import split_off
+
+ONLY_FOR = {"imbalance": "classification", "label_noise": "classification", "target_noise": "regression"}
+
+
+@dataclass(frozen=True)
+class Alterations:
+    """What is changed in the training and validation splits of a data set, in the order in which it is done.
+
+    Args:
+        train_size: Number of training instances to keep, stratified by class; None keeps all. With fewer
+            instances than classes, or very rare classes, a class may be lost.
+        imbalance: Ratio r ≥ 1 of the largest class to the last one, see `long_tail`; 1 leaves classes as
+            they are.
+        label_noise: Share p of labels, ``0 ≤ p < 1``, that become one of the other C − 1 classes, all
+            equally likely; afterwards the share of wrong labels is p, rounded to whole instances.
+        target_noise: Scale s ≥ 0 of heavy-tailed noise: targets y become y + s·t with t from `student_t`;
+            in units of the standardised targets, that is of the clean training targets' standard deviation.
+
+    Raises:
+        SettingError: A value is out of its range.
+
+    Example:
+        >>> Alterations(label_noise=0.4, imbalance=100).summary
+        'imbalance 100, label noise 0.4'
+    """
+
+    train_size: int | None = None
+    imbalance: float = 1.0
+    label_noise: float = 0.0
+    target_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        size = self.train_size
+        whole = size is None or (_within(size, 1, math.inf) and size % 1 == 0)
+        for name, fits, advice in (
+            ("train_size", whole, "a whole number of instances, at least 1"),
+            ("imbalance", _within(self.imbalance, 1, math.inf), "a finite ratio of at least 1, such as 100"),
+            ("label_noise", _within(self.label_noise, 0, 1), "a share from 0 to below 1, such as 0.4"),
+            ("target_noise", _within(self.target_noise, 0, math.inf), "a finite scale of at least 0, such as 0.5"),
+        ):
+            if not fits:
+                raise SettingError(f"{name} is {getattr(self, name)}; choose {advice}")
+
+    @property
+    def given(self) -> dict[str, float]:
+        """The changes that do something, in order, with their values."""
+        return {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) not in (None, field.default)
+        }
+
+    @property
+    def summary(self) -> str:
+        """What is changed, in words; empty if nothing is."""
+        return ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in self.given.items())
+
+
+def altered(data: Data, alterations: Alterations) -> Data:
+    """A data set with some of its training and validation instances taken away or spoilt.
+
+    The test split stays as it is. So does `target_scale`: outputs stay in units of the clean targets, and
+    inputs keep the shift and scale that `prepare` took from the whole clean training split. The changes are part
+    of the data set: drawn from its name and their own kind and value, never from ``--seed``, so that every seed
+    and method meets the same wrong labels and runs differ by nothing else.
+
+    Args:
+        data: The clean data set.
+        alterations: What to change. `train_size` changes training alone, the rest validation as well. With
+            an imbalance beside it, fewer than `train_size` instances are left.
+
+    Returns:
+        The data set, with a name that tells the changes; `data` itself if there are none.
+
+    Raises:
+        SettingError: There are not as many training instances, or a change is for the other kind of task.
+
+    Example:
+        >>> from evomal.tasks.datasets import load_dataset
+        >>> data = altered(load_dataset("digits"), Alterations(imbalance=10, label_noise=0.2))
+        >>> data.name, len(data.train[0]), len(data.test[0])
+        ('digits (imbalance 10, label noise 0.2)', 528, 360)
+    """
+    if not alterations.given:
+        return data
+    for name in alterations.given:
+        if ONLY_FOR.get(name, data.task_type) != data.task_type:
+            raise SettingError(
+                f"{name} is for {ONLY_FOR[name]}, but data set '{data.name}' is for {data.task_type}; leave it out"
+            )
+    train = data.train if alterations.train_size is None else _fewer(data, alterations.train_size)
+    return replace(
+        data,
+        name=f"{data.name} ({alterations.summary})",
+        train=_disturbed(train, "training", data, alterations),
+        valid=_disturbed(data.valid, "validation", data, alterations),
+    )
+
+
+def _fewer(data: Data, size: int) -> Pair:
+    x, y = data.train
+    if size > len(x):
+        raise SettingError(
+            f"train_size is {size}, but data set '{data.name}' has {len(x)} training instances; choose at most {len(x)}"
+        )
+    if size == len(x):
+        return x, y
+    # Half an instance less, as the share is rounded up; the rest is split off since single members stay.
+    stay, _ = split_off(len(x), (len(x) - size - 0.5) / len(x), None if data.classes is None else y)
+    return x[stay], y[stay]
+
+
+def _disturbed(pair: Pair, part: str, data: Data, alterations: Alterations) -> Pair:
+    x, y = pair
+
+    def draws(kind: str) -> torch.Generator:
+        return seeds.generator("alteration", data.name, kind, _number(getattr(alterations, kind)), part)
+
+    if "imbalance" in alterations.given:
+        kept = long_tail_rows(y, alterations.imbalance, data.outputs, draws("imbalance"))
+        x, y = x[kept], y[kept]
+    if "label_noise" in alterations.given:
+        y = mislabelled(y, alterations.label_noise, data.outputs, draws("label_noise"))
+    if "target_noise" in alterations.given:
+        noise = alterations.target_noise * student_t(y.numel(), draws("target_noise"))
+        y = (y.double() + noise.reshape(y.shape)).to(y.dtype)
+    return x, y
+
+
+def _within(value: Any, least: float, below: float) -> bool:
+    return isinstance(value, Real) and least <= float(value) < below
+
+
+def _number(value: float) -> str:
+    return f"{value:.15g}"  # 100 and 100.0 are one change

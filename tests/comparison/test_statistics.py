@@ -1,0 +1,153 @@
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from evomal.comparison import PairedTest, holm, paired_test
+from evomal.errors import DataError
+
+quick = settings(deadline=None, derandomize=True, max_examples=100)
+probabilities = st.floats(0, 1)
+families = st.lists(probabilities | st.none(), max_size=6)
+# Two decimals, so that equal differences do occur.
+values = st.integers(0, 99).map(lambda number: number / 100)
+pairs = st.lists(st.tuples(values, values), min_size=2, max_size=8)
+
+
+def test_the_sleep_data_of_student():
+    """Hours gained with two drugs; the numbers are those that R prints for its data set `sleep`, paired."""
+    first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+    second = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+    test = paired_test(first, second)
+    assert test.gain == pytest.approx(-1.58, abs=1e-12)
+    assert (test.low, test.high) == pytest.approx((-2.4598858, -0.7001142), abs=1e-7)
+    assert test.p == pytest.approx(0.002833, abs=5e-7)
+    assert test.effect == pytest.approx(-4.0621 / math.sqrt(10), abs=2e-5)
+    assert (test.p_holm, test.seeds) == (None, 10)
+
+
+def _same_everywhere(sample):
+    differences = [one - other for one, other in sample]
+    return max(differences) - min(differences) < 1e-9
+
+
+@quick
+@given(pairs.filter(lambda sample: not _same_everywhere(sample)))
+def test_it_is_the_one_sample_test_of_the_differences(sample):
+    baseline, contender = map(list, zip(*sample, strict=True))
+    differences = np.subtract(baseline, contender)
+    test = paired_test(baseline, contender)
+    oracle = stats.ttest_1samp(differences, 0)
+    error = stats.sem(differences)
+    low, high = stats.t.interval(0.95, len(sample) - 1, differences.mean(), error)
+    assert test.gain == pytest.approx(differences.mean(), abs=1e-12)
+    assert test.p == pytest.approx(oracle.pvalue, rel=1e-6)
+    assert (test.low, test.high) == pytest.approx((low, high), rel=1e-6, abs=1e-9)
+    assert test.effect == pytest.approx(differences.mean() / differences.std(ddof=1), rel=1e-6, abs=1e-9)
+    if abs(test.p - 0.05) > 1e-6:
+        assert (test.low <= 0 <= test.high) == (test.p > 0.05)
+
+
+@quick
+@given(pairs)
+def test_changing_places_turns_the_gain_round(sample):
+    baseline, contender = zip(*sample, strict=True)
+    one, other = paired_test(baseline, contender), paired_test(contender, baseline)
+    assert one.gain == pytest.approx(-other.gain, abs=1e-12)
+    if one.p is None:
+        assert other.p is None
+    else:
+        assert one.p == pytest.approx(other.p, rel=1e-9)
+        assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-9)
+
+
+def test_no_difference_at_all():
+    assert paired_test([0.1, 0.2, 0.3], [0.1, 0.2, 0.3]) == PairedTest(0.0, 0.0, 0.0, 0.0, 1.0, None, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_same_difference_at_every_seed_is_no_certainty(dtype):
+    """Rounding errors alone, 0.3 - 0.2 against 0.4 - 0.3, would make t enormous."""
+    baseline = [float(dtype(value)) for value in (0.3, 0.4, 0.7)]
+    contender = [float(dtype(value)) for value in (0.2, 0.3, 0.6)]
+    differences = np.subtract(baseline, contender)
+    assert 0 < differences.std() < 1e-6 * differences.mean()
+    test = paired_test(baseline, contender)
+    assert test.gain == pytest.approx(0.1, rel=1e-6)
+    assert (test.low, test.high, test.effect, test.p, test.seeds) == (None, None, None, None, 3)
+
+
+def test_one_instance_of_many_is_a_difference():
+    test = paired_test([0.5, 0.5, 0.5], [0.5, 0.5, 0.5 - 1 / 60_000])
+    assert test.p == pytest.approx(stats.ttest_1samp([0, 0, 1], 0).pvalue, rel=1e-6)
+
+
+@pytest.mark.parametrize("worst", [math.nan, math.inf, -math.inf])
+def test_no_test_where_a_training_diverged(worst):
+    assert paired_test([0.1, 0.2, worst], [0.2, 0.2, 0.3]) is None
+    assert paired_test([0.1, 0.2, 0.3], [worst, 0.2, 0.3]) is None
+    assert paired_test([0.1, worst], [0.1, worst]) is None
+
+
+def test_no_test_of_fewer_than_two_pairs():
+    assert paired_test([], []) is None
+    assert paired_test([0.1], [0.2]) is None
+
+
+def test_pairs_must_be_pairs():
+    with pytest.raises(DataError) as caught:
+        paired_test([0.1, 0.2, 0.3], [0.1, 0.2])
+    assert str(caught.value) == "a paired test needs one value a seed on each side; got 3 and 2"
+
+
+def test_a_textbook_example_of_holm():
+    """Four hypotheses at the level 0.05: the first and the last are rejected; the values are those of R's p.adjust."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02], abs=1e-15)
+
+
+def test_what_was_not_tested_does_not_count():
+    assert holm([]) == []
+    assert holm([None, None]) == [None, None]
+    assert holm([None, 0.02, None]) == [None, 0.02, None]
+    assert holm([0.02, None, 0.03]) == [0.04, None, 0.04]
+
+
+def _closed_testing(p_values):
+    """Holm's is Bonferroni's test of every set of hypotheses that a hypothesis is in: each of them must reject."""
+    places = [place for place, p in enumerate(p_values) if p is not None]
+    sets = [chosen for size in range(1, len(places) + 1) for chosen in combinations(places, size)]
+    verdicts = {chosen: min(1.0, len(chosen) * min(p_values[place] for place in chosen)) for chosen in sets}
+    return [
+        None if p is None else max(verdict for chosen, verdict in verdicts.items() if place in chosen)
+        for place, p in enumerate(p_values)
+    ]
+
+
+@quick
+@given(families)
+def test_holm_is_closed_testing(p_values):
+    assert holm(p_values) == _closed_testing(p_values)
+
+
+@quick
+@given(families)
+def test_what_holm_keeps(p_values):
+    corrected = holm(p_values)
+    known = [(p, q) for p, q in zip(p_values, corrected, strict=True) if p is not None]
+    assert [q is None for q in corrected] == [p is None for p in p_values]
+    assert all(p <= q <= 1 for p, q in known)
+    assert all(one[1] <= other[1] for one in known for other in known if one[0] <= other[0])
+    if known:
+        smallest = min(known)
+        assert smallest[1] == min(1.0, len(known) * smallest[0])
+
+
+@quick
+@given(families, st.randoms(use_true_random=False))
+def test_the_order_does_not_matter(p_values, random):
+    order = random.sample(range(len(p_values)), len(p_values))
+    assert holm([p_values[place] for place in order]) == [holm(p_values)[place] for place in order]
