@@ -1,17 +1,44 @@
 """What `--loss` means: a handcrafted loss by name, a loss file, or a run folder's best loss."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from torch import Tensor
+
 from evomal.errors import SettingError, unknown_name
-from evomal.losses import HANDCRAFTED, HandcraftedLoss, SymbolicLoss, get_handcrafted, load_loss
+from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss, TaskType, get_handcrafted, load_loss
 from evomal.tasks import Task
 
-Loss = TypeVar("Loss", SymbolicLoss, HandcraftedLoss, SymbolicLoss | HandcraftedLoss)
+Loss = TypeVar("Loss", bound=LearnedLoss)
 
 
-def read_loss(name: str) -> SymbolicLoss | HandcraftedLoss:
-    """The loss that an option names.
+@dataclass(frozen=True, slots=True)
+class NamedLoss:
+    """A loss that an option names, before the task is known: handcrafted ones may depend on its class counts.
+
+    Args:
+        name: The option's value.
+        learned: The loss of a file; None for a handcrafted one.
+    """
+
+    name: str
+    learned: LearnedLoss | None
+
+    def fitted(self, task: Task) -> LearnedLoss | HandcraftedLoss:
+        """The loss on the task's device, once it is known to be for its kind of task.
+
+        Raises:
+            SettingError: Regression and classification do not fit, or the task has no class counts to give.
+        """
+        if self.learned is not None:
+            return fitted(self.learned, self.name, task)
+        _require_kind(HANDCRAFTED[self.name].task_type, self.name, task)
+        return get_handcrafted(self.name, class_counts=_class_counts(self.name, task)).to(task.device)
+
+
+def read_loss(name: str) -> NamedLoss:
+    """The loss that an option names; a file is read at once, so that a bad name costs no time.
 
     Raises:
         UnknownNameError: It is neither a file, nor a run folder, nor the name of a handcrafted loss.
@@ -19,37 +46,52 @@ def read_loss(name: str) -> SymbolicLoss | HandcraftedLoss:
 
     Example:
         >>> read_loss("cross_entropy")
-        HandcraftedLoss('cross_entropy')
+        NamedLoss(name='cross_entropy', learned=None)
     """
     if name in HANDCRAFTED:
-        return get_handcrafted(name)
+        return NamedLoss(name, None)
     path = Path(name)
     if not path.exists() and path.suffix != ".json" and len(path.parts) == 1:
         raise unknown_name("loss", name, HANDCRAFTED)
-    return load_loss(path)
+    return NamedLoss(name, load_loss(path))
 
 
-def read_learned_loss(name: str) -> SymbolicLoss:
+def read_learned_loss(name: str) -> LearnedLoss:
     """A loss with coefficients to tune.
 
     Raises:
         SettingError: The loss is a handcrafted one.
         LossFileError: The file cannot be read.
     """
-    loss = read_loss(name)
-    if not isinstance(loss, SymbolicLoss):
+    loss = read_loss(name).learned
+    if loss is None:
         raise SettingError(f"loss '{name}' is handcrafted and has nothing to tune; give a loss file or a run folder")
     return loss
 
 
 def fitted(loss: Loss, name: str, task: Task) -> Loss:
-    """The loss on the task's device, once it is known to be for its kind of task.
+    """A learned loss on the task's device, once it is known to be for its kind of task.
 
     Raises:
         SettingError: Regression and classification do not fit.
     """
-    if loss.task_type != task.task_type:
-        raise SettingError(
-            f"loss '{name}' is for {loss.task_type}, but task '{task.name}' is {task.task_type}; give another loss"
-        )
+    _require_kind(loss.task_type, name, task)
     return loss.to(task.device)
+
+
+def _require_kind(task_type: TaskType, name: str, task: Task) -> None:
+    if task_type != task.task_type:
+        raise SettingError(
+            f"loss '{name}' is for {task_type}, but task '{task.name}' is {task.task_type}; give another loss"
+        )
+
+
+def _class_counts(name: str, task: Task) -> Tensor | None:
+    if not HANDCRAFTED[name].needs_class_counts:
+        return None
+    if task.class_counts is None:
+        raise SettingError(
+            f"loss '{name}' depends on how often each class occurs, and the training data of task '{task.name}' holds "
+            "no class labels to count; give another loss"
+        )
+    return task.class_counts

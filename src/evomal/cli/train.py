@@ -81,23 +81,23 @@ def _trained(
     source: TaskSource, names: list[str], settings: TrainSettings, workers: int, told: Callable[..., None]
 ) -> "tuple[list[Trained], BaseException | None]":
     """Read every loss, then the data, then train with one loss after the other; an early end keeps what is finished."""
-    from evomal.cli.losses import fitted, read_loss
-    from evomal.losses import SymbolicLoss
+    from evomal.cli.losses import read_loss
+    from evomal.losses import LearnedLoss
     from evomal.report.trained import Trained
     from evomal.runs import make_executor
     from evomal.training import meta_test
     from evomal.training.step_size import gradient_norm_ratio
 
-    losses = {name: read_loss(name) for name in names}
+    named = [read_loss(name) for name in names]
     task = source.load()
-    losses = {name: fitted(loss, name, task) for name, loss in losses.items()}
+    losses = {loss.name: loss.fitted(task) for loss in named}
     executor = make_executor(workers)
     results = []
     try:
         for name, loss in losses.items():
             test = meta_test(task, loss, settings, executor.map, partial(told, name))
             ratio = None
-            if isinstance(loss, SymbolicLoss):
+            if isinstance(loss, LearnedLoss):
                 ratio = gradient_norm_ratio(loss, task, settings.base.batch_size, settings.seeds[0])
             results.append(Trained(name, loss, test, task, settings, ratio))
     except (KeyboardInterrupt, WorkerError) as error:

@@ -13,7 +13,7 @@ from evomal.config import LearnSettings, flat_fields, learn_settings
 
 if TYPE_CHECKING:
     from evomal.local_search import Tuned
-    from evomal.losses import SymbolicLoss
+    from evomal.losses import LearnedLoss
     from evomal.tasks import Task
 
 SETTINGS = [name for name, stage in flat_fields(LearnSettings).items() if stage in ("base", "local_search")] + ["seed"]
@@ -31,7 +31,7 @@ def tune(
     force: options.Force = False,
     preset: options.Preset = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start from φ = 1 instead of the file's coefficients.")
+        bool, typer.Option("--fresh", help="Start from untuned coefficients (φ = 1 for a formula), not the file's.")
     ] = False,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
@@ -41,12 +41,13 @@ def tune(
     chosen = learn_settings(preset, **settings)
     file = require_free(out, "loss.json", force)
     from evomal.cli.losses import fitted, read_learned_loss
+    from evomal.losses.loading import untuned_coefficients
 
     learned = read_learned_loss(loss)
     loaded = source.load()
     learned = fitted(learned, loss, loaded)
     if fresh:
-        learned.weights.data.fill_(1.0)
+        learned.coefficients = untuned_coefficients(learned)
     before = learned.formula(digits=4)
     outcome = _tuned(learned, loaded, chosen)
     if outcome.reason:
@@ -56,7 +57,7 @@ def tune(
     result = {
         "before": before,
         "after": learned.formula(digits=4),
-        "weights": learned.weights.detach().tolist(),
+        "weights": learned.coefficients,
         "steps": outcome.steps,
         "note": outcome.note,
         "seconds": outcome.seconds,
@@ -66,7 +67,7 @@ def tune(
     return 0
 
 
-def _tuned(loss: "SymbolicLoss", task: "Task", settings: LearnSettings) -> "Tuned":
+def _tuned(loss: "LearnedLoss", task: "Task", settings: LearnSettings) -> "Tuned":
     """Tune φ in place, and rewrite what the file says of its history."""
     from evomal.local_search import tune as tune_losses
     from evomal.search.provenance import described, tuned_for

@@ -1,4 +1,4 @@
-"""Handcrafted losses: PyTorch's own, by name, with one contract for shapes."""
+"""Handcrafted losses: those that people use by habit or by hope, by name, with one contract for shapes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -9,83 +9,75 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evomal.errors import SettingError, unknown_name
+from evomal.errors import DataError, SettingError, unknown_name
 from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
 
 NO_LABEL = -(2**63)  # no label ever; PyTorch's function always ignores one
-SMOOTHING, FOCUS, Q = 0.1, 2.0, 0.7
+SMOOTHING, TAU, GAMMA, Q = 0.1, 1.0, 2, 0.7
 
 
 class _Entry(NamedTuple):
     task_type: TaskType
-    per_instance: Callable[[Tensor, Tensor, Tensor], Tensor]  # outputs and targets [B, C, ...], counts [C] or empty
+    per_instance: Callable[..., Tensor]  # of outputs and targets, and of class counts where they are needed
     summary: str
     needs_class_counts: bool = False
 
 
-def _cross_entropy(outputs: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
+def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, targets, reduction="none")
 
 
-def _label_smoothed(outputs: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
+def _label_smoothed(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, targets, reduction="none", label_smoothing=SMOOTHING)
 
 
 def _class_weighted(outputs: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
-    """Each instance counts N / (C n_c): 1 on average over the training data."""
-    weights = counts.sum() / (len(counts) * counts)
-    shares = (targets * _per_class(weights, outputs)).sum(dim=1)
-    return shares * functional.cross_entropy(outputs, targets, reduction="none")
+    # So weighted, the mean over training instances is 1. Were there a label of a class without any, it would be rare.
+    mean = counts.sum() / (counts > 0).sum()
+    weight = (mean / counts.clamp(min=1)).to(outputs.dtype)
+    return functional.cross_entropy(outputs, targets, weight, reduction="none")
 
 
 def _logit_adjusted(outputs: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
-    """Logits plus the logarithm of each class's share (Menon et al., 2021, Equation 10, τ = 1)."""
-    priors = (counts / counts.sum()).log()
-    return functional.cross_entropy(outputs + _per_class(priors, outputs), targets, reduction="none")
+    # A class without labels counts as if it had one. The softmax does not see what all logits have in common.
+    prior = counts.clamp(min=1).to(outputs.dtype).log()
+    return _cross_entropy(outputs + TAU * prior.reshape(-1, *[1] * (outputs.dim() - 2)), targets)
 
 
-def _focal(outputs: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
-    """-(1 - p)² log p of the true class (Lin et al., 2017, Equation 4, γ = 2), in expectation over soft labels."""
+def _focal(outputs: Tensor, targets: Tensor) -> Tensor:
     log_p = functional.log_softmax(outputs, dim=1)
-    return -(targets * (-torch.expm1(log_p)).pow(FOCUS) * log_p).sum(dim=1)
+    return (targets * torch.expm1(log_p).neg() ** GAMMA * -log_p).sum(dim=1)
 
 
-def _generalised(outputs: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
-    """(1 - p^q) / q of the true class (Zhang and Sabuncu, 2018, Eq. 6, q = 0.7), in expectation over soft labels."""
-    # p^q as exp(q log p): its gradient is finite where p underflows.
-    powers = (Q * functional.log_softmax(outputs, dim=1)).exp()
-    return (targets * (1 - powers)).sum(dim=1) / Q
+def _generalised(outputs: Tensor, targets: Tensor) -> Tensor:
+    # p^q by way of log p, so that the slope stays finite where p underflows.
+    log_p = functional.log_softmax(outputs, dim=1)
+    return (targets * torch.expm1(Q * log_p).neg() / Q).sum(dim=1)
 
 
-def _per_class(values: Tensor, outputs: Tensor) -> Tensor:
-    """Values [C] as [1, C, 1, ...], to be combined with outputs."""
-    return values.to(outputs.dtype).reshape(1, -1, *[1] * (outputs.dim() - 2))
-
-
-def _mean_over_outputs(function: Callable[..., Tensor]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _mean_over_outputs(
+    function: Callable[..., Tensor],
+) -> Callable[[Tensor, Tensor], Tensor]:
     # PyTorch averages over outputs as well as over the batch.
-    def per_instance(outputs: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
+    def per_instance(outputs: Tensor, targets: Tensor) -> Tensor:
         return function(outputs, targets, reduction="none").mean(dim=1)
 
     return per_instance
 
 
+_CLASSES: TaskType = "classification"
 HANDCRAFTED: Mapping[str, _Entry] = MappingProxyType(
     {
-        "cross_entropy": _Entry("classification", _cross_entropy, "cross-entropy on logits"),
-        "label_smoothed_cross_entropy": _Entry(
-            "classification", _label_smoothed, "cross-entropy, a tenth of each label spread over all classes"
-        ),
+        "cross_entropy": _Entry(_CLASSES, _cross_entropy, "cross-entropy on logits"),
+        "label_smoothed_cross_entropy": _Entry(_CLASSES, _label_smoothed, "cross-entropy, label smoothing ε = 0.1"),
         "class_weighted_cross_entropy": _Entry(
-            "classification", _class_weighted, "cross-entropy, classes weighted by inverse frequency", True
+            _CLASSES, _class_weighted, "cross-entropy, classes weighted by inverse frequency", True
         ),
         "logit_adjusted_cross_entropy": _Entry(
-            "classification", _logit_adjusted, "cross-entropy on logits shifted by the log frequencies of classes", True
+            _CLASSES, _logit_adjusted, "cross-entropy, logits plus τ·log prior, τ = 1", True
         ),
-        "focal": _Entry("classification", _focal, "focal loss, γ = 2"),
-        "generalised_cross_entropy": _Entry(
-            "classification", _generalised, "between cross-entropy and absolute error, q = 0.7: for wrong labels"
-        ),
+        "focal": _Entry(_CLASSES, _focal, "focal loss, γ = 2"),
+        "generalised_cross_entropy": _Entry(_CLASSES, _generalised, "generalised cross-entropy, q = 0.7"),
         "mse": _Entry("regression", _mean_over_outputs(functional.mse_loss), "mean squared error"),
         "mae": _Entry("regression", _mean_over_outputs(functional.l1_loss), "mean absolute error"),
         "huber": _Entry("regression", _mean_over_outputs(functional.huber_loss), "Huber loss, δ = 1"),
@@ -94,25 +86,49 @@ HANDCRAFTED: Mapping[str, _Entry] = MappingProxyType(
 
 
 class HandcraftedLoss(Criterion):
-    """A loss that people use by habit, computed by PyTorch.
+    r"""A loss that people wrote, by name; with p the softmax of the logits z and y one-hot or soft labels.
+
+    - ``cross_entropy``, ``mse``, ``mae``, ``huber`` (δ = 1): PyTorch's.
+    - ``label_smoothed_cross_entropy``: PyTorch's, with ε = 0.1.
+    - ``class_weighted_cross_entropy``: :math:`-\sum_c w_c\,y_c\log p_c` with w inverse to the class's frequency and of
+      mean 1 over training instances (scikit-learn's "balanced"). The mean is that over the batch, as everywhere here;
+      PyTorch's divides by the batch's own weights instead.
+    - ``logit_adjusted_cross_entropy``: cross-entropy on :math:`z_c + \tau\log\pi_c`, π the class's frequency, τ = 1.
+    - ``focal``: :math:`-\sum_c y_c(1 - p_c)^\gamma\log p_c`, γ = 2.
+    - ``generalised_cross_entropy``: :math:`\sum_c y_c(1 - p_c^q)/q`, q = 0.7.
+
+    The last two are defined for single labels; soft labels give the expectation over them.
 
     Args:
         name: A name in `HANDCRAFTED`.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         ignore_index: Class label that does not count; None saves the look.
-        class_counts: Training instances of each class, [C], for a loss that needs them; an empty class counts as if it
-            had one.
+        class_counts: The number of training labels of each class, [C]; only losses whose entry in `HANDCRAFTED` says
+            ``needs_class_counts`` look at it. A class without labels counts as if it had one.
+
+    Attributes:
+        class_counts: A buffer, int64 [C]; None where the loss needs none.
 
     Raises:
         UnknownNameError: There is no such loss.
-        SettingError: The loss needs class counts and has none, or they are no counts.
+        SettingError: It needs class counts, and they are missing or odd.
 
     Example:
         >>> HandcraftedLoss("mse")(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 1.0]))
         tensor(2.)
+        >>> balanced = HandcraftedLoss("class_weighted_cross_entropy", "none", class_counts=[30, 10])
+        >>> balanced(torch.zeros(2, 2), torch.tensor([0, 1])) / HandcraftedLoss("cross_entropy")(
+        ...     torch.zeros(2, 2), torch.tensor([0, 1])
+        ... )
+        tensor([0.6667, 2.0000])
+
+    Source:
+        Menon et al., "Long-tail learning via logit adjustment", 2021; Lin et al., "Focal Loss for Dense Object
+        Detection", 2017; Zhang and Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with
+        Noisy Labels", 2018.
     """
 
-    class_counts: Tensor
+    class_counts: Tensor | None
 
     def __init__(
         self,
@@ -125,7 +141,8 @@ class HandcraftedLoss(Criterion):
             raise unknown_name("loss", name, HANDCRAFTED)
         super().__init__(HANDCRAFTED[name].task_type, reduction, ignore_index)
         self.name = name
-        self.register_buffer("class_counts", _checked_counts(name, class_counts), persistent=False)
+        counts = _checked_counts(name, class_counts) if HANDCRAFTED[name].needs_class_counts else None
+        self.register_buffer("class_counts", counts)
 
     def forward(self, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The loss of a batch; the usual case goes straight to PyTorch's fused kernel."""
@@ -147,13 +164,15 @@ class HandcraftedLoss(Criterion):
 
     def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each instance, [B, ...]."""
-        entry, counts = HANDCRAFTED[self.name], self.class_counts
-        if entry.needs_class_counts and len(counts) != outputs.shape[1]:
-            raise SettingError(
-                f"loss '{self.name}' has counts of {len(counts)} classes but outputs for {outputs.shape[1]}; give one "
-                "count for each"
+        function = HANDCRAFTED[self.name].per_instance
+        if self.class_counts is None:
+            return function(outputs, targets)
+        if len(self.class_counts) != outputs.shape[1]:
+            raise DataError(
+                f"class_counts of loss '{self.name}' are for {len(self.class_counts)} classes but the outputs are for "
+                f"{outputs.shape[1]}; give one number for each class"
             )
-        return entry.per_instance(outputs, targets, counts)
+        return function(outputs, targets, self.class_counts)
 
     def extra_repr(self) -> str:
         """The name."""
@@ -171,12 +190,19 @@ def get_handcrafted(
 
 
 def _checked_counts(name: str, counts: Sequence[int] | Tensor | None) -> Tensor:
-    if not HANDCRAFTED[name].needs_class_counts:
-        return torch.empty(0)
     if counts is None:
-        raise SettingError(f"loss '{name}' needs the number of training instances of each class; give class_counts")
-    values = torch.as_tensor(counts, dtype=torch.float64)
-    if values.dim() != 1 or len(values) < 2 or not (values >= 0).all() or not values.isfinite().all():
-        raise SettingError(f"class_counts of loss '{name}' are no counts; give one number of instances for each class")
-    # A class without instances would weigh infinitely.
-    return values.clamp(min=1)
+        raise SettingError(
+            f"loss '{name}' depends on how often each class occurs; give class_counts, the number of training labels "
+            "of each class"
+        )
+    try:
+        given = torch.as_tensor(counts).detach()
+        whole = given.long()
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        given = whole = torch.empty(0)
+    if given.dim() != 1 or not torch.equal(whole.to(given.dtype), given) or bool((whole < 0).any()) or not whole.any():
+        raise SettingError(
+            f"class_counts of loss '{name}' must be whole numbers, none below 0 and not all 0; give the number of "
+            "training labels of each class"
+        )
+    return whole.clone()

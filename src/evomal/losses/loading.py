@@ -1,4 +1,4 @@
-"""Reading a loss of any family from its file."""
+"""Losses of any family from plain entries: those of a loss file, or of a journal's line."""
 
 from collections.abc import Mapping
 from os import PathLike
@@ -36,23 +36,52 @@ def load_loss(path: str | PathLike[str]) -> LearnedLoss:
         file /= "loss.json"
     entries = read_document(file)
     try:
-        return loss_from_entries(entries).requires_grad_(False)
+        return loss_from_entries(entries)
     except EvomalError as error:
         raise LossFileError(f"loss file '{file}': {error}") from None
 
 
 def loss_from_entries(entries: Mapping[str, Any]) -> LearnedLoss:
-    """The loss of the entries that `LearnedLoss.all_entries` gives; a loss file and a journal's line hold them.
+    """The loss that entries stand for, as `LearnedLoss.all_entries` gives them.
+
+    Args:
+        entries: Plain values, ``family`` and ``task_type`` among them.
+
+    Returns:
+        The loss, finished as one that was read from a file; entries that its family does not know are in its `info`.
 
     Raises:
-        EvomalError: The family is unknown, or an entry is missing or odd.
+        EvomalError: The family is unknown, or an entry is missing or of the wrong kind, or they contradict one another.
 
     Example:
         >>> loss_from_entries({"family": "taylor", "task_type": "regression", "weights": [0, 0, 0, 2, 0, 0, 0, 0]})
-        TaylorLoss(1·f², task_type='regression')
+        TaylorLoss(f², task_type='regression')
     """
     rest = dict(entries)
     family = rest.pop("family", None)
     if not isinstance(family, str) or family not in FAMILIES:
-        raise SettingError(f"its family {family!r} is unknown; use {' or '.join(map(repr, FAMILIES))}")
-    return FAMILIES[family].from_entries(rest)
+        *names, last = map(repr, FAMILIES)
+        raise SettingError(f"its family {family!r} is unknown; use {', '.join(names)} or {last}")
+    try:
+        return FAMILIES[family].from_entries(rest).requires_grad_(False)
+    except OverflowError:  # JSON has whole numbers of any length
+        raise SettingError("one of its numbers is too large for a float; write it anew") from None
+
+
+def untuned_coefficients(loss: LearnedLoss) -> list[float]:
+    """φ from which the tuning of a loss of this kind starts afresh.
+
+    Args:
+        loss: The loss; it is left as it is.
+
+    Returns:
+        All ones for a formula, zeros for a Taylor loss, the initialisation for a neural one; in the order of
+        `LearnedLoss.coefficients`.
+
+    Example:
+        >>> untuned_coefficients(SymbolicLoss("square(sub(y, f))", [2, 3, 4], task_type="regression"))
+        [1.0, 1.0, 1.0]
+    """
+    if isinstance(loss, NeuralLoss):
+        return NeuralLoss(task_type=loss.task_type, hidden=loss.hidden).coefficients
+    return [1.0 if isinstance(loss, SymbolicLoss) else 0.0] * len(loss.coefficients)

@@ -1,6 +1,5 @@
-"""Neural losses: a small network of target and prediction, as ML³ learns it (D13)."""
+"""Neural losses: a small network of target and prediction, as ML³ learns them."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,32 +8,46 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evomal.errors import SettingError
+from evomal.expressions.formula import scaled
 from evomal.losses.criterion import IGNORED, Reduction, TaskType
 from evomal.losses.learned import LearnedLoss
+from evomal.losses.taylor import finite_numbers, listed_numbers
 
-MOST_HIDDEN = 256
+MAX_HIDDEN = 256
 
 
 class NeuralLoss(LearnedLoss):
-    r"""A network 2–h–h–1 without biases, ReLU inside and softplus at its end, taken per class (or output) and summed.
+    r"""The loss network of ML³, taken per class (or output).
+
+    :math:`m_\phi(y, f) = \operatorname{softplus}\big(W_3\,\mathrm{relu}(W_2\,\mathrm{relu}(W_1 [y, f]^\top))\big)`,
+    without biases (D13).
 
     Args:
-        weights: All weights in one list, layer after layer, row by row (one row per unit): 2h + h² + h numbers; None
-            draws them, Xavier-uniform.
+        weights: φ: W1 [hidden, 2], W2 [hidden, hidden] and W3 [1, hidden], each row by row, in one flat list; None
+            means Xavier-uniform initialisation.
         task_type: ``"classification"`` or ``"regression"``.
-        hidden: Units h of each hidden layer.
+        hidden: Units of each of the two hidden layers, 1 to 256.
         scale: What every value is multiplied by; never tuned.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         ignore_index: Class label that does not count; None saves the look.
-        generator: Where the weights are drawn from; None stands for one with seed 0.
+        generator: What the initialisation is drawn from, W1 first; None means a new generator with seed 0, so that
+            two such losses are alike and torch's own generator stays as it was.
+
+    Attributes:
+        first: W1 as a parameter, in the default dtype.
+        second: W2.
+        last: W3.
+        info: Where the loss came from and what it was tuned for; saved with it.
 
     Raises:
         SettingError: The weights are not finite or of the wrong number, or another setting is odd.
 
     Example:
-        >>> criterion = NeuralLoss(task_type="classification", hidden=50)
-        >>> criterion.formula(), criterion(torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])).shape
-        ('softplus network 2-50-50-1 of y and f (2,650 weights)', torch.Size([]))
+        >>> criterion = NeuralLoss(task_type="classification", generator=torch.Generator().manual_seed(3))
+        >>> criterion(torch.tensor([[2.0, 0.0]]), torch.tensor([0])) > 0
+        tensor(True)
+        >>> criterion.formula()
+        'softplus network 2–50–50–1 of y and f (2,650 weights)'
 
     Source:
         Bechtle et al., "Meta Learning via Learned Loss", 2021.
@@ -54,62 +67,59 @@ class NeuralLoss(LearnedLoss):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(task_type, scale, reduction, ignore_index)
-        if type(hidden) is not int or not 1 <= hidden <= MOST_HIDDEN:
-            raise SettingError(f"hidden is {hidden!r}; give a whole number of units from 1 to {MOST_HIDDEN}")
-        self.hidden = hidden
+        if type(hidden) is not int or not 1 <= hidden <= MAX_HIDDEN:
+            raise SettingError(f"hidden is {hidden!r}; give a whole number from 1 to {MAX_HIDDEN}")
         shapes = ((hidden, 2), (hidden, hidden), (1, hidden))
-        draw = generator or torch.Generator().manual_seed(0)
-        self.layers = nn.ParameterList(_drawn(shape, draw) for shape in shapes)
-        if weights is not None:
-            self.coefficients = _checked(weights, sum(rows * columns for rows, columns in shapes))
+        if weights is None:
+            draw = torch.Generator().manual_seed(0) if generator is None else generator
+            matrices = [_xavier(shape, draw) for shape in shapes]
+        else:
+            sizes = [rows * columns for rows, columns in shapes]
+            numbers = finite_numbers(weights, sum(sizes), f"a neural loss with hidden = {hidden}")
+            matrices = [part.reshape(shape) for part, shape in zip(numbers.split(sizes), shapes, strict=True)]
+        self.first, self.second, self.last = (nn.Parameter(matrix.clone()) for matrix in matrices)
+
+    @property
+    def hidden(self) -> int:
+        """Units of each hidden layer."""
+        return len(self.second)
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Units of every layer, from the pair (y, f) to the value."""
+        return 2, self.hidden, self.hidden, 1
 
     def per_class(self, y: Tensor, f: Tensor) -> Tensor:
-        """The network's output for each pair, [B, C, ...]."""
-        pairs = torch.stack([y, f], dim=-1)
-        first, second, last = (layer.to(f.dtype) for layer in self.layers)
-        inner = functional.relu(functional.linear(functional.relu(functional.linear(pairs, first)), second))
-        return functional.softplus(functional.linear(inner, last)).squeeze(-1)
+        """The network's values, [B, C, ...], all above zero."""
+        # One product of matrices for all pairs is quicker than two scaled sums for the first layer.
+        units = torch.stack([y, f], dim=-1)
+        units = functional.relu(functional.linear(units, self.first.to(f.dtype)))
+        units = functional.relu(functional.linear(units, self.second.to(f.dtype)))
+        return functional.softplus(functional.linear(units, self.last.to(f.dtype)).squeeze(-1))
 
     def formula(self, digits: int | None = None) -> str:
-        """What it is, as there is no formula."""
-        from evomal.expressions.formula import scaled
-
-        count = sum(layer.numel() for layer in self.layers)
-        shape = f"2-{self.hidden}-{self.hidden}-1"
-        return scaled(f"softplus network {shape} of y and f ({count:,} weights)", self.scale, digits)
+        """What the loss is, in one line: a network of that size has no formula to read."""
+        sizes = "–".join(map(str, self.sizes))
+        count = sum(parameter.numel() for parameter in self.parameters())
+        return scaled(f"softplus network {sizes} of y and f ({count:,} weights)", self.scale, digits)
 
     def entries(self) -> dict[str, Any]:
-        """Width and weights."""
+        """Hidden units and φ."""
         return {"hidden": self.hidden, "weights": self.coefficients}
 
     @classmethod
     def from_entries(cls, entries: dict[str, Any]) -> "NeuralLoss":
         """The loss of a file's entries; see `LearnedLoss.from_entries`."""
         info = dict(entries)
-        weights, hidden = info.pop("weights", None), info.pop("hidden", None)
-        if not isinstance(weights, list) or not all(type(w) in (int, float) for w in weights):
-            raise SettingError("it needs hidden (units of a layer) and weights (a list of numbers); write it anew")
-        loss = cls(weights, task_type=info.pop("task_type", None), hidden=hidden, scale=info.pop("scale", 1.0))
+        loss = cls(
+            listed_numbers(info.pop("weights", None)),
+            task_type=info.pop("task_type", None),
+            hidden=info.pop("hidden", None),
+            scale=info.pop("scale", 1.0),
+        )
         loss.info = info
         return loss
 
 
-def _drawn(shape: tuple[int, int], generator: torch.Generator) -> nn.Parameter:
-    """Xavier-uniform."""
-    bound = math.sqrt(6 / sum(shape))
-    return nn.Parameter((2 * torch.rand(shape, generator=generator) - 1) * bound)
-
-
-def _checked(weights: Sequence[float] | Tensor, expected: int) -> list[float]:
-    try:
-        values = torch.as_tensor(weights, dtype=torch.float64).detach()
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise SettingError("weights of a neural loss are not numbers; give one number per weight") from None
-    if values.shape != (expected,):
-        raise SettingError(
-            f"weights of a neural loss have shape {list(values.shape)}; give {expected} numbers in one list"
-        )
-    if not values.isfinite().all():
-        raise SettingError("weights of a neural loss hold a number that is not finite; give finite ones")
-    numbers: list[float] = values.tolist()
-    return numbers
+def _xavier(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    return nn.init.xavier_uniform_(torch.empty(shape, device=generator.device), generator=generator)

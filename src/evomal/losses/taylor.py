@@ -1,31 +1,31 @@
-"""Taylor losses: a third-order polynomial in target and prediction (D12)."""
+"""Taylor losses: a polynomial of third order with eight parameters, as TaylorGLO learns them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from evomal.errors import SettingError
+from evomal.expressions.formula import scaled, scaled_latex
 from evomal.losses.criterion import IGNORED, Reduction, TaskType
 from evomal.losses.learned import LearnedLoss
 
-COUNT = 8
+PARAMETERS = 8
+TERMS = ((2, 1.0, 0, 1), (3, 1 / 2, 0, 2), (4, 1 / 6, 0, 3), (5, 1.0, 1, 1), (6, 1 / 2, 1, 2), (7, 1 / 2, 2, 1))
+"""Each term of the polynomial: number of its parameter, factor, power of (y - θ0), power of (f - θ1)."""
 
 
 class TaylorLoss(LearnedLoss):
-    r"""A third-order bivariate Taylor polynomial around (θ0, θ1), its other parameters the partial derivatives there.
+    r"""The third-order Taylor polynomial of TaylorGLO, without the terms in y alone.
 
-    With x the target and y the prediction (D12):
-
-    .. math:: p = \theta_2(y-\theta_1) + \tfrac12\theta_3(y-\theta_1)^2 + \tfrac16\theta_4(y-\theta_1)^3
-              + \theta_5(x-\theta_0)(y-\theta_1) + \tfrac12\theta_6(x-\theta_0)(y-\theta_1)^2
-              + \tfrac12\theta_7(x-\theta_0)^2(y-\theta_1)
-
-    taken per class (or output) and summed, averaged over the batch; in classification with a minus.
+    :math:`m_\theta(y, f) = \mp\big[\theta_2 b + \tfrac12\theta_3 b^2 + \tfrac16\theta_4 b^3 + \theta_5 ab
+    + \tfrac12\theta_6 ab^2 + \tfrac12\theta_7 a^2 b\big]` with :math:`a = y - \theta_0` and :math:`b = f - \theta_1`;
+    minus in classification, plus in regression (D12).
 
     Args:
-        parameters: θ0 … θ7; None means zeros.
+        parameters: θ0 … θ7; None means all zeros.
         task_type: ``"classification"`` or ``"regression"``.
         scale: What every value is multiplied by; never tuned.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -33,14 +33,14 @@ class TaylorLoss(LearnedLoss):
 
     Attributes:
         weights: θ as a parameter, shape [8], in the default dtype.
+        info: Where the loss came from and what it was tuned for; saved with it.
 
     Raises:
-        SettingError: The parameters are not finite or not eight, or another setting is odd.
+        SettingError: The parameters are not eight finite numbers, or another setting is odd.
 
     Example:
-        >>> criterion = TaylorLoss([0, 0, 0, 0, 0, 1, 0, 0], task_type="classification")
-        >>> criterion(torch.tensor([[0.0, 0.0]]), torch.tensor([0])).item()
-        -0.5
+        >>> TaylorLoss([0, 0.5, 0, -1, 0, 2, 0, 0], task_type="classification").formula()
+        '0.5·(f - 0.5)² - 2·y·(f - 0.5)'
 
     Source:
         Gonzalez and Miikkulainen, "Optimizing Loss Functions Through Multi-Variate Taylor Polynomial
@@ -59,87 +59,136 @@ class TaylorLoss(LearnedLoss):
         ignore_index: int | None = IGNORED,
     ) -> None:
         super().__init__(task_type, scale, reduction, ignore_index)
-        self.weights = nn.Parameter(_checked(parameters))
+        given = torch.zeros(PARAMETERS) if parameters is None else parameters
+        self.weights = nn.Parameter(finite_numbers(given, PARAMETERS, "a Taylor loss"))
 
     def per_class(self, y: Tensor, f: Tensor) -> Tensor:
-        """The polynomial, [B, C, ...]; negative in classification."""
-        p = self.weights.to(f.dtype).unbind()
-        v, u = f - p[1], y - p[0]
-        # Horner's scheme in v, the coefficients being polynomials in u.
-        first = p[2] + u * (p[5] + u * (p[7] / 2))
-        value = v * (first + v * ((p[3] + u * p[6]) / 2 + v * (p[4] / 6)))
-        return -value if self.task_type == "classification" else value
+        """The polynomial's values, [B, C, ...]; in classification with a minus sign."""
+        t0, t1, t2, t3, t4, t5, t6, t7 = self.weights.to(f.dtype).unbind()
+        a, b = y - t0, f - t1
+        values = b * (t2 + a * (t5 + t7 / 2 * a) + b * (t3 / 2 + t6 / 2 * a + t4 / 6 * b))
+        return -values if self.task_type == "classification" else values
 
     def formula(self, digits: int | None = None) -> str:
-        """The polynomial in y (target) and f (prediction); terms with a coefficient of zero are left out."""
-        values = self.weights.detach().tolist()
-        sign = -1.0 if self.task_type == "classification" else 1.0
-        u, v = _bracket("y", values[0], digits), _bracket("f", values[1], digits)
-        factors = (v, f"{v}²", f"{v}³", f"{u}·{v}", f"{u}·{v}²", f"{u}²·{v}")
-        shares = (1.0, 0.5, 1 / 6, 1.0, 0.5, 0.5)
-        terms = [(sign * c * s, t) for c, s, t in zip(values[2:], shares, factors, strict=True) if c]
-        text = "".join(
-            f"{' - ' if c < 0 else ' + '}{_number(abs(c), digits)}·{t}" if i else f"{_number(c, digits)}·{t}"
-            for i, (c, t) in enumerate(terms)
-        )
-        from evomal.expressions.formula import scaled
+        """The polynomial as it is computed, rounded to `digits` significant digits if given."""
+        return scaled(self._written(_plain(digits)), self.scale, digits)
 
-        return scaled(text or "0", self.scale, digits)
+    def latex(self, digits: int = 3) -> str:
+        """The same in LaTeX, `f` as the base model's output."""
+        return scaled_latex(self._written(_latex(digits)), self.scale, digits)
 
     def entries(self) -> dict[str, Any]:
-        """The eight parameters."""
+        """θ0 … θ7."""
         return {"weights": self.weights.detach().tolist()}
 
     @classmethod
     def from_entries(cls, entries: dict[str, Any]) -> "TaylorLoss":
         """The loss of a file's entries; see `LearnedLoss.from_entries`."""
         info = dict(entries)
-        weights = info.pop("weights", None)
-        if not isinstance(weights, list) or not all(type(w) in (int, float) for w in weights):
-            raise SettingError("it needs weights (a list of eight numbers); write it anew")
+        weights = listed_numbers(info.pop("weights", None))
         loss = cls(weights, task_type=info.pop("task_type", None), scale=info.pop("scale", 1.0))
         loss.info = info
         return loss
 
+    def _written(self, style: "_Style") -> str:
+        theta = self.weights.detach().tolist()
+        sign = -1.0 if self.task_type == "classification" else 1.0
+        text = ""
+        for number, factor, on_y, on_f in TERMS:
+            coefficient = sign * factor * theta[number]
+            if coefficient == 0:
+                continue
+            minus = coefficient < 0
+            text += (" - " if minus else " + ") if text else "-" if minus else ""
+            size = style.number(abs(coefficient))
+            powers = [style.power("y", theta[0], on_y), style.power("f", theta[1], on_f)]
+            text += style.times.join(([] if size == "1" else [size]) + [power for power in powers if power])
+        return text or "0"
+
 
 def rises_at_uniform(parameters: Sequence[float], classes: int) -> bool:
-    r"""Whether minimising the loss from a uniform softmax makes the probability of the true class rise.
+    r"""Whether a step down a Taylor loss raises the true class's logit where all classes are equally probable.
 
-    The slopes of the polynomial at (1, 1/n) and (0, 1/n) must differ in the right direction:
-    :math:`\theta_5 + \theta_6(1/n - \theta_1) + \theta_7(\tfrac12 - \theta_0) > 0`. Where they do not, training starts
-    away from the target and the loss is hopeless.
+    At a uniform softmax that slope is :math:`-\tfrac1n(1 - \tfrac1n)\big[\partial_f P(1, \tfrac1n) -
+    \partial_f P(0, \tfrac1n)\big]`, n classes, P the polynomial; so it must hold that
+    :math:`\theta_5 + \theta_6(\tfrac1n - \theta_1) + \theta_7(\tfrac12 - \theta_0) > 0`.
 
     Args:
-        parameters: θ0 … θ7.
-        classes: Number of classes n.
+        parameters: θ0 … θ7 of a `TaylorLoss` for classification.
+        classes: n, at least 2.
+
+    Returns:
+        False if minimising the loss would begin by moving predictions away from their targets, or not at all.
 
     Example:
-        >>> rises_at_uniform([0, 0, 0, 0, 0, 1, 0, 0], classes=10)
-        True
+        >>> rises_at_uniform([0, 0, 0, 0, 0, 1, 0, 0], classes=10), rises_at_uniform([0] * 8, classes=10)
+        (True, False)
+
+    Source:
+        The slope of the loss above. Gonzalez and Miikkulainen (2021) ask for the same sign with a second sum on the
+        other side, which is right about half the time.
     """
     t0, t1, _, _, _, t5, t6, t7 = parameters
     return t5 + t6 * (1 / classes - t1) + t7 * (0.5 - t0) > 0
 
 
-def _checked(parameters: Sequence[float] | Tensor | None) -> Tensor:
-    if parameters is None:
-        return torch.zeros(COUNT)
+def finite_numbers(values: Sequence[float] | Tensor, count: int, owner: str) -> Tensor:
+    """Weights as a tensor of its own, shape [count], in the default dtype.
+
+    Raises:
+        SettingError: They are not so many finite numbers; `owner` is named.
+    """
     try:
-        values = torch.as_tensor(parameters, dtype=torch.get_default_dtype()).detach().clone()
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise SettingError("parameters of a Taylor loss are not numbers; give θ0 … θ7") from None
-    if values.shape != (COUNT,):
-        raise SettingError(f"parameters of a Taylor loss have shape {list(values.shape)}; give eight, θ0 … θ7")
-    if not values.isfinite().all():
-        raise SettingError("parameters of a Taylor loss hold a number that is not finite; give finite ones")
-    return values
+        weights = torch.as_tensor(values, dtype=torch.get_default_dtype()).detach().clone()
+    except (TypeError, ValueError, OverflowError):
+        raise SettingError(f"the weights of {owner} are not numbers; give a flat list of {count:,}") from None
+    if weights.shape != (count,):
+        shape = list(weights.shape)
+        raise SettingError(f"{owner} has {count:,} weights but those given have shape {shape}; give a flat list")
+    if not weights.isfinite().all():
+        raise SettingError(f"the weights of {owner} hold a number that is not finite; give finite ones")
+    return weights
 
 
-def _bracket(name: str, centre: float, digits: int | None) -> str:
-    if centre == 0:
-        return name
-    return f"({name} {'-' if centre > 0 else '+'} {_number(abs(centre), digits)})"
+def listed_numbers(weights: Any) -> list[float]:
+    """The weights that a file's entries hold.
+
+    Raises:
+        SettingError: They are no list of numbers.
+    """
+    if not isinstance(weights, list) or any(type(weight) not in (int, float) for weight in weights):
+        raise SettingError("it needs weights (a list of numbers); write it anew")
+    return weights
 
 
-def _number(value: float, digits: int | None) -> str:
-    return repr(value) if digits is None else f"{value:.{digits}g}"
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """How a polynomial is written."""
+
+    names: dict[str, str]
+    number: Callable[[float], str]
+    times: str
+    brackets: tuple[str, str]
+    exponents: tuple[str, str, str]
+
+    def power(self, leaf: str, centre: float, exponent: int) -> str:
+        """(leaf - centre) to an exponent; empty for 0."""
+        name, minus = self.names[leaf], centre > 0
+        if centre:
+            name = f"{name} {'-' if minus else '+'} {self.number(abs(centre))}".join(self.brackets)
+        return name + self.exponents[exponent - 1] if exponent else ""
+
+
+def _plain(digits: int | None) -> _Style:
+    def number(value: float) -> str:
+        return repr(value).removesuffix(".0") if digits is None else f"{value:.{digits}g}"
+
+    return _Style({"y": "y", "f": "f"}, number, "·", ("(", ")"), ("", "²", "³"))
+
+
+def _latex(digits: int) -> _Style:
+    def number(value: float) -> str:
+        mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
+        return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa
+
+    return _Style({"y": "y", "f": r"f_\theta(x)"}, number, r"\,", (r"\left(", r"\right)"), ("", "^2", "^3"))

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from evomal.config import TrainSettings
-from evomal.losses import HandcraftedLoss, SymbolicLoss
+from evomal.losses import HandcraftedLoss, LearnedLoss
 from evomal.report.tables import make_table
 from evomal.report.text import cleaned
 from evomal.tasks import Task
@@ -32,7 +32,7 @@ class Trained:
     """
 
     name: str
-    loss: SymbolicLoss | HandcraftedLoss
+    loss: LearnedLoss | HandcraftedLoss
     test: MetaTest
     task: Task
     settings: TrainSettings
@@ -50,7 +50,7 @@ class Trained:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values."""
-        formula = self.loss.formula(digits=4) if isinstance(self.loss, SymbolicLoss) else None
+        formula = self.loss.formula(digits=4) if isinstance(self.loss, LearnedLoss) else None
         return {"loss": self.name, "formula": formula, **self.test.as_dict(), "notes": self.notes}
 
     def _divergence(self) -> list[str]:
@@ -63,7 +63,7 @@ class Trained:
 
     def _history(self) -> list[str]:
         """What the loss file says of its past that this use differs from."""
-        info = self.loss.info if isinstance(self.loss, SymbolicLoss) else {}
+        info = self.loss.info if isinstance(self.loss, LearnedLoss) else {}
         tuned = _entries(info, "tuned_for")
         used = self.settings.base.model_dump() | {"lr": self.test.lr}
         names = [name for name in COMPARED if name in tuned and tuned[name] != used[name]]
