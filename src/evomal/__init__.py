@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from evomal.local_search.meta_gradient import meta_gradient as meta_gradient
     from evomal.losses import HandcraftedLoss as HandcraftedLoss
     from evomal.losses import NeuralLoss as NeuralLoss
-    from evomal.losses import NeuralLoss as NeuralLoss
     from evomal.losses import SymbolicLoss as SymbolicLoss
-    from evomal.losses import TaylorLoss as TaylorLoss
     from evomal.losses import TaylorLoss as TaylorLoss
     from evomal.losses import load_loss as load_loss
     from evomal.search import GLO as GLO
@@ -37,11 +35,9 @@ _HOMES = {
     "TaylorGLO": "evomal.search",
     "LearnResult": "evomal.search",
     "NeuralLoss": "evomal.losses",
-    "NeuralLoss": "evomal.losses",
     "SymbolicLoss": "evomal.losses",
     "TaylorLoss": "evomal.losses",
     "Task": "evomal.tasks",
-    "TaylorLoss": "evomal.losses",
     "load_loss": "evomal.losses",
     "meta_gradient": "evomal.local_search",
     "meta_test": "evomal.training",

@@ -154,6 +154,17 @@ def test_a_gain_that_may_be_step_size():
     ]
 
 
+def test_a_gain_that_turns_into_a_loss_is_step_size_however_wide_its_interval():
+    noisy = {seed: test + 0.02 + 0.1 * (seed - 2) for seed, test in GOOD.items()}
+    learned = _contender("evomal", {0.01: _moved(POOR, -0.2), 0.1: _moved(POOR, 0.02), 0.3: noisy, 1.0: POOR})
+    comparison = _comparison(_ce(), learned, lrs=LRS)
+    fixed, best = comparison.rows()[1].fixed.test, comparison.rows()[1].best.test
+    assert best.gain < 0 < fixed.gain < best.high
+    assert comparison.notes() == [
+        "the gain of evomal at the fixed rate is step size: none is left when each side has its best rate"
+    ]
+
+
 def test_a_loss_that_is_worse_at_both_has_no_gain_to_explain():
     worse = _contender("a", {0.01: _moved(POOR, -0.2), 0.1: _moved(POOR, -0.1), 0.3: _moved(GOOD, 0), 1.0: POOR})
     assert _comparison(_ce(), worse, lrs=LRS).notes() == []

@@ -178,6 +178,12 @@ def test_the_same_gain_at_every_seed_has_no_interval():
     assert rows[1][2:5] == ["+0.0100", "", ""]
 
 
+def test_nothing_is_shown_as_less_than_nothing():
+    nearly = _contender("a", {0.1: (0.30001, 0.33, 0.29, 0.31, 0.32)})
+    _, rows = _table(as_markdown(_comparison(CE, nearly, lrs=(0.1,))))
+    assert rows[1][2] == "+0.0000 [0.0000, 0.0000]"
+
+
 def test_a_single_seed():
     text = as_markdown(_comparison(CE, FOCAL, lrs=(0.1,), seeds=(0,)))
     assert _table(text)[1][0][:3] == ["cross_entropy (baseline)", "**0.3000**", ""]

@@ -14,7 +14,7 @@ from evomal.errors import SettingError
 def show(
     path: Annotated[Path, typer.Argument(help="A loss file, or a run folder.", show_default=False)],
     top: Annotated[
-        int | None, typer.Option("--top", min=1, help="Of a run folder: list that many best distinct formulas.")
+        int | None, typer.Option("--top", min=1, help="Of a run folder: list that many best distinct losses.")
     ] = None,
     as_json: options.AsJson = False,
 ) -> int:
@@ -22,7 +22,7 @@ def show(
     if top is not None:
         return _show_top(path, top, as_json)
     from evomal.losses import load_loss
-    from evomal.report.described import describe, history, table_of_weights
+    from evomal.report.described import describe, shown, table_of_weights
     from evomal.report.tables import print_pairs, print_table
 
     loss = load_loss(path)
@@ -30,20 +30,10 @@ def show(
     if as_json:
         print_json({**described, "info": loss.info})
         return 0
-    simplified = described["simplified"]
-    note = f"   ({simplified['note']})" if simplified["note"] else ""
-    print_pairs(
-        {
-            "formula": described["formula"],
-            "simplified": simplified["text"] + note,
-            "LaTeX": described["latex"],
-            "expression": described["expression"],
-            "task type": described["task_type"],
-            **history(loss.info),
-        },
-        sys.stdout,
-    )
-    print_table(table_of_weights(described["edges"]), sys.stdout)
+    print_pairs(shown(described, loss.info), sys.stdout)
+    table = table_of_weights(described)
+    if table is not None:
+        print_table(table, sys.stdout)
     return 0
 
 

@@ -116,11 +116,11 @@ class HandcraftedLoss(Criterion):
     Example:
         >>> HandcraftedLoss("mse")(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 1.0]))
         tensor(2.)
-        >>> balanced = HandcraftedLoss("class_weighted_cross_entropy", "none", class_counts=[30, 10])
-        >>> balanced(torch.zeros(2, 2), torch.tensor([0, 1])) / HandcraftedLoss("cross_entropy")(
-        ...     torch.zeros(2, 2), torch.tensor([0, 1])
+        >>> rare = HandcraftedLoss("class_weighted_cross_entropy", class_counts=[30, 10])
+        >>> rare(torch.zeros(1, 2), torch.tensor([1])) / HandcraftedLoss("cross_entropy")(
+        ...     torch.zeros(1, 2), torch.tensor([1])
         ... )
-        tensor([0.6667, 2.0000])
+        tensor(2.)
 
     Source:
         Menon et al., "Long-tail learning via logit adjustment", 2021; Lin et al., "Focal Loss for Dense Object

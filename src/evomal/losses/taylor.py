@@ -22,7 +22,8 @@ class TaylorLoss(LearnedLoss):
 
     :math:`m_\theta(y, f) = \mp\big[\theta_2 b + \tfrac12\theta_3 b^2 + \tfrac16\theta_4 b^3 + \theta_5 ab
     + \tfrac12\theta_6 ab^2 + \tfrac12\theta_7 a^2 b\big]` with :math:`a = y - \theta_0` and :math:`b = f - \theta_1`;
-    minus in classification, plus in regression (D12).
+    minus in classification, plus in regression (D12). As probabilities sum to 1, θ2 moves no prediction in
+    classification: its term adds the same to every prediction's value.
 
     Args:
         parameters: θ0 … θ7; None means all zeros.

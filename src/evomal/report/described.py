@@ -5,18 +5,25 @@ from typing import Any
 
 from rich.table import Table
 
-from evomal.errors import RunFolderError
+from evomal.errors import EvomalError, RunFolderError
 from evomal.expressions import parse, simplify, to_formula, to_latex, to_text
-from evomal.expressions.formula import activated, activated_latex
-from evomal.losses import SymbolicLoss
+from evomal.expressions.formula import activated, activated_latex, scaled, scaled_latex
+from evomal.losses import LearnedLoss, NeuralLoss, SymbolicLoss, TaylorLoss, loss_from_entries
 from evomal.report.tables import make_table
 from evomal.report.text import cleaned
 
 DIGITS = 4
+TAYLOR_PARTS = (
+    *("centre of y", "centre of f", "f - θ1", "½(f - θ1)²", "⅙(f - θ1)³"),
+    *("(y - θ0)(f - θ1)", "½(y - θ0)(f - θ1)²", "½(y - θ0)²(f - θ1)"),
+)
 
 
-def describe(loss: SymbolicLoss) -> dict[str, Any]:
-    """A loss as plain values: formula, simplified formula, LaTeX, and every coefficient with its edge.
+def describe(loss: LearnedLoss) -> dict[str, Any]:
+    """A loss as plain values: formula, coefficients and settings; and what else there is to say of its family.
+
+    A formula comes with its simplified form, LaTeX, and every coefficient with its edge; a Taylor loss with LaTeX and
+    every parameter with what it multiplies; a neural loss with the units of its layers.
 
     Example:
         >>> loss = SymbolicLoss("square(sub(y, f))", task_type="regression")
@@ -24,26 +31,57 @@ def describe(loss: SymbolicLoss) -> dict[str, Any]:
         >>> described["formula"], described["edges"][0]
         ('(y - f)²', {'edge': 0, 'child': 'sub(y, f)', 'weight': 1.0})
     """
-    expression, weights = loss.expression, loss.weights.detach().tolist()
-    short = simplify(expression, weights, DIGITS)
-    edges = [
-        {"edge": edge, "child": to_text(expression.at(edge + 1)), "weight": weight}
-        for edge, weight in enumerate(weights)
-    ]
-    return {
+    shared = {
+        "family": loss.family,
         "formula": loss.formula(digits=DIGITS),
-        "simplified": {
-            "text": activated(short.text, loss.output_activation),
-            "latex": activated_latex(short.latex, loss.output_activation),
-            "note": short.note,
-        },
-        "latex": activated_latex(to_latex(expression, weights, DIGITS), loss.output_activation),
-        "expression": to_text(expression),
-        "weights": weights,
-        "edges": edges,
         "task_type": loss.task_type,
+        "scale": loss.scale,
+        "weights": loss.coefficients,
+    }
+    if isinstance(loss, SymbolicLoss):
+        return shared | _symbolic(loss)
+    if isinstance(loss, TaylorLoss):
+        parts = enumerate(zip(TAYLOR_PARTS, loss.coefficients, strict=True))
+        parameters = [{"parameter": f"θ{i}", "part": part, "weight": weight} for i, (part, weight) in parts]
+        return shared | {"latex": loss.latex(DIGITS), "parameters": parameters}
+    return shared | ({"sizes": list(loss.sizes)} if isinstance(loss, NeuralLoss) else {})
+
+
+def _symbolic(loss: SymbolicLoss) -> dict[str, Any]:
+    expression, weights = loss.expression, loss.coefficients
+    short = simplify(expression, weights, DIGITS)
+
+    def latex(text: str) -> str:
+        return scaled_latex(activated_latex(text, loss.output_activation), loss.scale, DIGITS)
+
+    # The simplified text is in Python's notation.
+    text = scaled(activated(short.text, loss.output_activation), loss.scale, DIGITS).replace("·", "*")
+    return {
+        "simplified": {"text": text, "latex": latex(short.latex), "note": short.note},
+        "latex": latex(to_latex(expression, weights, DIGITS)),
+        "expression": to_text(expression),
+        "edges": [
+            {"edge": edge, "child": to_text(expression.at(edge + 1)), "weight": weight}
+            for edge, weight in enumerate(weights)
+        ],
         "output_activation": loss.output_activation,
     }
+
+
+def shown(described: dict[str, Any], info: dict[str, Any]) -> dict[str, str]:
+    """What `describe` says, one line for each entry, with the loss's past below it.
+
+    Example:
+        >>> shown(describe(TaylorLoss([0, 0, 0, 2, 0, 0, 0, 0], task_type="regression")), {"seed": 3})["formula"]
+        'f²'
+    """
+    lines = {"formula": described["formula"]}
+    if "simplified" in described:
+        note = described["simplified"]["note"]
+        lines["simplified"] = described["simplified"]["text"] + (f"   ({note})" if note else "")
+    named = {"LaTeX": "latex", "expression": "expression", "task type": "task_type"}
+    lines |= {title: described[name] for title, name in named.items() if name in described}
+    return lines | history(info)
 
 
 def history(info: dict[str, Any]) -> dict[str, str]:
@@ -62,19 +100,31 @@ def _line(value: Any) -> str:
     return cleaned(f"{value:.6g}" if isinstance(value, float) else value)
 
 
-def table_of_weights(edges: Sequence[dict[str, Any]]) -> Table:
-    """φ: the weight of each edge, with the subtree that it multiplies."""
+def table_of_weights(described: dict[str, Any]) -> Table | None:
+    """The coefficients of what `describe` describes, each with what it multiplies; None for a network's many.
+
+    Example:
+        >>> table_of_weights(describe(NeuralLoss(task_type="regression"))) is None
+        True
+    """
+    if "parameters" in described:
+        table = make_table("parameter", "value", "what it is or multiplies", left=("what it is or multiplies",))
+        for row in described["parameters"]:
+            table.add_row(row["parameter"], f"{row['weight']:.6g}", row["part"])
+        return table
+    if "edges" not in described:
+        return None
     table = make_table("edge", "φ", "child node", left=("child node",))
-    for edge in edges:
-        table.add_row(str(edge["edge"]), f"{edge['weight']:.6g}", edge["child"])
+    for row in described["edges"]:
+        table.add_row(str(row["edge"]), f"{row['weight']:.6g}", row["child"])
     return table
 
 
 def best_formulas(records: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """The best distinct formulas of a journal.
+    """The best distinct losses of a journal; formulas are told apart by expression, other losses by coefficients.
 
     Args:
-        records: Its lines.
+        records: Its lines, of any family; a line that names none holds a formula.
         count: How many to give at most.
 
     Returns:
@@ -83,32 +133,44 @@ def best_formulas(records: Sequence[dict[str, Any]], count: int) -> list[dict[st
     Raises:
         RunFolderError: A line lacks what a line holds.
     """
-    best: dict[str, dict[str, Any]] = {}
+    best: dict[Any, dict[str, Any]] = {}
     for row in map(_row, records):
-        known = best.get(row["expression"])
+        key = row["expression"] or tuple(row["weights"])
+        known = best.get(key)
         if known is None or _rank(row) < _rank(known):
-            best[row["expression"]] = row
+            best[key] = row
     return sorted(best.values(), key=_rank)[:count]
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
     try:
-        expression = parse(record["expression"])
-        weights = record["weights"]
         return {
             "fitness": None if record["fitness"] is None else float(record["fitness"]),
             "score": None if record["score"] is None else float(record["score"]),
-            "size": expression.size,
             "outcome": str(record["outcome"]),
             "generation": record["generation"],
             "index": record["index"],
-            "formula": activated(to_formula(expression, weights, DIGITS), record["output_activation"]),
-            "expression": to_text(expression),
-            "weights": weights,
+            "weights": record["weights"],
+            **(_formula_row(record) if record.get("family", "symbolic") == "symbolic" else _other_row(record)),
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, EvomalError) as error:
         place = f"generation {record['generation']}, index {record['index']}"
         raise RunFolderError(f"the journal is damaged at {place} ({error!r}); it cannot be read") from None
+
+
+def _formula_row(record: dict[str, Any]) -> dict[str, Any]:
+    """A formula's own entries; no loss is built, as journals are long."""
+    expression = parse(record["expression"])
+    # Without weights it was never tuned, and all are 1.
+    text = activated(to_formula(expression, record["weights"], DIGITS), record["output_activation"])
+    formula = scaled(text, float(record.get("scale", 1.0)), DIGITS)
+    return {"family": "symbolic", "expression": to_text(expression), "size": expression.size, "formula": formula}
+
+
+def _other_row(record: dict[str, Any]) -> dict[str, Any]:
+    loss = loss_from_entries(record)
+    formula = loss.formula(digits=DIGITS)
+    return {"family": loss.family, "expression": None, "size": len(loss.coefficients), "formula": formula}
 
 
 def _rank(row: dict[str, Any]) -> tuple[Any, ...]:
