@@ -7,13 +7,15 @@ from benchmarks.subjects import FORMULA, lenet5
 from evomal.config import learn_settings
 from evomal.expressions import parse
 from evomal.search.filters import make_probe
+from evomal.search.genome import Formula
 from evomal.search.stages import judge_stage, train_stage, tune_stage
+from evomal.tasks import TaskSet
 
 
 def candidate() -> None:
     """Every stage once, at full length."""
     task, settings = lenet5().task, learn_settings("paper-mnist")
-    probe = make_probe(task, settings.filters.rejection_instances, settings.seed)
+    tasks, probes = TaskSet((task,)), [make_probe(task, settings.filters.rejection_instances, settings.seed)]
     rows, total, start = [], 0.0, time.perf_counter()
 
     def stage(name: str) -> None:
@@ -23,10 +25,10 @@ def candidate() -> None:
         rows.append([name, f"{now - start:.2f}"])
         start = now
 
-    ((loss, outcome),) = tune_stage(task, settings, [parse(FORMULA)])
+    ((loss, outcome),) = tune_stage(tasks, settings, [Formula(parse(FORMULA))])
     stage(f"local search, {outcome.steps} meta steps, alone")
-    judge_stage(task, settings, probe, loss)
+    judge_stage(tasks, settings, probes, loss)
     stage(f"filters, {settings.filters.rejection_steps} steps on the predictions")
-    train_stage(task, settings, loss)
+    train_stage(tasks, settings, loss)
     stage(f"partial training, {settings.partial_steps} steps, and the metric")
     show("One candidate", ["stage", "seconds"], [*rows, ["all", f"{total:.2f}"]])

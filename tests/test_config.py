@@ -123,7 +123,10 @@ def test_settings_are_frozen_and_can_be_compared():
             {"workers": 1.5},
             "setting 'workers': input should be a valid integer, got a number with a fractional part (got 1.5)",
         ),
-        ({"method": "magic"}, "setting 'method': input should be 'evomal' (got 'magic')"),
+        (
+            {"method": "magic"},
+            "setting 'method': input should be 'evomal', 'gplfl', 'ml3', 'taylorglo' or 'glo' (got 'magic')",
+        ),
         ({"task_loss_batch": "test"}, "setting 'task_loss_batch': input should be 'valid' or 'train' (got 'test')"),
         ({"nesterov": True}, "nesterov needs a momentum above 0"),
         ({"min_depth": 5}, "min_depth 5 is above max_depth 4"),

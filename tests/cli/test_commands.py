@@ -10,6 +10,7 @@ from evomal.config import PRESETS
 from evomal.expressions import OPERATORS, parse
 from evomal.losses import HANDCRAFTED
 from evomal.runs import read_journal
+from evomal.search import METHODS
 from evomal.seeds import derive
 from evomal.tasks import DATASETS, METRICS, MODELS, Batches, named_task
 
@@ -220,7 +221,7 @@ def test_show_the_best_formulas_of_a_run(run, learned):
 def test_list_names_everything(run):
     names = document(run("list", "--json").out)
     known = {
-        **{"data_sets": DATASETS, "models": MODELS, "methods": {"evomal"}, "handcrafted_losses": HANDCRAFTED},
+        **{"data_sets": DATASETS, "models": MODELS, "methods": METHODS, "handcrafted_losses": HANDCRAFTED},
         **{"metrics": METRICS, "presets": PRESETS, "operators": OPERATORS},
     }
     assert {kind: set(entries) for kind, entries in names.items()} == {kind: set(ns) for kind, ns in known.items()}

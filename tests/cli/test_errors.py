@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from evomal.losses import HANDCRAFTED
 from evomal.search import EvoMAL
 
 DIGITS = ["--dataset", "digits", "--model", "mlp"]
@@ -66,7 +67,10 @@ def refused(run, folder, *arguments):
             "setting 'population_size': input should be greater than or equal to 2 (got 1)",
         ),
         ([*LEARN, "--nesterov"], "nesterov needs a momentum above 0"),
-        ([*LEARN, "--method", "evoml"], "unknown method 'evoml'; did you mean 'evomal'? (known: evomal)"),
+        (
+            [*LEARN, "--method", "evoml"],
+            "unknown method 'evoml'; did you mean 'evomal'? (known: evomal, glo, gplfl, ml3, taylorglo)",
+        ),
         (
             [*LEARN, "--preset", "quik"],
             "unknown preset 'quik'; did you mean 'quick'? (known: paper-mnist, quick)",
@@ -86,7 +90,7 @@ def refused(run, folder, *arguments):
         ),
         (
             [*TRAIN, "cross_entropi"],
-            "unknown loss 'cross_entropi'; did you mean 'cross_entropy'? (known: cross_entropy, huber, mae, mse)",
+            f"unknown loss 'cross_entropi'; did you mean 'cross_entropy'? (known: {', '.join(sorted(HANDCRAFTED))})",
         ),
         ([*TRAIN, "no.json"], "loss file 'no.json': it cannot be read (No such file or directory); check the path"),
         (

@@ -27,7 +27,8 @@ def test_the_price_grows_with_the_settings():
     assert [(stage.least, stage.most) for stage in few.stages] == [(29, 29), (29, 29), (8, 16)]
     assert [(stage.least, stage.most) for stage in many.stages] == [(576, 576), (576, 576), (160, 320)]
     assert [stage.generations for stage in many.stages] == [40, 40, 40]
-    assert "90% are new and are tuned, 25% to 50% are trained" in few.assumption
+    assert few.shares == (0.9, 0.25, 0.5)
+    assert few.assumption.startswith("of 32 candidates 90% are new, 25% to 50% are trained; ")
 
 
 def test_without_meta_steps_tuning_is_free():

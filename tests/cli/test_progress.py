@@ -1,12 +1,18 @@
 import io
+import math
 
 import pytest
+import torch
 from rich.console import Console
 
+import evomal
 from evomal.config import learn_settings
 from evomal.expressions import parse
 from evomal.report.progress import LineProgress, LiveProgress, Progress, make_progress
 from evomal.search import Candidate
+from evomal.search.genome import Formula
+from evomal.search.record import Record
+from evomal.tasks import TaskSet
 
 
 class Clock:
@@ -17,19 +23,25 @@ class Clock:
 
 
 def candidate(outcome, fitness=0.5):
-    return Candidate(
-        0, 0, parse("square(sub(y, f))"), "initial", weights=[2.0, 1.0, 1.0], outcome=outcome, fitness=fitness
-    )
+    genome = Formula(parse("square(sub(y, f))"))
+    return Candidate(0, 0, genome, "initial", weights=[2.0, 1.0, 1.0], outcome=outcome, fitness=fitness)
+
+
+def recorded(progress, *outcomes):
+    """Members go through the search's record, which tells the progress of them."""
+    task = evomal.Task(lambda: torch.nn.Linear(1, 2), (torch.randn(20, 1), torch.arange(20) % 2))
+    record = Record(TaskSet((task,)), progress.settings, None, progress, math.inf)
+    for outcome in outcomes:
+        record.add(candidate(outcome))
+    return record
 
 
 def go_through(progress, clock):
     """One of four generations of five, in a quarter of a minute."""
-    best = candidate("trained")
     progress.stage("tune", 4)
-    for outcome in ("trained", "rejected", "rejected", "failed", "archived"):
-        progress.member(candidate(outcome), best)
+    record = recorded(progress, "trained", "rejected", "rejected", "failed", "archived")
     clock.now += 15
-    progress.generation(0, best)
+    progress.generation(0, record.best)
 
 
 @pytest.fixture
@@ -73,7 +85,7 @@ def test_live_display_on_a_terminal(settings):
 def test_softplus_is_part_of_the_formula():
     settings = learn_settings(output_activation="softplus")
     progress = Progress("digits/mlp", settings)
-    progress.member(candidate("trained"), candidate("trained"))
+    recorded(progress, "trained")
     assert progress.formula == "softplus((2·(y - f))²)"
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.func import grad, jvp
 
 from evomal.errors import DataError
-from evomal.losses import HANDCRAFTED, SymbolicLoss, get_handcrafted
+from evomal.losses import HANDCRAFTED, NeuralLoss, SymbolicLoss, TaylorLoss, get_handcrafted
 
 CLASSIFICATION = {
     "hindsight": "abs(log(mul(y, f)))",
@@ -37,7 +37,19 @@ def _symbolic(formula, task_type, **settings):
 
 
 def _handcrafted(name):
-    return lambda **settings: get_handcrafted(name, **settings)
+    def make(classes=3, **settings):
+        return get_handcrafted(name, class_counts=[40, 5, 15][:classes], **settings)
+
+    return make
+
+
+def _taylor(task_type):
+    parameters = torch.randn(8, generator=torch.Generator().manual_seed(3))
+    return lambda **settings: TaylorLoss(parameters, task_type=task_type, **settings)
+
+
+def _neural(task_type, **settings):
+    return lambda **other: NeuralLoss(task_type=task_type, **settings | other)
 
 
 TABLE = {name: (_handcrafted(name), HANDCRAFTED[name].task_type) for name in HANDCRAFTED}
@@ -48,6 +60,11 @@ for task_type, formulas in (("classification", CLASSIFICATION), ("regression", R
             _symbolic(formula, task_type, output_activation="softplus"),
             task_type,
         )
+
+    TABLE[f"{task_type}-squares-scaled"] = (_symbolic(formulas["squares"], task_type, scale=0.3), task_type)
+    TABLE[f"{task_type}-taylor"] = (_taylor(task_type), task_type)
+    TABLE[f"{task_type}-neural"] = (_neural(task_type), task_type)
+    TABLE[f"{task_type}-neural-scaled"] = (_neural(task_type, hidden=9, scale=2.5), task_type)
 
 every = pytest.mark.parametrize("name", list(TABLE))
 every_classifier = pytest.mark.parametrize("name", [n for n, (_, kind) in TABLE.items() if kind == "classification"])
@@ -218,7 +235,8 @@ def test_certain_soft_labels_are_labels(name):
 @every_classifier
 def test_one_logit_is_two_classes(name):
     z, targets = 2 * torch.randn(6), torch.tensor([0, 1, 1, 0, 1, 0])
-    loss = _make(name, reduction="none")
+    two = {"classes": 2} if name in HANDCRAFTED else {}
+    loss = _make(name, reduction="none", **two)
 
     def two_classes(z):
         return loss(torch.stack([torch.zeros_like(z), z], dim=1), targets)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import evomal
 from evomal import atomic
-from evomal.errors import LossFileError
-from evomal.losses import SymbolicLoss, load_loss
+from evomal.errors import LossFileError, SettingError
+from evomal.losses import NeuralLoss, SymbolicLoss, load_loss, loss_from_entries
+from evomal.losses.loading import untuned_coefficients
 
 GOOD = {
     "format": "evomal-loss",
@@ -22,6 +23,9 @@ GOOD = {
     "weights": [1.0, 1.0, 1.0, 1.0],
     "output_activation": "identity",
 }
+
+
+GOOD_HEAD = {"format": "evomal-loss", "version": 1, "task_type": "classification"}
 
 
 def _written(folder, data):
@@ -94,8 +98,8 @@ NOT_FINITE = "weights of formula 'abs(log(mul(y, f)))' hold a number that is not
         ({"version": True}, "it has version True; this evomal reads 1; update evomal"),
         ({"version": "1"}, "it has version '1'; this evomal reads 1; update evomal"),
         ({"version": None}, "it has version None; this evomal reads 1; update evomal"),
-        ({"family": "neural"}, "its family 'neural' is unknown; use 'symbolic'"),
-        ({"family": ["symbolic"]}, "its family ['symbolic'] is unknown; use 'symbolic'"),
+        ({"family": "linear"}, "its family 'linear' is unknown; use 'symbolic', 'taylor' or 'neural'"),
+        ({"family": ["symbolic"]}, "its family ['symbolic'] is unknown; use 'symbolic', 'taylor' or 'neural'"),
         ({"task_type": "ranking"}, "task_type is 'ranking'; use 'classification' or 'regression'"),
         ({"task_type": None}, "task_type is None; use 'classification' or 'regression'"),
         ({"task_type": {}}, "task_type is {}; use 'classification' or 'regression'"),
@@ -137,6 +141,114 @@ NOT_FINITE = "weights of formula 'abs(log(mul(y, f)))' hold a number that is not
 )
 def test_an_odd_entry_is_refused(tmp_path, change, what):
     _refused(_written(tmp_path, GOOD | change), what)
+
+
+TAYLOR = {**GOOD_HEAD, "family": "taylor", "weights": [0.0, 1, 2, 3, 4, 5, 6, 7]}
+NEURAL = {**GOOD_HEAD, "family": "neural", "hidden": 2, "weights": [0.5] * 10}
+LIST = "it needs weights (a list of numbers); write it anew"
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"weights": [1.0] * 7}, "a Taylor loss has 8 weights but those given have shape [7]; give a flat list"),
+        (
+            {"weights": [1.0] * 7 + [1e39]},
+            "the weights of a Taylor loss hold a number that is not finite; give finite ones",
+        ),
+        ({"weights": [1] * 7 + [10**400]}, "the weights of a Taylor loss are not numbers; give a flat list of 8"),
+        ({"weights": [1.0] * 7 + [True]}, LIST),
+        ({"weights": [1.0] * 7 + ["1"]}, LIST),
+        ({"weights": [[1.0] * 8]}, LIST),
+        ({"weights": None}, LIST),
+        ({"weights": 1.0}, LIST),
+        ({"task_type": None}, "task_type is None; use 'classification' or 'regression'"),
+    ],
+)
+def test_an_odd_entry_of_a_taylor_loss_is_refused(tmp_path, change, what):
+    assert load_loss(_written(tmp_path, TAYLOR)).coefficients == TAYLOR["weights"]
+    _refused(_written(tmp_path, TAYLOR | change), what)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (
+            {"hidden": 3},
+            "a neural loss with hidden = 3 has 18 weights but those given have shape [10]; give a flat list",
+        ),
+        ({"hidden": 0}, "hidden is 0; give a whole number from 1 to 256"),
+        ({"hidden": 257}, "hidden is 257; give a whole number from 1 to 256"),
+        ({"hidden": 10**400}, f"hidden is {10**400}; give a whole number from 1 to 256"),
+        ({"hidden": 2.0}, "hidden is 2.0; give a whole number from 1 to 256"),
+        ({"hidden": True}, "hidden is True; give a whole number from 1 to 256"),
+        ({"hidden": None}, "hidden is None; give a whole number from 1 to 256"),
+        ({"hidden": "2"}, "hidden is '2'; give a whole number from 1 to 256"),
+        (
+            {"weights": []},
+            "a neural loss with hidden = 2 has 10 weights but those given have shape [0]; give a flat list",
+        ),
+        ({"weights": {}}, LIST),
+        ({"weights": [None] * 10}, LIST),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_an_odd_entry_of_a_neural_loss_is_refused(tmp_path, change, what):
+    assert load_loss(_written(tmp_path, NEURAL)).coefficients == NEURAL["weights"]
+    _refused(_written(tmp_path, NEURAL | change), what)
+
+
+@pytest.mark.parametrize("scale", [0, 0.0, -1, -0.5, True, None, "2", [1.0], {}])
+@pytest.mark.parametrize("document", [GOOD, TAYLOR, NEURAL], ids=lambda document: document["family"])
+def test_an_odd_scale_is_refused(tmp_path, document, scale):
+    path = _written(tmp_path, document | {"scale": scale})
+    _refused(path, f"scale is {scale!r}; give a number above 0 and below 1e30")
+
+
+@pytest.mark.parametrize("document", [GOOD, TAYLOR, NEURAL], ids=lambda document: document["family"])
+def test_a_scale_that_is_no_finite_number_is_refused(tmp_path, document):
+    text = json.dumps(document | {"scale": 7.25})
+    _refused(_written(tmp_path, text.replace("7.25", "NaN").encode()), INVALID)
+    _refused(
+        _written(tmp_path, text.replace("7.25", "1e400").encode()), "scale is inf; give a number above 0 and below 1e30"
+    )
+    huge = _written(tmp_path, text.replace("7.25", "1" + "0" * 400).encode())
+    with pytest.raises(LossFileError):
+        load_loss(huge)
+
+
+@pytest.mark.parametrize("document", [GOOD, TAYLOR, NEURAL], ids=lambda document: document["family"])
+def test_a_scale_stays_and_entries_build_the_same_loss(tmp_path, document):
+    loss = load_loss(_written(tmp_path, document | {"scale": 0.125, "seed": 1}))
+    assert (loss.scale, loss.info) == (0.125, {"seed": 1})
+    entries = loss.all_entries()
+    assert entries == {name: value for name, value in document.items() if name not in ("format", "version")} | {
+        "scale": 0.125
+    }
+    other = loss_from_entries(entries)
+    assert other.all_entries() == entries
+    outputs, targets = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0, 1])
+    assert torch.equal(other(outputs, targets), loss(outputs, targets))
+    assert not any(parameter.requires_grad for parameter in other.parameters())
+    loss.scale = 1
+    assert "scale" not in loss.all_entries()
+
+
+def test_entries_of_an_unknown_family():
+    for entries in ({}, {"family": None}, {"family": {}}, {"family": "x"}):
+        with pytest.raises(SettingError) as caught:
+            loss_from_entries(entries)
+        family = entries.get("family")
+        assert str(caught.value) == f"its family {family!r} is unknown; use 'symbolic', 'taylor' or 'neural'"
+
+
+def test_tuning_afresh_starts_from_what_no_gradient_has_touched():
+    symbolic, taylor, neural = (loss_from_entries(document) for document in (GOOD, TAYLOR, NEURAL))
+    symbolic.coefficients = [3.0] * 4
+    assert untuned_coefficients(symbolic) == [1.0] * 4
+    assert untuned_coefficients(taylor) == [0.0] * 8
+    assert untuned_coefficients(neural) == NeuralLoss(task_type="regression", hidden=2).coefficients
+    assert neural.coefficients == [0.5] * 10
 
 
 @pytest.mark.parametrize("name", [name for name in GOOD if name != "output_activation"])
@@ -219,7 +331,7 @@ def test_archives_are_refused(tmp_path):
         (b"null", "it is not a JSON object; give a file written by evomal"),
         (b'"evomal-loss"', "it is not a JSON object; give a file written by evomal"),
         (b"{}", "its \"format\" is not 'evomal-loss'; give a file written by evomal"),
-        (b" " * 1_000_001, "it has more than 1,000,000 bytes; give a file written by evomal"),
+        (b" " * 4_000_001, "it has more than 4,000,000 bytes; give a file written by evomal"),
     ],
     ids=lambda value: repr(value)[:20],
 )
@@ -240,7 +352,7 @@ def test_paths_that_are_no_files(tmp_path):
     _refused(tmp_path / "loss.json", "it cannot be read (No such file or directory); check the path")
     with pytest.raises(LossFileError, match=re.escape(f"loss file '{tmp_path}/loss.json': it cannot be read")):
         evomal.load_loss(tmp_path)  # a run folder stands for its loss.json
-    _refused("/dev/zero", "it has more than 1,000,000 bytes; give a file written by evomal")
+    _refused("/dev/zero", "it has more than 4,000,000 bytes; give a file written by evomal")
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +366,7 @@ def _loads_or_is_refused(folder, data):
         loss = load_loss(path)
     except LossFileError as error:
         return str(error).startswith(f"loss file '{path}': ")
-    return loss.expression.complete and bool(loss.weights.isfinite().all())
+    return all(bool(parameter.isfinite().all()) for parameter in loss.parameters()) and loss.scale > 0
 
 
 @settings(deadline=None, derandomize=True, max_examples=300)
@@ -277,9 +389,12 @@ def test_random_documents(anywhere, document):
 
 
 @settings(deadline=None, derandomize=True, max_examples=300)
-@given(changes=st.dictionaries(st.sampled_from(list(GOOD)), VALUES, min_size=1, max_size=3))
-def test_random_changes_of_a_good_document(anywhere, changes):
-    assert _loads_or_is_refused(anywhere, GOOD | changes)
+@given(
+    document=st.sampled_from([GOOD, TAYLOR, NEURAL]),
+    changes=st.dictionaries(st.sampled_from([*GOOD, "hidden", "scale"]), VALUES, min_size=1, max_size=3),
+)
+def test_random_changes_of_a_good_document(anywhere, document, changes):
+    assert _loads_or_is_refused(anywhere, document | changes)
 
 
 @settings(deadline=None, derandomize=True, max_examples=300)

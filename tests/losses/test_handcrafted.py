@@ -1,15 +1,54 @@
+import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
-from evomal.errors import DataError, UnknownNameError
+from evomal.errors import DataError, SettingError, UnknownNameError
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, get_handcrafted
 
+COUNTS = [50, 3, 20, 7]
 REGRESSION = {"mse": functional.mse_loss, "mae": functional.l1_loss, "huber": functional.huber_loss}
 LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
 LABELS = torch.tensor([3, 0, 1, 2, 0, 3])
+
+
+def _balanced(counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    weights = compute_class_weight("balanced", classes=np.unique(labels), y=labels)
+    return torch.tensor(weights, dtype=torch.float64)
+
+
+def _weighted(z, y):
+    return -(y * _balanced(COUNTS) * torch.log_softmax(z, 1)).sum(1)
+
+
+def _adjusted(z, y):
+    # Menon et al., Equation 10 with τ = 1: log(1 + Σ_c' (π_c'/π_c)·exp(z_c' - z_c)), label by label.
+    prior = torch.tensor(COUNTS, dtype=torch.float64) / sum(COUNTS)
+    ratios = prior[None, None, :] / prior[None, :, None] * torch.exp(z[:, None, :] - z[:, :, None])
+    return (y * ratios.sum(2).log()).sum(1)
+
+
+def _focal(z, y):
+    p = torch.softmax(z, 1)
+    return -(y * (1 - p) ** 2 * p.log()).sum(1)
+
+
+def _generalised(z, y):
+    return (y * (1 - torch.softmax(z, 1) ** 0.7) / 0.7).sum(1)
+
+
+ORACLES = {
+    "label_smoothed_cross_entropy": lambda z, y: functional.cross_entropy(z, 0.9 * y + 0.1 / 4, reduction="none"),
+    "class_weighted_cross_entropy": _weighted,
+    "logit_adjusted_cross_entropy": _adjusted,
+    "focal": _focal,
+    "generalised_cross_entropy": _generalised,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +69,9 @@ def _same(ours, theirs, outputs):
 
 
 def test_every_handcrafted_loss_has_its_oracle_here():
-    assert set(HANDCRAFTED) == {"cross_entropy", *REGRESSION}
+    assert set(HANDCRAFTED) == {"cross_entropy", *REGRESSION, *ORACLES}
+    counted = {name for name, entry in HANDCRAFTED.items() if entry.needs_class_counts}
+    assert counted == {"class_weighted_cross_entropy", "logit_adjusted_cross_entropy"}
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -91,6 +132,105 @@ def test_regression_averages_as_pytorch_does(name, shape):
     _same(lambda f: get_handcrafted(name)(f, targets), lambda f: REGRESSION[name](f, targets), outputs)
 
 
+@pytest.mark.parametrize("name", sorted(ORACLES))
+@pytest.mark.parametrize("soft", [False, True])
+def test_classification_losses_are_their_papers_formulas(name, soft):
+    logits = 3 * LOGITS.double()
+    y = torch.softmax(torch.randn(6, 4, dtype=torch.float64), 1) if soft else torch.eye(4, dtype=torch.float64)[LABELS]
+    loss = get_handcrafted(name, "none", class_counts=COUNTS)
+    _same(lambda z: loss(z, y if soft else LABELS), lambda z: ORACLES[name](z, y), logits)
+    single = loss(logits.float(), y.float() if soft else LABELS)
+    torch.testing.assert_close(single, ORACLES[name](logits, y).float())
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_label_smoothing_is_pytorchs(reduction):
+    loss = get_handcrafted("label_smoothed_cross_entropy", reduction)
+    oracle = functional.cross_entropy
+    _same(lambda z: loss(z, LABELS), lambda z: oracle(z, LABELS, reduction=reduction, label_smoothing=0.1), LOGITS)
+
+
+def test_on_the_training_data_class_weights_keep_the_scale():
+    # There, the mean over the batch is PyTorch's mean, which divides by the batch's own weights.
+    labels = torch.repeat_interleave(torch.arange(4), torch.tensor(COUNTS))
+    logits = torch.randn(len(labels), 4)
+    weight = _balanced(COUNTS).float()
+    loss = get_handcrafted("class_weighted_cross_entropy", class_counts=torch.tensor(COUNTS))
+    _same(lambda z: loss(z, labels), lambda z: functional.cross_entropy(z, labels, weight), logits)
+    values = get_handcrafted("class_weighted_cross_entropy", "none", class_counts=COUNTS)(torch.zeros(80, 4), labels)
+    assert values.mean().item() == pytest.approx(math.log(4), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in HANDCRAFTED.items() if entry.needs_class_counts])
+def test_a_class_without_labels_counts_as_one_with_a_single_label(name):
+    one, none = (get_handcrafted(name, "none", class_counts=[30, count, 10]) for count in (1, 0))
+    logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+    for loss in (one, none):
+        leaf = logits.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(loss(leaf, labels).sum(), leaf)
+        assert slope.isfinite().all()
+    # Weights of classes that there are: scikit-learn's, which leaves the others out.
+    ratio = none(logits, labels) / one(logits, labels)
+    torch.testing.assert_close(ratio, torch.full((6,), 1.0 if "adjusted" in name else (40 / 2) / (41 / 3)))
+
+
+@pytest.mark.parametrize("name", ["focal", "generalised_cross_entropy"])
+def test_hopeless_and_perfect_predictions_have_finite_slopes(name):
+    logits = torch.tensor([[300.0, -300.0], [-300.0, 300.0], [0.0, 0.0]], requires_grad=True)
+    loss = get_handcrafted(name, "none")
+    values = loss(logits, torch.tensor([0, 0, 0]))
+    (slope,) = torch.autograd.grad(values.sum(), logits)
+    assert values.isfinite().all()
+    assert slope.isfinite().all()
+    assert values[0] == 0
+    assert values[1].item() == pytest.approx(600.0 if name == "focal" else 1 / 0.7)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in HANDCRAFTED.items() if entry.needs_class_counts])
+def test_one_output_takes_two_class_counts(name):
+    z, targets = torch.randn(6), torch.tensor([0, 1, 1, 0, 1, 0])
+    loss = get_handcrafted(name, class_counts=[90, 10])
+    if name == "class_weighted_cross_entropy":
+        weight = torch.where(targets == 1, 100 / 20, 100 / 180)
+        expected = functional.binary_cross_entropy_with_logits(z, targets.float(), weight)
+    else:
+        expected = functional.binary_cross_entropy_with_logits(z + math.log(10 / 90), targets.float())
+    torch.testing.assert_close(loss(z, targets), expected)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in HANDCRAFTED.items() if entry.needs_class_counts])
+def test_class_counts_that_are_missing_or_odd(name):
+    with pytest.raises(SettingError) as caught:
+        get_handcrafted(name)
+    assert str(caught.value) == (
+        f"loss '{name}' depends on how often each class occurs; give class_counts, the number of training labels of "
+        "each class"
+    )
+    for counts in ([3, -1], [0, 0], [1.5, 2], [math.nan, 1], [math.inf, 1], [[1, 2]], 3, ["a"], "ab", []):
+        with pytest.raises(SettingError) as caught:
+            get_handcrafted(name, class_counts=counts)
+        assert str(caught.value) == (
+            f"class_counts of loss '{name}' must be whole numbers, none below 0 and not all 0; give the number of "
+            "training labels of each class"
+        )
+    with pytest.raises(DataError) as caught:
+        get_handcrafted(name, class_counts=[3, 4])(LOGITS, LABELS)
+    assert str(caught.value) == (
+        f"class_counts of loss '{name}' are for 2 classes but the outputs are for 4; give one number for each class"
+    )
+
+
+def test_class_counts_are_a_buffer_of_those_that_need_them():
+    counts = torch.tensor([3, 4])
+    loss = get_handcrafted("logit_adjusted_cross_entropy", class_counts=counts)
+    counts.zero_()
+    assert loss.class_counts.tolist() == [3, 4]
+    assert loss.to("meta").class_counts.device.type == "meta"
+    assert get_handcrafted("logit_adjusted_cross_entropy", class_counts=[3.0, 4.0]).class_counts.dtype == torch.int64
+    assert get_handcrafted("focal", class_counts=[3, 4]).class_counts is None
+    assert list(loss.parameters()) == []
+
+
 @pytest.mark.parametrize("ignored", [-100, None])
 def test_a_label_without_a_class_is_named_on_the_short_way_too(ignored):
     with pytest.raises(DataError) as caught:
@@ -110,7 +250,9 @@ def test_an_unknown_name():
     with pytest.raises(UnknownNameError) as caught:
         HandcraftedLoss("cross_entropi")
     assert str(caught.value) == (
-        "unknown loss 'cross_entropi'; did you mean 'cross_entropy'? (known: cross_entropy, huber, mae, mse)"
+        "unknown loss 'cross_entropi'; did you mean 'cross_entropy'? (known: class_weighted_cross_entropy, "
+        "cross_entropy, focal, generalised_cross_entropy, huber, label_smoothed_cross_entropy, "
+        "logit_adjusted_cross_entropy, mae, mse)"
     )
 
 

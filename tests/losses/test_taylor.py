@@ -69,30 +69,30 @@ def test_with_the_derivatives_of_a_function_it_is_the_third_order_expansion():
 
 def _slope(parameters, task_type, outputs, targets):
     leaf = outputs.clone().requires_grad_()
-    loss = TaylorLoss(parameters, task_type=task_type)
+    loss = TaylorLoss(parameters, task_type=task_type).double()
     value = loss(leaf, targets)
     return loss, value.item(), torch.autograd.grad(value, leaf, create_graph=True)[0]
 
 
 def _batch(task_type):
     draw = torch.Generator().manual_seed(0)
-    outputs, targets = torch.randn(6, 3, generator=draw), torch.randn(6, 3, generator=draw)
+    outputs, targets = torch.randn(2, 6, 3, generator=draw, dtype=torch.float64)
     return outputs, targets.argmax(1) if task_type == "classification" else targets
 
 
 @pytest.mark.parametrize(
     ("task_type", "number"),
-    [(kind, number) for kind in ("classification", "regression") for number in range(8) if (kind[0], number) != ("c", 2)],
-)  # fmt: skip
+    [("regression", number) for number in range(8)] + [("classification", number) for number in (0, 1, 3, 4, 5, 6, 7)],
+)
 def test_each_parameter_changes_what_a_network_learns(task_type, number):
     parameters = _draws(1)[0]
     loss, value, slope = _slope(parameters, task_type, *_batch(task_type))
-    (effect,) = torch.autograd.grad((slope * torch.linspace(-1, 1, 18).reshape(6, 3) ** 3).sum(), loss.weights)
-    assert effect[number].abs() > 1e-3
+    (effect,) = torch.autograd.grad((slope * torch.linspace(0, 1, 18).reshape(6, 3) ** 2).sum(), loss.weights)
+    assert effect[number].abs() > 1e-5
     parameters[number] += 0.5
     _, other_value, other = _slope(parameters, task_type, *_batch(task_type))
-    assert (other - slope).abs().max() > 1e-3
-    assert abs(other_value - value) > 1e-3
+    assert (other - slope).abs().max() > 1e-5
+    assert abs(other_value - value) > 1e-5
 
 
 def test_as_probabilities_sum_to_one_the_linear_term_has_no_slope():

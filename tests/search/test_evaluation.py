@@ -8,6 +8,8 @@ from evomal.runs import InProcess
 from evomal.search import Candidate, Watcher
 from evomal.search.evaluation import Evaluator
 from evomal.search.filters import make_probe
+from evomal.search.genome import Formula
+from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("evaluation_tasks", Path(__file__).with_name("tasks.py"))
 tasks = importlib.util.module_from_spec(_spec)
@@ -18,11 +20,11 @@ TOWER = "add(mul(y, f), " + "square(" * 12 + "add(1, add(1, f))" + ")" * 13
 
 def _evaluator(**flat):
     task, settings = tasks.blobs(), tasks.quick(**flat)
-    return Evaluator(task, settings, make_probe(task, 100, 0), InProcess(), Watcher())
+    return Evaluator(TaskSet((task,)), settings, [make_probe(task, 100, 0)], InProcess(), Watcher())
 
 
 def _generation(number, *formulas):
-    return [Candidate(number, i, canonical(parse(f)), "initial") for i, f in enumerate(formulas)]
+    return [Candidate(number, i, Formula(canonical(parse(f))), "initial") for i, f in enumerate(formulas)]
 
 
 def test_every_way_that_an_evaluation_can_end():
@@ -43,7 +45,7 @@ def test_every_way_that_an_evaluation_can_end():
     first, same, wrong, broken, flat, repeated, log = members
     assert same.fitness == first.fitness < 0.5
     assert (same.same_as, repeated.same_as) == ((0, 0), (0, 0))
-    assert len(same.weights) == same.expression.edges  # φ stays its own
+    assert len(same.weights) == same.genome.expression.edges  # φ stays its own
     assert (repeated.fitness, repeated.weights) == (first.fitness, first.weights)
     assert wrong.fitness == broken.fitness == flat.fitness == math.inf
     assert broken.reason == "the loss or its gradient is not finite"
@@ -88,7 +90,7 @@ def test_fitness_is_the_error_of_a_plain_training_with_the_same_batches():
     evaluator = _evaluator(meta_steps=0, seed=7, momentum=0.5)
     (member,) = _generation(0, "square(sub(y, f))")
     evaluator.evaluate([member], lambda _: None)
-    task, criterion = evaluator.task, evomal.SymbolicLoss("square(sub(y, f))", task_type="classification")
+    task, criterion = evaluator.tasks[0], evomal.SymbolicLoss("square(sub(y, f))", task_type="classification")
     model = task.make_model(derive(7, task.key, "partial", "init"))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
     batches = Batches(len(task.train), 32, 7, task.key, "partial", "batches")

@@ -13,6 +13,7 @@ import evomal
 from evomal.errors import ModelError, RunFolderError, SettingError
 from evomal.runs import comparable, read_journal
 from evomal.search import EvoMAL, Watcher
+from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("search_tasks", Path(__file__).with_name("tasks.py"))
 tasks = importlib.util.module_from_spec(_spec)
@@ -225,7 +226,7 @@ def test_the_task_loss_stands_beside_the_fitness(finished):
 
     result, out = finished
     task = tasks.blobs()
-    assert result.baseline == train_stage(task, result.settings, task.task_loss).fitness
+    assert result.baseline == train_stage(TaskSet((task,)), result.settings, task.task_loss).fitness
     assert evomal.load_loss(out).info["baseline"] == {"loss": "cross_entropy", "fitness": result.baseline}
 
 

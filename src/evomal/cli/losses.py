@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from torch import Tensor
-
 from evomal.errors import SettingError, unknown_name
-from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss, TaskType, get_handcrafted, load_loss
+from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss, load_loss
 from evomal.tasks import Task
 
 Loss = TypeVar("Loss", bound=LearnedLoss)
@@ -33,8 +31,7 @@ class NamedLoss:
         """
         if self.learned is not None:
             return fitted(self.learned, self.name, task)
-        _require_kind(HANDCRAFTED[self.name].task_type, self.name, task)
-        return get_handcrafted(self.name, class_counts=_class_counts(self.name, task)).to(task.device)
+        return task.handcrafted(self.name)
 
 
 def read_loss(name: str) -> NamedLoss:
@@ -75,23 +72,8 @@ def fitted(loss: Loss, name: str, task: Task) -> Loss:
     Raises:
         SettingError: Regression and classification do not fit.
     """
-    _require_kind(loss.task_type, name, task)
+    if loss.task_type != task.task_type:
+        raise SettingError(
+            f"loss '{name}' is for {loss.task_type}, but task '{task.name}' is {task.task_type}; give another loss"
+        )
     return loss.to(task.device)
-
-
-def _require_kind(task_type: TaskType, name: str, task: Task) -> None:
-    if task_type != task.task_type:
-        raise SettingError(
-            f"loss '{name}' is for {task_type}, but task '{task.name}' is {task.task_type}; give another loss"
-        )
-
-
-def _class_counts(name: str, task: Task) -> Tensor | None:
-    if not HANDCRAFTED[name].needs_class_counts:
-        return None
-    if task.class_counts is None:
-        raise SettingError(
-            f"loss '{name}' depends on how often each class occurs, and the training data of task '{task.name}' holds "
-            "no class labels to count; give another loss"
-        )
-    return task.class_counts

@@ -38,7 +38,7 @@ def scaled(formula: str, scale: float, digits: int | None = None) -> str:
 
 def scaled_latex(latex: str, scale: float, digits: int) -> str:
     """A formula in LaTeX with the scale that it is multiplied by; 1 is not shown."""
-    return latex if scale == 1 else rf"{scale:.{digits}g} \left({latex}\right)".replace("\\", "\\"[:1])
+    return latex if scale == 1 else rf"{scale:.{digits}g} \left({latex}\right)"
 
 
 def activated_latex(latex: str, output_activation: str) -> str:

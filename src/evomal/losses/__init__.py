@@ -1,7 +1,7 @@
 """What training calls: losses as PyTorch criteria, and their files."""
 
 from evomal.losses.criterion import Criterion, Reduction, TaskType
-from evomal.losses.handcrafted import HANDCRAFTED, HandcraftedLoss, get_handcrafted
+from evomal.losses.handcrafted import HANDCRAFTED, HandcraftedEntry, HandcraftedLoss, get_handcrafted
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.loading import load_loss, loss_from_entries
 from evomal.losses.neural import NeuralLoss
@@ -11,6 +11,7 @@ from evomal.losses.taylor import TaylorLoss
 __all__ = [
     "HANDCRAFTED",
     "Criterion",
+    "HandcraftedEntry",
     "HandcraftedLoss",
     "LearnedLoss",
     "NeuralLoss",

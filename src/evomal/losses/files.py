@@ -10,7 +10,7 @@ from evomal.errors import LossFileError
 
 FORMAT = "evomal-loss"
 VERSION = 1
-MAX_BYTES = 1_000_000
+MAX_BYTES = 4_000_000  # a neural loss of the greatest width has 66,000 weights
 MAX_NESTING = 20
 
 

@@ -16,7 +16,9 @@ NO_LABEL = -(2**63)  # no label ever; PyTorch's function always ignores one
 SMOOTHING, TAU, GAMMA, Q = 0.1, 1.0, 2, 0.7
 
 
-class _Entry(NamedTuple):
+class HandcraftedEntry(NamedTuple):
+    """A row of the table of handcrafted losses."""
+
     task_type: TaskType
     per_instance: Callable[..., Tensor]  # of outputs and targets, and of class counts where they are needed
     summary: str
@@ -66,21 +68,23 @@ def _mean_over_outputs(
 
 
 _CLASSES: TaskType = "classification"
-HANDCRAFTED: Mapping[str, _Entry] = MappingProxyType(
+HANDCRAFTED: Mapping[str, HandcraftedEntry] = MappingProxyType(
     {
-        "cross_entropy": _Entry(_CLASSES, _cross_entropy, "cross-entropy on logits"),
-        "label_smoothed_cross_entropy": _Entry(_CLASSES, _label_smoothed, "cross-entropy, label smoothing ε = 0.1"),
-        "class_weighted_cross_entropy": _Entry(
+        "cross_entropy": HandcraftedEntry(_CLASSES, _cross_entropy, "cross-entropy on logits"),
+        "label_smoothed_cross_entropy": HandcraftedEntry(
+            _CLASSES, _label_smoothed, "cross-entropy, label smoothing ε = 0.1"
+        ),
+        "class_weighted_cross_entropy": HandcraftedEntry(
             _CLASSES, _class_weighted, "cross-entropy, classes weighted by inverse frequency", True
         ),
-        "logit_adjusted_cross_entropy": _Entry(
+        "logit_adjusted_cross_entropy": HandcraftedEntry(
             _CLASSES, _logit_adjusted, "cross-entropy, logits plus τ·log prior, τ = 1", True
         ),
-        "focal": _Entry(_CLASSES, _focal, "focal loss, γ = 2"),
-        "generalised_cross_entropy": _Entry(_CLASSES, _generalised, "generalised cross-entropy, q = 0.7"),
-        "mse": _Entry("regression", _mean_over_outputs(functional.mse_loss), "mean squared error"),
-        "mae": _Entry("regression", _mean_over_outputs(functional.l1_loss), "mean absolute error"),
-        "huber": _Entry("regression", _mean_over_outputs(functional.huber_loss), "Huber loss, δ = 1"),
+        "focal": HandcraftedEntry(_CLASSES, _focal, "focal loss, γ = 2"),
+        "generalised_cross_entropy": HandcraftedEntry(_CLASSES, _generalised, "generalised cross-entropy, q = 0.7"),
+        "mse": HandcraftedEntry("regression", _mean_over_outputs(functional.mse_loss), "mean squared error"),
+        "mae": HandcraftedEntry("regression", _mean_over_outputs(functional.l1_loss), "mean absolute error"),
+        "huber": HandcraftedEntry("regression", _mean_over_outputs(functional.huber_loss), "Huber loss, δ = 1"),
     }
 )
 

@@ -1,6 +1,5 @@
 """What learned losses share, whatever they are made of: coefficients, a scale, a past, and a file."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from os import PathLike
@@ -13,6 +12,8 @@ from torch.nn import functional
 from evomal.errors import SettingError
 from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
 from evomal.losses.files import write_document
+
+MOST_SCALE = 1e30  # of float32, with room for values
 
 
 class LearnedLoss(Criterion):
@@ -55,8 +56,8 @@ class LearnedLoss(Criterion):
 
     @scale.setter
     def scale(self, scale: float) -> None:
-        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < math.inf:
-            raise SettingError(f"scale is {scale!r}; give a finite number above 0")
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < MOST_SCALE:
+            raise SettingError(f"scale is {scale!r}; give a number above 0 and below 1e30")
         self._scale = float(scale)
 
     @property

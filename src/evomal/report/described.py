@@ -132,6 +132,14 @@ def best_formulas(records: Sequence[dict[str, Any]], count: int) -> list[dict[st
 
     Raises:
         RunFolderError: A line lacks what a line holds.
+
+    Example:
+        >>> found = {"score": None, "outcome": "trained", "generation": 0, "task_type": "regression"}
+        >>> squares = {"expression": "square(sub(y, f))", "output_activation": "identity", "weights": None}
+        >>> taylor = {"family": "taylor", "weights": [0, 0.5, 0, 2, 0, 0, 0, 0], "scale": 3}
+        >>> lines = [{**found, **squares, "fitness": 0.5, "index": 0}, {**found, **taylor, "fitness": 0.2, "index": 1}]
+        >>> [(row["formula"], row["size"]) for row in best_formulas(lines, 2)]
+        [('3·((f - 0.5)²)', 8), ('(y - f)²', 4)]
     """
     best: dict[Any, dict[str, Any]] = {}
     for row in map(_row, records):
@@ -144,14 +152,15 @@ def best_formulas(records: Sequence[dict[str, Any]], count: int) -> list[dict[st
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
     try:
+        symbolic = record.get("family", "symbolic") == "symbolic"
         return {
+            **(_formula_row(record) if symbolic else _other_row(record)),
             "fitness": None if record["fitness"] is None else float(record["fitness"]),
             "score": None if record["score"] is None else float(record["score"]),
             "outcome": str(record["outcome"]),
             "generation": record["generation"],
             "index": record["index"],
             "weights": record["weights"],
-            **(_formula_row(record) if record.get("family", "symbolic") == "symbolic" else _other_row(record)),
         }
     except (KeyError, TypeError, ValueError, EvomalError) as error:
         place = f"generation {record['generation']}, index {record['index']}"

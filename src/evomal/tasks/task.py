@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evomal.errors import DataError, SettingError
-from evomal.losses import TaskType, get_handcrafted
+from evomal.errors import DataError, SettingError, unknown_name
+from evomal.losses import HANDCRAFTED, HandcraftedEntry, HandcraftedLoss, TaskType, get_handcrafted
 from evomal.losses.criterion import IGNORED, LossFunction
 from evomal.tasks.factories import build, checked_factory
 from evomal.tasks.fingerprint import fingerprint
@@ -84,8 +84,7 @@ class Task:
         self.model_name = model_name or _name_of(model)
         self.device = _usable_device(device)
         self.task_loss_name = task_loss if isinstance(task_loss, str) else _name_of(task_loss)
-        loss = get_handcrafted(task_loss) if isinstance(task_loss, str) else task_loss
-        self.task_loss: LossFunction = _moved(loss, self.device)
+        loss: Any = _entry(task_loss) if isinstance(task_loss, str) else task_loss
         given = {"training": train, "validation": valid, "test": test}
         parts = {
             part: read_split(data, part, self.dataset, resident)
@@ -107,6 +106,10 @@ class Task:
         self.valid: AnySplit = parts["validation"].to(self.device)
         self.test: AnySplit | None = parts["test"].to(self.device) if "test" in parts else None
         self._fingerprint: str | None = None
+        # Last, as it may need the class counts.
+        self.task_loss: LossFunction = (
+            self.handcrafted(task_loss) if isinstance(task_loss, str) else _moved(task_loss, self.device)
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -132,6 +135,33 @@ class Task:
         if self.classes is None or y is None:
             return None
         return torch.bincount(y[y != IGNORED].cpu(), minlength=self.classes)
+
+    def handcrafted(self, name: str) -> HandcraftedLoss:
+        """A handcrafted loss for this task, with its class counts if it needs them.
+
+        Args:
+            name: A name in `HANDCRAFTED`.
+
+        Raises:
+            UnknownNameError: There is no such loss.
+            SettingError: It is for the other kind of task, or needs class counts that the task does not have.
+
+        Example:
+            >>> from evomal.tasks import named_task
+            >>> named_task("iris", "linear").handcrafted("logit_adjusted_cross_entropy").class_counts.tolist()
+            [36, 36, 36]
+        """
+        entry = _entry(name)
+        if entry.task_type != self.task_type:
+            raise SettingError(
+                f"loss '{name}' is for {entry.task_type}, but task '{self.name}' is {self.task_type}; give another loss"
+            )
+        counts = self.class_counts if entry.needs_class_counts else None
+        if entry.needs_class_counts and counts is None:
+            raise SettingError(
+                f"loss '{name}' counts class labels, and task '{self.name}' has none to count; give another loss"
+            )
+        return get_handcrafted(name, class_counts=counts).to(self.device)
 
     def make_model(self, seed: int) -> nn.Module:
         """A fresh network, initialised from `seed` alone; global generators are left as they were.
@@ -209,6 +239,12 @@ def _usable_device(device: torch.device | str) -> torch.device:
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise SettingError(f"device '{device}' cannot be used here ({reason}); try device='cpu'") from None
+
+
+def _entry(name: str) -> HandcraftedEntry:
+    if name not in HANDCRAFTED:
+        raise unknown_name("loss", name, HANDCRAFTED)
+    return HANDCRAFTED[name]
 
 
 def _moved(loss: LossFunction, device: torch.device) -> LossFunction:

@@ -1,14 +1,12 @@
-"""Settings: one frozen, validated class per stage, and the named presets.
+"""Settings: one frozen, validated class per stage.
 
 Every number is the paper's (Section 3 and 4) unless its description says otherwise. All classes here are plain data:
 they can be written as YAML, compared, and sent to another process.
 """
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from evomal.errors import SettingError, unknown_name
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -76,7 +74,7 @@ class CmaSettings(Settings):
     """CMA-ES over coefficients: all of TaylorGLO, the second phase of GLO (D12, D14)."""
 
     sigma: Positive = Field(1.2, description="initial standard deviation of CMA-ES")
-    cma_generations: Count = Field(20, description="glo: generations of CMA-ES, after those of the formulas")
+    cma_generations: Count = Field(10, description="glo: generations of CMA-ES, after those of the formulas")
 
 
 class NeuralSettings(Settings):
@@ -181,139 +179,3 @@ class TrainSettings(Settings):
     def base_at(self, lr: float) -> BaseSettings:
         """The base optimiser at one of the learning rates."""
         return self.base.model_copy(update={"lr": lr})
-
-
-STAGES = ("base", "genetic", "cma", "neural", "local_search", "filters")
-
-# What makes a method what it is (D12 to D14); presets give way to it, and an option that contradicts it is refused.
-FIXED: dict[str, dict[str, Any]] = {
-    "gplfl": {"meta_steps": 0},
-    "glo": {"meta_steps": 0},
-    "taylorglo": {"meta_steps": 0, "output_activation": "identity"},
-    # The one loss that ML³ trains is its result, whatever a filter would say.
-    "ml3": {"rejection": False, "gradient_equivalence": False, "output_activation": "identity"},
-}
-# What a method takes unless told otherwise: GLO's coefficients start from 1, not from 0 as TaylorGLO's do.
-USUAL: dict[str, dict[str, Any]] = {"glo": {"sigma": 0.3}}
-
-S = TypeVar("S", bound=Settings)
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # A minute or two on two cores with small models and data.
-    "quick": {
-        "lr": 0.1,
-        "batch_size": 64,
-        "population_size": 20,
-        "generations": 10,
-        "meta_steps": 100,
-        "partial_steps": 200,
-        "rejection_steps": 300,
-        "steps": 1_000,
-    },
-    # MNIST / LeNet-5 of the paper; the numbers it does not print are from its authors' published code (D4).
-    "paper-mnist": {
-        "lr": 0.01,
-        "momentum": 0.0,
-        "weight_decay": 0.0,
-        "batch_size": 128,
-        "population_size": 25,
-        "generations": 50,
-        "meta_steps": 250,
-        "partial_steps": 500,
-        "steps": 10_000,
-    },
-}
-
-
-def flat_fields(kind: type[Settings]) -> dict[str, str]:
-    """Every flat setting name of `kind` with the stage that it belongs to ("" for the top level)."""
-    names = {name: "" for name in kind.model_fields if name not in STAGES}
-    for stage in STAGES:
-        if stage in kind.model_fields:
-            stage_class = kind.model_fields[stage].annotation
-            assert stage_class is not None
-            names |= dict.fromkeys(stage_class.model_fields, stage)
-    return names
-
-
-def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
-    """Settings of a search from flat names; explicit values override the preset's.
-
-    Args:
-        preset: A name in `PRESETS`, or None for the paper's values.
-        **flat: Any field of `LearnSettings` or of its stages; None means "not given".
-
-    Returns:
-        The validated settings.
-
-    Raises:
-        SettingError: A name is unknown, a value is out of range, or a method does not have it.
-
-    Example:
-        >>> learn_settings("quick", seed=3).genetic.population_size
-        20
-        >>> learn_settings("quick", method="gplfl").local_search.meta_steps
-        0
-    """
-    method = flat.get("method")
-    fixed = FIXED.get(method or "", {})
-    for name, value in fixed.items():
-        if flat.get(name) not in (None, value):
-            raise SettingError(f"setting '{name}': method {method} has {value}, not {flat[name]!r}; leave it out")
-    return _build(LearnSettings, preset, flat, USUAL.get(method or "", {}), fixed)
-
-
-def fitting(method: str, flat: dict[str, Any]) -> dict[str, Any]:
-    """Settings for several methods, without those that this one cannot have otherwise; for comparisons.
-
-    Example:
-        >>> fitting("gplfl", {"meta_steps": 100, "generations": 5})
-        {'generations': 5, 'method': 'gplfl'}
-    """
-    return {name: value for name, value in flat.items() if name not in FIXED.get(method, {})} | {"method": method}
-
-
-def train_settings(preset: str | None = None, **flat: Any) -> TrainSettings:
-    """Settings of meta-testing from flat names, like `learn_settings`; without `lrs`, the one rate is `lr`."""
-    lr = flat.get("lr") or PRESETS.get(preset or "", {}).get("lr")
-    if flat.get("lrs") is None and lr is not None:
-        flat = flat | {"lrs": (lr,)}
-    return _build(TrainSettings, preset, flat)
-
-
-def _build(
-    kind: type[S],
-    preset: str | None,
-    flat: dict[str, Any],
-    usual: dict[str, Any] | None = None,
-    fixed: dict[str, Any] | None = None,
-) -> S:
-    if preset is not None and preset not in PRESETS:
-        raise unknown_name("preset", preset, PRESETS)
-    fields = flat_fields(kind)
-    given = {name: value for name, value in flat.items() if value is not None}
-    for name in given:
-        if name not in fields:
-            raise unknown_name("setting", name, fields)
-    # A preset serves learning and meta-testing at once: each takes what it knows.
-    presets = {k: v for k, v in PRESETS.get(preset or "", {}).items() if k in fields}
-    chosen = presets | (usual or {}) | given | (fixed or {})
-    nested: dict[str, Any] = {}
-    for name, value in chosen.items():
-        stage = fields[name]
-        (nested.setdefault(stage, {}) if stage else nested)[name] = value
-    return validated(kind, nested)
-
-
-def validated(kind: type[S], values: dict[str, Any]) -> S:
-    """`values` as settings of `kind`, or a one-sentence `SettingError` naming the setting."""
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        # In a list the last part of the place is a number; the setting is the last name.
-        where = next((part for part in reversed(first["loc"]) if isinstance(part, str)), kind.__name__)
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "value_error":  # our own sentence, which names its settings
-            raise SettingError(message) from None
-        raise SettingError(f"setting '{where}': {message[0].lower()}{message[1:]} (got {first['input']!r})") from None

@@ -1,0 +1,107 @@
+"""Settings from flat names: presets, methods and explicit values, in that order."""
+
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from evomal.config.presets import FIXED, PRESETS, USUAL
+from evomal.config.settings import LearnSettings, Settings, TrainSettings
+from evomal.errors import SettingError, unknown_name
+
+STAGES = ("base", "genetic", "cma", "neural", "local_search", "filters")
+
+S = TypeVar("S", bound=Settings)
+
+
+def flat_fields(kind: type[Settings]) -> dict[str, str]:
+    """Every flat setting name of `kind` with the stage that it belongs to ("" for the top level)."""
+    names = {name: "" for name in kind.model_fields if name not in STAGES}
+    for stage in STAGES:
+        if stage in kind.model_fields:
+            stage_class = kind.model_fields[stage].annotation
+            assert stage_class is not None
+            names |= dict.fromkeys(stage_class.model_fields, stage)
+    return names
+
+
+def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
+    """Settings of a search from flat names; explicit values override the preset's.
+
+    Args:
+        preset: A name in `PRESETS`, or None for the paper's values.
+        **flat: Any field of `LearnSettings` or of its stages; None means "not given".
+
+    Returns:
+        The validated settings.
+
+    Raises:
+        SettingError: A name is unknown, a value is out of range, or a method does not have it.
+
+    Example:
+        >>> learn_settings("quick", seed=3).genetic.population_size
+        20
+        >>> learn_settings("quick", method="gplfl").local_search.meta_steps
+        0
+    """
+    method = flat.get("method")
+    fixed = FIXED.get(method or "", {})
+    for name, value in fixed.items():
+        if flat.get(name) not in (None, value):
+            raise SettingError(f"setting '{name}': method {method} has {value}, not {flat[name]!r}; leave it out")
+    return _build(LearnSettings, preset, flat, USUAL.get(method or "", {}), fixed)
+
+
+def fitting(method: str, flat: dict[str, Any]) -> dict[str, Any]:
+    """Settings for several methods, without those that this one cannot have otherwise; for comparisons.
+
+    Example:
+        >>> fitting("gplfl", {"meta_steps": 100, "generations": 5})
+        {'generations': 5, 'method': 'gplfl'}
+    """
+    return {name: value for name, value in flat.items() if name not in FIXED.get(method, {})} | {"method": method}
+
+
+def train_settings(preset: str | None = None, **flat: Any) -> TrainSettings:
+    """Settings of meta-testing from flat names, like `learn_settings`; without `lrs`, the one rate is `lr`."""
+    lr = flat.get("lr") or PRESETS.get(preset or "", {}).get("lr")
+    if flat.get("lrs") is None and lr is not None:
+        flat = flat | {"lrs": (lr,)}
+    return _build(TrainSettings, preset, flat)
+
+
+def _build(
+    kind: type[S],
+    preset: str | None,
+    flat: dict[str, Any],
+    usual: dict[str, Any] | None = None,
+    fixed: dict[str, Any] | None = None,
+) -> S:
+    if preset is not None and preset not in PRESETS:
+        raise unknown_name("preset", preset, PRESETS)
+    fields = flat_fields(kind)
+    given = {name: value for name, value in flat.items() if value is not None}
+    for name in given:
+        if name not in fields:
+            raise unknown_name("setting", name, fields)
+    # A preset serves learning and meta-testing at once: each takes what it knows.
+    presets = {k: v for k, v in PRESETS.get(preset or "", {}).items() if k in fields}
+    chosen = presets | (usual or {}) | given | (fixed or {})
+    nested: dict[str, Any] = {}
+    for name, value in chosen.items():
+        stage = fields[name]
+        (nested.setdefault(stage, {}) if stage else nested)[name] = value
+    return validated(kind, nested)
+
+
+def validated(kind: type[S], values: dict[str, Any]) -> S:
+    """`values` as settings of `kind`, or a one-sentence `SettingError` naming the setting."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        # In a list the last part of the place is a number; the setting is the last name.
+        where = next((part for part in reversed(first["loc"]) if isinstance(part, str)), kind.__name__)
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "value_error":  # our own sentence, which names its settings
+            raise SettingError(message) from None
+        raise SettingError(f"setting '{where}': {message[0].lower()}{message[1:]} (got {first['input']!r})") from None

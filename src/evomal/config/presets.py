@@ -1,0 +1,40 @@
+"""Named settings, and what each method takes or has: plain tables of flat names."""
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # A minute or two on two cores with small models and data.
+    "quick": {
+        "lr": 0.1,
+        "batch_size": 64,
+        "population_size": 20,
+        "generations": 10,
+        "meta_steps": 100,
+        "partial_steps": 200,
+        "rejection_steps": 300,
+        "steps": 1_000,
+    },
+    # MNIST / LeNet-5 of the paper; the numbers it does not print are from its authors' published code (D4).
+    "paper-mnist": {
+        "lr": 0.01,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "batch_size": 128,
+        "population_size": 25,
+        "generations": 50,
+        "meta_steps": 250,
+        "partial_steps": 500,
+        "steps": 10_000,
+    },
+}
+
+# What makes a method what it is (D12 to D14); presets give way to it, and an option that contradicts it is refused.
+FIXED: dict[str, dict[str, Any]] = {
+    "gplfl": {"meta_steps": 0},
+    "glo": {"meta_steps": 0},
+    "taylorglo": {"meta_steps": 0, "output_activation": "identity"},
+    # The one loss that ML³ trains is its result, whatever a filter would say.
+    "ml3": {"rejection": False, "gradient_equivalence": False, "output_activation": "identity"},
+}
+# What a method takes unless told otherwise: GLO's coefficients start from 1, not from 0 as TaylorGLO's do.
+USUAL: dict[str, dict[str, Any]] = {"glo": {"sigma": 0.3}}
