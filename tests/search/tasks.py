@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 import evomal
-from evomal.config import learn_settings
+from evomal.config import fitting, learn_settings
 
 
 def blobs(classes=3, count=240, seed=0, factory=None, **options):
@@ -39,4 +39,4 @@ def quick(**flat):
         "population_size": 8, "generations": 3, "meta_steps": 4, "partial_steps": 30,
         "rejection_steps": 150, "rejection_threshold": 0.5, "lr": 0.1, "batch_size": 32,
     }  # fmt: skip
-    return learn_settings(**(values | flat))
+    return learn_settings(**fitting(flat.get("method", "evomal"), values) | flat)

@@ -14,6 +14,9 @@ from evomal.config import LearnSettings, TrainSettings, flat_fields
 
 if TYPE_CHECKING:
     from evomal.comparison import Comparison
+    from evomal.comparison.folder import ComparisonFolder
+    from evomal.comparison.plan import Plan
+    from evomal.tasks import Task
 
 # The method is an entry of --methods, the seeds are a list, and workers take whole searches and trainings.
 LEARN = [name for name in flat_fields(LearnSettings) if name not in ("method", "seed", "workers")]
@@ -29,8 +32,8 @@ def compare(
         list[str],
         typer.Option(
             "--methods",
-            help="Methods (evomal, gplfl, ml3, taylorglo, glo; a variant as evomal+scale-control or evomal+fitness-lrs), "
-            "handcrafted losses, loss files or run folders; several may be given.",
+            help="Methods (evomal, gplfl, ml3, taylorglo, glo; a variant as evomal+scale-control or "
+            "evomal+fitness-lrs), handcrafted losses, loss files or run folders; several may be given.",
         ),
     ],
     seeds: Annotated[
@@ -42,7 +45,7 @@ def compare(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", help="The loss that others are tested against; the task loss if left out."),
+        typer.Option("--baseline", help="What the others are tested against; the task loss if left out."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -52,6 +55,7 @@ def compare(
         bool, typer.Option("--force", help="Start anew instead of going on with what lies in --out.")
     ] = False,
     preset: options.Preset = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is to be done; write nothing.")] = False,
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Searches or trainings at a time, one thread each.")
     ] = 1,
@@ -69,23 +73,49 @@ def compare(
 
     warn_of_workers(workers)
     folder = ComparisonFolder(out or Path("runs") / f"compare-{source.slug}", force)
-    lists = {name: tuple(value) or None for name, value in settings.items() if isinstance(value, list)}
     task = source.load()
-    plan = make_plan(methods, baseline or task.task_loss_name, seeds, preset, lr_grid or (), **(settings | lists))
+    lists = {name: tuple(value) or None for name, value in settings.items() if isinstance(value, list)}
+    own = task.task_loss_name
+    plan = make_plan(methods, baseline or own, seeds, preset, lr_grid or (), own, **(settings | lists))
+    if dry_run:
+        return _say_plan(task, plan, folder, as_json)
+    comparison = _run(task, plan, folder, workers, None if quiet else sys.stderr if as_json else sys.stdout)
+    if comparison is None:
+        say(f"stopped by Ctrl-C; what is finished is in {folder.path}, and the same command goes on from there")
+        return INTERRUPTED
+    _report(comparison, folder.path, as_json)
+    return GOOD
+
+
+def _run(task: "Task", plan: "Plan", folder: "ComparisonFolder", workers: int, stream: Any) -> "Comparison | None":
+    """The finished comparison; None if it was stopped."""
     from evomal.comparison.running import run_comparison
     from evomal.report.comparing import Lines
     from evomal.runs import make_executor
 
     executor = make_executor(workers)
-    watcher = None if quiet else Lines(sys.stderr if as_json else sys.stdout)
     try:
-        comparison = run_comparison(task, plan, folder, executor, watcher)
+        return run_comparison(task, plan, folder, executor, Lines(stream) if stream else None)
     except KeyboardInterrupt:
-        say(f"stopped by Ctrl-C; what is finished is in {folder.path}, and the same command goes on from there")
-        return INTERRUPTED
+        return None
     finally:
         executor.close()
-    _report(comparison, folder.path, as_json)
+
+
+def _say_plan(task: "Task", plan: "Plan", folder: "ComparisonFolder", as_json: bool) -> int:
+    from evomal.comparison.left import what_is_left
+    from evomal.report.comparing import lines_of_plan, plan_rows, table_of_plan
+    from evomal.report.tables import print_table
+    from evomal.report.text import cleaned
+
+    left = what_is_left(task, plan, folder)
+    if as_json:
+        shown = {"out": str(folder.path), "baseline": plan.baseline, "contenders": plan_rows(plan, left)}
+        print_json(shown | {"remarks": plan.remarks, "settings": plan.as_dict()})
+        return GOOD
+    print_table(table_of_plan(plan, left), sys.stdout)
+    for line in lines_of_plan(plan, left):
+        print(cleaned(line))
     return GOOD
 
 

@@ -3,25 +3,36 @@
 from evomal.comparison.entries import Entry
 from evomal.comparison.plan import Plan
 from evomal.errors import DataError, EvomalError, SettingError
-from evomal.losses import HANDCRAFTED, HandcraftedLoss, get_handcrafted, load_loss
+from evomal.losses import load_loss
+from evomal.losses.criterion import LossFunction
 from evomal.search.probing import probed
 from evomal.tasks import Task, TaskSet
 
 
-def build_handcrafted(name: str, task: Task) -> HandcraftedLoss:
-    """A handcrafted loss for a task, with its class counts if it needs them.
+def finished_loss(entry: Entry, task: Task) -> LossFunction:
+    """The loss of a contender that need not search for it.
+
+    Args:
+        entry: A handcrafted loss, or a loss from a file.
+        task: What it shall serve; class counts come from it.
+
+    Returns:
+        The loss, on the task's device.
 
     Raises:
-        SettingError: The task has no class counts to give.
+        LossFileError: The file cannot be read.
+        SettingError: It is for the other kind of task, or needs class counts that the task does not have.
     """
-    counts = None
-    if HANDCRAFTED[name].needs_class_counts:
-        counts = task.class_counts
-        if counts is None:
+    if entry.kind == "file":
+        loss = load_loss(entry.name)
+        if loss.task_type != task.task_type:
             raise SettingError(
-                f"loss '{name}' needs class labels to count, and task '{task.name}' has none; leave it out"
+                f"loss '{entry.name}' is for {loss.task_type}, but task '{task.name}' is {task.task_type}; "
+                "give another loss"
             )
-    return get_handcrafted(name, class_counts=counts).to(task.device)
+        return loss.to(task.device)
+    # The task's own loss may be a function of the user.
+    return task.task_loss if entry.name == task.task_loss_name else task.handcrafted(entry.name)
 
 
 def check(task: Task, plan: Plan) -> None:
@@ -32,19 +43,22 @@ def check(task: Task, plan: Plan) -> None:
     """
     if task.test is None:
         raise DataError(f"task '{task.name}' has no test split to compare on; give one as Task(..., test=(x, y))")
+    done: set[object] = set()
     for entry in plan.entries:
         try:
-            _check(entry, task)
+            if entry.settings is None:
+                finished_loss(entry, task)
+            else:
+                _probe_searches(entry, task, plan.training.seeds, done)
         except EvomalError as error:
             raise type(error)(f"'{entry.name}' cannot be compared here: {error}") from error
 
 
-def _check(entry: Entry, task: Task) -> None:
-    if entry.settings is not None:
-        probed(TaskSet.of(task), entry.settings)
-        return
-    kind = HANDCRAFTED[entry.name].task_type if entry.kind == "handcrafted" else load_loss(entry.name).task_type
-    if kind != task.task_type:
-        raise SettingError(f"it is for {kind}, but task '{task.name}' is {task.task_type}; leave it out")
-    if entry.kind == "handcrafted":
-        build_handcrafted(entry.name, task)
+def _probe_searches(entry: Entry, task: Task, seeds: tuple[int, ...], done: set[object]) -> None:
+    """Probe the search with every seed, as it depends on the draw; what methods have in common is probed once."""
+    for seed in seeds:
+        settings = entry.seeded(seed)
+        probe = (seed, settings.filters, settings.tuning, settings.base)
+        if probe not in done:
+            probed(TaskSet.of(task), settings)
+            done.add(probe)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from evomal.config import LearnSettings, fitting, learn_settings
+from evomal.config import LearnSettings, fitting, flat_fields, learn_settings
 from evomal.errors import SettingError, unknown_name
 from evomal.losses import HANDCRAFTED
 from evomal.search import METHODS
@@ -20,13 +20,15 @@ class Entry:
 
     Args:
         name: As it was given, and as it stands in tables.
-        kind: A handcrafted loss, a method, or a loss from a file.
+        kind: A loss that people wrote (by name, or the task's own), a method, or a loss from a file.
         settings: Of a method's search, but for the seed.
+        remarks: Settings that were given and that the method cannot have, one sentence each.
     """
 
     name: str
     kind: Literal["handcrafted", "learned", "file"]
     settings: LearnSettings | None = None
+    remarks: tuple[str, ...] = ()
 
     def seeded(self, seed: int) -> LearnSettings:
         """The settings of the search with a seed; it runs on one worker, as several searches run at a time."""
@@ -34,19 +36,21 @@ class Entry:
         return self.settings.model_copy(update={"seed": seed, "workers": 1})
 
     @property
-    def folder(self) -> str:
-        """A name for folders."""
-        return self.name.replace("/", "-")
+    def evaluations(self) -> int:
+        """The most partial trainings that a search takes; 0 without one."""
+        return 0 if self.settings is None else self.settings.evaluations * len(self.settings.fitness_lrs)
 
 
-def read_entry(name: str, preset: str | None, flat: dict[str, Any]) -> Entry:
+def read_entry(name: str, preset: str | None, flat: dict[str, Any], task_loss: str | None = None) -> Entry:
     """The contender that a name stands for.
 
     Args:
         name: A handcrafted loss; a method, with ``+scale-control`` or ``+fitness-lrs`` after it for a variant; or a
             loss file or run folder.
         preset: Named settings of searches.
-        flat: Single settings of searches, by their flat names; those that a method cannot have are left out.
+        flat: Single settings of searches, by their flat names; those that a method cannot have are left out, and its
+            remarks say so.
+        task_loss: What the task calls its own loss, which may be a function of the user.
 
     Returns:
         The contender.
@@ -58,16 +62,21 @@ def read_entry(name: str, preset: str | None, flat: dict[str, Any]) -> Entry:
     Example:
         >>> read_entry("evomal+scale-control", "quick", {}).settings.scale_control
         True
+        >>> read_entry("gplfl", "quick", {"meta_steps": 3}).remarks
+        ("setting 'meta_steps': gplfl always has 0, so 3 does not hold for it",)
     """
-    if name in HANDCRAFTED:
+    if name in HANDCRAFTED or name == task_loss:
         return Entry(name, "handcrafted")
     method, *variants = name.split("+")
     if method in METHODS:
         chosen = fitting(method, flat)
         for variant in variants:
             chosen |= _variant(variant, flat)
-        return Entry(name, "learned", learn_settings(preset, **chosen))
-    if Path(name).exists() or Path(name).suffix == ".json":
+        settings = learn_settings(preset, **chosen)
+        ignored = {setting: value for setting, value in flat.items() if chosen.get(setting) != value}
+        return Entry(name, "learned", settings, tuple(_remarks(name, settings, ignored)))
+    path = Path(name)
+    if path.exists() or path.suffix == ".json" or len(path.parts) > 1:
         return Entry(name, "file")
     raise unknown_name("method or loss", name, [*METHODS, *HANDCRAFTED])
 
@@ -80,13 +89,41 @@ def _variant(name: str, flat: dict[str, Any]) -> dict[str, Any]:
     raise unknown_name("variant", name, VARIANTS)
 
 
-def read_entries(names: Sequence[str], baseline: str, preset: str | None, flat: dict[str, Any]) -> tuple[Entry, ...]:
+def _remarks(name: str, settings: LearnSettings, ignored: dict[str, Any]) -> list[str]:
+    """What was given and does not hold, in words."""
+    stages = flat_fields(LearnSettings)
+    remarks = []
+    for setting, given in ignored.items():
+        own = getattr(getattr(settings, stages[setting]) if stages[setting] else settings, setting)
+        if given is not None and own != given:
+            remarks.append(f"setting '{setting}': {name} always has {own}, so {given} does not hold for it")
+    return remarks
+
+
+def read_entries(
+    names: Sequence[str], baseline: str, preset: str | None, flat: dict[str, Any], task_loss: str | None = None
+) -> tuple[Entry, ...]:
     """All contenders, the baseline first if it was not named.
 
     Raises:
-        SettingError: One is there twice, or cannot be read.
+        SettingError: One is there twice, perhaps under two names, or cannot be read.
     """
-    for name in names:
-        if list(names).count(name) > 1:
+    given = ([] if baseline in names else [baseline]) + list(names)
+    for name in given:
+        if given.count(name) > 1:
             raise SettingError(f"'{name}' is there twice among the methods; give each once")
-    return tuple(read_entry(name, preset, flat) for name in ([] if baseline in names else [baseline]) + list(names))
+    entries = tuple(read_entry(name, preset, flat, task_loss) for name in given)
+    seen: dict[Any, str] = {}
+    for entry in entries:
+        other = seen.setdefault(_substance(entry), entry.name)
+        if other != entry.name:
+            raise SettingError(f"'{other}' and '{entry.name}' are the same; leave one of them out")
+    return entries
+
+
+def _substance(entry: Entry) -> Any:
+    """What makes two contenders the same, whatever their names."""
+    if entry.kind == "file":
+        path = Path(entry.name).resolve()
+        return path / "loss.json" if path.is_dir() else path
+    return entry.settings or entry.name

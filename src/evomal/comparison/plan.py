@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from evomal.comparison.entries import Entry, read_entries
@@ -9,6 +10,7 @@ from evomal.config import LearnSettings, TrainSettings, flat_fields, train_setti
 from evomal.errors import SettingError, unknown_name
 
 LEAST_SEEDS = 2
+OWN = {"seed", "workers"}  # of each search
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,7 @@ class Plan:
     @property
     def searches(self) -> list[tuple[Entry, int]]:
         """Every search: a method and a seed, the methods that take longest first."""
-        learned = sorted(
-            (entry for entry in self.entries if entry.settings is not None),
-            key=lambda entry: -_effort(entry.settings) if entry.settings else 0.0,
-        )
+        learned = sorted((entry for entry in self.entries if entry.kind == "learned"), key=_effort, reverse=True)
         return [(entry, seed) for entry in learned for seed in self.training.seeds]
 
     @property
@@ -42,8 +41,13 @@ class Plan:
 
     @property
     def evaluations(self) -> int:
-        """The most candidates that the searches evaluate, all together."""
-        return sum(entry.settings.evaluations for entry, _ in self.searches if entry.settings is not None)
+        """The most partial trainings that the searches take, all together."""
+        return sum(entry.evaluations for entry, _ in self.searches)
+
+    @property
+    def remarks(self) -> list[str]:
+        """Settings that were given and that a contender cannot have, one sentence each."""
+        return [remark for entry in self.entries for remark in entry.remarks]
 
     def as_dict(self) -> dict[str, Any]:
         """What results depend on, as plain values."""
@@ -57,13 +61,11 @@ class Plan:
         }
 
 
-OWN = {"seed", "workers"}
-
-
-def _effort(settings: LearnSettings | None) -> float:
+def _effort(entry: Entry) -> int:
     """A search's base steps, roughly: a meta step counts as two."""
-    assert settings is not None
-    return settings.evaluations * (settings.partial_steps * len(settings.fitness_lrs) + 2 * settings.tuning.meta_steps)
+    assert entry.settings is not None
+    settings = entry.settings
+    return entry.evaluations * settings.partial_steps + 2 * settings.evaluations * settings.tuning.meta_steps
 
 
 def make_plan(
@@ -72,16 +74,18 @@ def make_plan(
     seeds: Sequence[int],
     preset: str | None = None,
     lr_grid: Sequence[float] = (),
+    task_loss: str | None = None,
     **flat: Any,
 ) -> Plan:
     """The plan of a comparison.
 
     Args:
         methods: Names of contenders; see `evomal.comparison.entries.read_entry`.
-        baseline: A handcrafted loss, the one that others are tested against.
+        baseline: The contender that others are tested against.
         seeds: One search and one meta-test for each.
         preset: Named settings, for searches and trainings.
         lr_grid: Base learning rates to try each loss at; the fixed rate is among them anyway.
+        task_loss: What the task calls its own loss, if that is no handcrafted one by name.
         **flat: Single settings of searches and trainings, by their flat names.
 
     Returns:
@@ -100,14 +104,17 @@ def make_plan(
     seeds = tuple(dict.fromkeys(seeds))
     if len(seeds) < LEAST_SEEDS:
         raise SettingError(
-            f"a paired test over seeds needs at least {LEAST_SEEDS} of them, and five or more are better; give --seeds 0 "
-            "1 2 3 4"
+            f"a paired test over seeds needs at least {LEAST_SEEDS} of them, and five or more are better; give --seeds "
+            "0 1 2 3 4"
         )
     known = {kind: flat_fields(kind) for kind in (LearnSettings, TrainSettings)}
     for name in flat:
         if not any(name in names for names in known.values()):
             raise unknown_name("setting", name, {name for names in known.values() for name in names})
-    entries = read_entries(methods, baseline, preset, _part(flat, known[LearnSettings]))
+    for rate in lr_grid:
+        if not (isfinite(rate) and rate > 0):
+            raise SettingError(f"setting 'lr_grid': {rate} is no learning rate; give numbers above 0")
+    entries = read_entries(methods, baseline, preset, _part(flat, known[LearnSettings]), task_loss)
     fixed = train_settings(preset, seeds=seeds, **_part(flat, known[TrainSettings]))
     rates = tuple(sorted({fixed.base.lr, *lr_grid}))
     return Plan(entries, baseline, train_settings(preset, seeds=seeds, lrs=rates, **_part(flat, known[TrainSettings])))

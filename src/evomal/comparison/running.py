@@ -1,18 +1,18 @@
 """Running a comparison: searches, then full trainings with what they found; nothing finished is done again."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from evomal.atomic import write_atomically
-from evomal.comparison.contestants import build_handcrafted, check
 from evomal.comparison.entries import Entry
-from evomal.comparison.folder import SUMMARY, ComparisonFolder, search_record, training_record
+from evomal.comparison.folder import ComparisonFolder
+from evomal.comparison.left import Left, Losses, losses_of, trainings_left, what_is_left
 from evomal.comparison.plan import Plan
+from evomal.comparison.records import SUMMARY, Trained, digest, search_record, training_record
 from evomal.comparison.results import Comparison, Contender, SearchSummary
 from evomal.config import LearnSettings
-from evomal.losses import load_loss
-from evomal.losses.criterion import Criterion
 from evomal.plain import finite_or_none
 from evomal.runs import Executor, RunFolder
 from evomal.search import make_method
@@ -26,8 +26,8 @@ from evomal.training.step_size import gradient_norm_ratio
 class ComparisonWatcher:
     """Told of progress; every method may be overridden, and none has to be."""
 
-    def start(self, plan: Plan, searches: int, trainings: int) -> None:
-        """So many searches and trainings are to be done; the others are finished."""
+    def start(self, plan: Plan, left: Left) -> None:
+        """So much is to be done; the rest is finished."""
 
     def search(self, entry: Entry, summary: SearchSummary) -> None:
         """A search is finished."""
@@ -69,31 +69,35 @@ def run_comparison(
 
     Raises:
         EvomalError: A contender does not fit the task, or the folder holds another comparison; nothing was done then.
+        WorkerError: A worker process died; what is finished is kept.
         KeyboardInterrupt: Ctrl-C; what is finished is kept.
     """
     watcher = watcher or ComparisonWatcher()
-    check(task, plan)
-    folder.begin(plan, described(task))
-    searches = {(entry, seed): folder.finished_search(entry, seed) for entry, seed in plan.searches}
-    trainings = folder.trainings()
-    open_searches = [key for key, summary in searches.items() if summary is None]
-    left = [item for item in plan.trainings if (item[0].name, *item[1:]) not in trainings]
-    watcher.start(plan, len(open_searches), len(left))
-    jobs = [(Job(entry.seeded(seed), str(folder.search_folder(entry, seed))),) for entry, seed in open_searches]
-    for (entry, seed), summary in zip(open_searches, executor.map(run_search, task, jobs), strict=True):
-        if summary is None:
-            raise KeyboardInterrupt
-        searches[entry, seed] = summary
-        watcher.search(entry, summary)
-    losses = {(entry, seed): loss_of(entry, seed, task, folder) for entry, _, seed in plan.trainings}
-    _train(task, plan, left, losses, folder, executor, watcher)
-    return _comparison(task, plan, searches, losses, folder.trainings())
+    left = what_is_left(task, plan, folder)
+    folder.begin(plan, task)
+    try:
+        watcher.start(plan, left)
+        searches = dict(left.finished)
+        jobs = [(Job(entry.seeded(seed), str(folder.search_folder(entry, seed))),) for entry, seed in left.searches]
+        for (entry, seed), summary in zip(left.searches, executor.map(run_search, task, jobs), strict=True):
+            if summary is None:
+                raise KeyboardInterrupt
+            searches[entry, seed] = summary
+            watcher.search(entry, summary)
+        losses = losses_of(task, plan, folder, searches)
+        _train(task, plan, losses, folder, executor, watcher)
+        return _comparison(task, plan, searches, losses, folder)
+    finally:
+        folder.end()
 
 
 def run_search(task: Task, job: Job) -> SearchSummary | None:
     """One search, in its run folder; None if it was interrupted."""
     path = Path(job.folder)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # What an earlier call left here was not finished; a killed one leaves folders beside it, too.
+    for beside in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(beside, ignore_errors=True)
     run = RunFolder(path, force=path.exists())
     run.prepare({"task": described(task), "settings": job.settings.model_dump(mode="json")})
     result = make_method(job.settings).learn(task, out=run)
@@ -114,29 +118,16 @@ def run_search(task: Task, job: Job) -> SearchSummary | None:
     return summary
 
 
-def loss_of(entry: Entry, seed: int, task: Task, folder: ComparisonFolder) -> Criterion:
-    """The loss that a contender stands for, with the seed of its search if it has one."""
-    if entry.kind == "handcrafted":
-        return build_handcrafted(entry.name, task)
-    path = entry.name if entry.kind == "file" else folder.search_folder(entry, seed)
-    return load_loss(path).to(task.device)
-
-
 def _train(
-    task: Task,
-    plan: Plan,
-    left: list[tuple[Entry, float, int]],
-    losses: Mapping[tuple[Entry, int], Criterion],
-    folder: ComparisonFolder,
-    executor: Executor,
-    watcher: ComparisonWatcher,
+    task: Task, plan: Plan, losses: Losses, folder: ComparisonFolder, executor: Executor, watcher: ComparisonWatcher
 ) -> None:
     """The full trainings that are left, each written down when it is finished."""
+    left = trainings_left(plan, folder, losses)
     jobs = [(losses[entry, seed], plan.training, lr, seed) for entry, lr, seed in left]
     journal = folder.journal()
     try:
-        for (entry, _, _), run in zip(left, executor.map(train_once, task, jobs), strict=True):
-            journal.write(training_record(entry, run))
+        for (entry, _, seed), run in zip(left, executor.map(train_once, task, jobs), strict=True):
+            journal.write(training_record(entry, Trained(run, digest(losses[entry, seed]))))
             watcher.training(entry, run)
     finally:
         journal.close()
@@ -145,19 +136,18 @@ def _train(
 def _comparison(
     task: Task,
     plan: Plan,
-    searches: Mapping[tuple[Entry, int], SearchSummary | None],
-    losses: Mapping[tuple[Entry, int], Criterion],
-    trainings: Mapping[tuple[str, float, int], TrainingRun],
+    searches: Mapping[tuple[Entry, int], SearchSummary],
+    losses: Losses,
+    folder: ComparisonFolder,
 ) -> Comparison:
     settings, base = plan.training, plan.training.base
+    trainings = folder.trainings()
 
     def contender(entry: Entry) -> Contender:
-        found = [searches[entry, seed] for seed in settings.seeds if entry.settings is not None]
-        runs = [trainings[entry.name, lr, seed] for lr in settings.lrs for seed in settings.seeds]
-        ratios = [gradient_norm_ratio(losses[entry, s], task, base.batch_size, s) for s in settings.seeds]
-        return Contender(
-            entry.name, entry.kind, tuple(summary for summary in found if summary), tuple(runs), tuple(ratios)
-        )
+        found = tuple(searches[entry, seed] for seed in settings.seeds if entry.kind == "learned")
+        runs = tuple(trainings[entry.name, lr, seed].run for lr in settings.lrs for seed in settings.seeds)
+        ratios = (gradient_norm_ratio(losses[entry, seed], task, base.batch_size, seed) for seed in settings.seeds)
+        return Contender(entry.name, entry.kind, found, runs, tuple(ratios))
 
     return Comparison(
         task=task.name,

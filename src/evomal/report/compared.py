@@ -14,6 +14,7 @@ from rich.text import Text
 
 from evomal.comparison import Cell, Comparison, PairedTest, Row
 from evomal.plain import finite_or_none
+from evomal.report.compared_details import losses_table, rates_table
 from evomal.report.tables import make_table
 from evomal.report.text import cleaned, duration
 
@@ -46,7 +47,7 @@ def table_of_comparison(comparison: Comparison) -> Table:
 
 
 def as_markdown(comparison: Comparison) -> str:
-    """A comparison as a Markdown document: title, how to read it, the table, and the notes.
+    """A comparison as a Markdown document: how to read it, the table, notes, every rate, and the losses found.
 
     Args:
         comparison: The comparison.
@@ -55,19 +56,19 @@ def as_markdown(comparison: Comparison) -> str:
         The text; names and notes are escaped, so that they stay text.
     """
     columns = _columns(comparison, _markdown)
-    rows = []
+    rows = [[column.head for column in columns]]
     for place in range(len(comparison.contenders)):
-        cells = [f"**{column.cells[place]}**" if place in column.best else column.cells[place] for column in columns]
-        rows.append(_line(cells))
-    ruler = _line(["---", *["---:"] * (len(columns) - 1)])
-    parts = [
-        f"# Comparison on {_markdown(comparison.task)}",
-        _reading(comparison),
-        "\n".join([_line([column.head for column in columns]), ruler, *rows]),
-    ]
+        rows.append([f"**{c.cells[place]}**" if place in c.best else c.cells[place] for c in columns])
+    parts = [f"# Comparison on {_markdown(comparison.task)}", _reading(comparison), _table(rows)]
     notes = [f"- {_markdown(note)}" for note in comparison.notes()]
     if notes:
         parts.append("\n".join(["Notes:", "", *notes]))
+    if len(comparison.lrs) > 1:
+        head = f"## Mean test {_markdown(comparison.metric)} at every learning rate"
+        parts += [head, _table(rates_table(comparison, _markdown))]
+    losses = losses_table(comparison, _markdown)
+    if len(losses) > 1:
+        parts += ["## Losses found", _table(losses, left=("formula",))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -195,5 +196,8 @@ def _markdown(text: object) -> str:
     return re.sub(r"([\\|`*<\[])", r"\\\1", cleaned(text))
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _table(rows: Sequence[Sequence[str]], left: Sequence[str] = ()) -> str:
+    """Rows as a Markdown table, heads first; the first column and those in `left` hold text, the others numbers."""
+    heads, *body = rows
+    ruler = ["---" if not place or head in left else "---:" for place, head in enumerate(heads)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ruler, *body))

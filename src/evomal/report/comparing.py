@@ -1,11 +1,17 @@
-"""Progress of a comparison: one line for each finished search and training."""
+"""Progress of a comparison, one line for each finished search and training, and what it would do."""
 
-from typing import TextIO
+from collections import Counter
+from typing import Any, TextIO
+
+from rich.table import Table
+from rich.text import Text
 
 from evomal.comparison.entries import Entry
+from evomal.comparison.left import Left
 from evomal.comparison.plan import Plan
 from evomal.comparison.results import SearchSummary
 from evomal.comparison.running import ComparisonWatcher
+from evomal.report.tables import make_table
 from evomal.report.text import cleaned, duration
 from evomal.training import TrainingRun
 
@@ -20,18 +26,15 @@ class Lines(ComparisonWatcher):
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def start(self, plan: Plan, searches: int, trainings: int) -> None:
+    def start(self, plan: Plan, left: Left) -> None:
         """Say what is to be done, and the most that it may take."""
-        budget = f"searches (all together at most {plan.evaluations} evaluations)"
-        full = f"trainings of {plan.training.steps} steps"
-        self._say(
-            f"to be done: {searches} of {len(plan.searches)} {budget}, {trainings} of {len(plan.trainings)} {full}"
-        )
+        for line in lines_of_plan(plan, left):
+            self._say(line)
 
     def search(self, entry: Entry, summary: SearchSummary) -> None:
         """Say what a search found."""
         fitness = "nothing was trained" if summary.fitness is None else f"fitness {summary.fitness:.4f}"
-        work = f"{summary.evaluations} partial trainings, {duration(summary.seconds)}"
+        work = f"{_counted(summary.evaluations, 'evaluation')}, {duration(summary.seconds)}"
         self._say(f"{entry.name}  seed {summary.seed}: {fitness}  ({work})  {summary.formula}")
 
     def training(self, entry: Entry, run: TrainingRun) -> None:
@@ -41,3 +44,51 @@ class Lines(ComparisonWatcher):
 
     def _say(self, line: str) -> None:
         print(cleaned(line), file=self._stream, flush=True)
+
+
+def lines_of_plan(plan: Plan, left: Left) -> list[str]:
+    """What is to be done, and which settings do not hold for which contender."""
+    if not left.searches and not left.trainings:
+        return ["to be done: nothing, everything is finished", *plan.remarks]
+    evaluations = sum(entry.evaluations for entry, _ in left.searches)
+    searches = f"{len(left.searches)} of {len(plan.searches)} searches (at most {_counted(evaluations, 'evaluation')})"
+    trainings = f"{len(left.trainings)} of {len(plan.trainings)} trainings of {_counted(plan.training.steps, 'step')}"
+    return [f"to be done: {searches}, {trainings}", *plan.remarks]
+
+
+def table_of_plan(plan: Plan, left: Left) -> Table:
+    """One row a contender: its searches, what each may take, and its trainings; what is left of how many."""
+    table = make_table("loss", "searches left", "evaluations each, at most", "trainings left", left=("loss",))
+    for row in plan_rows(plan, left):
+        baseline = " (baseline)" if row["name"] == plan.baseline else ""
+        table.add_row(
+            Text(cleaned(row["name"]) + baseline),
+            f"{row['searches_left']} of {row['searches']}" if row["searches"] else "",
+            str(row["evaluations_each"]) if row["searches"] else "",
+            f"{row['trainings_left']} of {row['trainings']}",
+        )
+    return table
+
+
+def plan_rows(plan: Plan, left: Left) -> list[dict[str, Any]]:
+    """What each contender has to do, as plain values."""
+    searches, open_searches, trainings, open_trainings = (
+        Counter(entry.name for entry, *_ in items)
+        for items in (plan.searches, left.searches, plan.trainings, left.trainings)
+    )
+    return [
+        {
+            "name": entry.name,
+            "kind": entry.kind,
+            "searches": searches[entry.name],
+            "searches_left": open_searches[entry.name],
+            "evaluations_each": entry.evaluations,
+            "trainings": trainings[entry.name],
+            "trainings_left": open_trainings[entry.name],
+        }
+        for entry in plan.entries
+    ]
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -69,7 +69,8 @@ class Processes(Executor):
         path = self._written(shared)
         try:
             with parallel_config(backend="loky", n_jobs=self.workers, inner_max_num_threads=1):
-                parallel = Parallel(return_as="generator", batch_size=1, pre_dispatch="all")
+                # No more than loky hands on at once: of jobs that still wait in it, Ctrl-C would leave a traceback.
+                parallel = Parallel(return_as="generator", batch_size=1, pre_dispatch=2 * self.workers)
                 yield from parallel(delayed(_call)(function, path, job) for job in jobs)
         except BrokenExecutor as error:
             raise WorkerError(

@@ -73,7 +73,7 @@ def read_journal(folder: str | PathLike[str]) -> list[dict[str, Any]]:
     records = read_records(path)
     for number, record in enumerate(records, start=1):
         if not (isinstance(record.get("generation"), int) and isinstance(record.get("index"), int)):
-            raise _damaged(path, number)
+            raise damaged(path, number)
     return sorted(records, key=lambda record: (record["generation"], record["index"]))
 
 
@@ -88,9 +88,10 @@ def _record(path: Path, number: int, line: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict):
-        raise _damaged(path, number)
+        raise damaged(path, number)
     return record
 
 
-def _damaged(path: Path, number: int) -> RunFolderError:
-    return RunFolderError(f"'{path}' is damaged in line {number}; it cannot be read")
+def damaged(path: Path, number: int) -> RunFolderError:
+    """The error for a line that is no record, ready to be raised."""
+    return RunFolderError(f"'{path}' is damaged in line {number}; delete that line to read the others")

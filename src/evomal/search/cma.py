@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evomal.errors import EvomalError
+from evomal.errors import EvomalError, SettingError
 from evomal.search.genome import Genome
 from evomal.seeds import derive
 
 Vector = tuple[float, ...]
 DRAWS = 1000  # of one member, until it is accepted
+LEAST = 3  # members of a generation, from which pycma can learn
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,13 @@ class CmaEngine:
     Args:
         start: Where the search begins.
         sigma: Initial standard deviation.
-        population: Members of a generation, at least 2.
+        population: Members of a generation, at least 3.
         seed_parts: What the random numbers are for; see `evomal.seeds.derive`.
         make: Coefficients → genome.
         accept: Whether coefficients are worth an evaluation; others are drawn anew.
+
+    Raises:
+        SettingError: The population is too small.
 
     Example:
         >>> from evomal.search.genome import Polynomial
@@ -63,6 +67,7 @@ class CmaEngine:
         make: Callable[[Vector], Genome],
         accept: Callable[[Vector], bool] = lambda coefficients: True,
     ) -> None:
+        require_population(population)
         with warnings.catch_warnings():  # it says that it cannot plot
             warnings.simplefilter("ignore", UserWarning)
             from cma import CMAEvolutionStrategy
@@ -73,6 +78,7 @@ class CmaEngine:
             "verbose": -9,
             "seed": math.nan,  # no number of its own: the global generator stays as it is
             "randn": lambda *shape: draws.standard_normal(shape),
+            "CMA_mirrors": 0,  # its default for a population below 6, which wants all members drawn at once
         }
         self._strategy = CMAEvolutionStrategy(list(start), sigma, options)
         self._population, self._make, self._accept = population, make, accept
@@ -98,7 +104,8 @@ class CmaEngine:
             raise EvomalError(f"tell() got {len(fitnesses)} fitnesses while {waiting} members wait; give one for each")
         finite = [value for value in fitnesses if math.isfinite(value)]
         # Only the order counts: one value above all others stands for the worst.
-        worst = max(finite, default=0.0) + 1.0
+        greatest = max(finite, default=0.0)
+        worst = max(greatest + 1.0, math.nextafter(greatest, math.inf))
         self._strategy.tell(self._asked, [value if math.isfinite(value) else worst for value in fitnesses])
         self._asked = None
 
@@ -109,6 +116,12 @@ class CmaEngine:
             if self._accept(_vector(x)):
                 break
         return x
+
+
+def require_population(size: int) -> None:
+    """Refuse generations that CMA-ES cannot learn from."""
+    if size < LEAST:
+        raise SettingError(f"setting 'population_size': CMA-ES needs {LEAST} members or more, not {size}; give more")
 
 
 def _vector(x: np.ndarray) -> Vector:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from evomal.expressions import Expression
-from evomal.search.cma import CmaEngine, Sample, Vector
+from evomal.search.cma import CmaEngine, Sample, Vector, require_population
 from evomal.search.genetic import GeneticEngine, Proposal
 from evomal.search.genome import Formula
 
@@ -17,6 +17,9 @@ class TwoPhaseEngine:
         generations: Generations of the first phase.
         sigma: Initial standard deviation of the coefficients.
         seed_parts: What the random numbers of the second phase are for.
+
+    Raises:
+        SettingError: The population is too small for CMA-ES.
 
     Example:
         >>> import random
@@ -34,6 +37,7 @@ class TwoPhaseEngine:
     def __init__(
         self, formulas: GeneticEngine, generations: int, sigma: float, seed_parts: tuple[str | int, ...]
     ) -> None:
+        require_population(formulas.settings.population_size)  # now, not after the first phase
         self._formulas, self._left = formulas, generations
         self._sigma, self._parts = sigma, seed_parts
         self._best: tuple[float, int, Expression] = (math.inf, 0, Expression("y"))
@@ -48,12 +52,13 @@ class TwoPhaseEngine:
         if self._coefficients is not None:
             self._coefficients.tell(fitnesses)
             return
-        for proposal, fitness in zip(self._formulas.ask(), fitnesses, strict=True):
+        proposals = self._formulas.ask()
+        self._formulas.tell(fitnesses)
+        for proposal, fitness in zip(proposals, fitnesses, strict=True):
             tree = proposal.expression
             rank = (fitness if math.isfinite(fitness) else math.inf, tree.size)
             if self._best[1] == 0 or rank < self._best[:2]:
                 self._best = (*rank, tree)
-        self._formulas.tell(fitnesses)
         self._left -= 1
         if self._left == 0:
             self._coefficients = self._second_phase(self._best[2])
