@@ -5,10 +5,13 @@ import pytest
 import yaml
 
 from evomal.config import (
+    FIXED,
     PRESETS,
     STAGES,
+    USUAL,
     LearnSettings,
     TrainSettings,
+    fitting,
     flat_fields,
     learn_settings,
     train_settings,
@@ -166,3 +169,88 @@ def test_one_rate_for_meta_testing_is_the_rate_that_is_used():
     assert train_settings(lr=0.5).lrs == (0.5,)
     assert train_settings("quick").lrs == (train_settings("quick").base.lr,)
     assert train_settings("quick", lrs=(0.1, 0.3)).lrs == (0.1, 0.3)
+
+
+METHODS = LearnSettings.model_fields["method"].annotation.__args__
+
+
+def _flat(settings):
+    """Every setting by its flat name."""
+    dumped = settings.model_dump()
+    return {name: dumped[stage][name] if stage else dumped[name] for name, stage in flat_fields(LearnSettings).items()}
+
+
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_has_its_fixed_and_takes_its_usual_settings_and_the_presets(method, preset):
+    plain, own = _flat(learn_settings(preset)), _flat(learn_settings(preset, method=method))
+    assert own == plain | {"method": method} | USUAL.get(method, {}) | FIXED.get(method, {})
+
+
+def test_what_sets_the_methods_apart():
+    assert (set(FIXED) | set(USUAL)) <= set(METHODS)
+    assert {m for m in METHODS if learn_settings(method=m).tuning.meta_steps == 0} == {"gplfl", "glo", "taylorglo"}
+    assert learn_settings(method="ml3").tuning.meta_steps == 500
+    assert learn_settings(method="ml3", neural_steps=7, base_steps=2, meta_lr=0.5).tuning.model_dump() == {
+        "meta_steps": 7,
+        "base_steps": 2,
+        "meta_lr": 0.5,
+        "task_loss_batch": "valid",
+    }
+    assert learn_settings(meta_steps=7, neural_steps=9).tuning.meta_steps == 7
+    assert learn_settings(method="taylorglo").cma.sigma == 1.2
+    assert learn_settings(method="glo").cma.sigma == 0.3
+    assert learn_settings(method="glo", sigma=0.7).cma.sigma == 0.7
+    assert not learn_settings(method="ml3").filters.rejection
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_generations_population_and_evaluations(method):
+    settings = learn_settings(method=method, population_size=6, generations=5, cma_generations=3)
+    generations = {"ml3": 1, "glo": 8}.get(method, 5)
+    population = 1 if method == "ml3" else 6
+    assert (settings.generations, settings.population) == (generations, population)
+    assert settings.evaluations == generations * population
+
+
+@pytest.mark.parametrize(
+    ("flat", "message"),
+    [
+        ({"method": "gplfl", "meta_steps": 100}, "setting 'meta_steps': method gplfl has 0, not 100; leave it out"),
+        ({"method": "glo", "meta_steps": 1}, "setting 'meta_steps': method glo has 0, not 1; leave it out"),
+        (
+            {"method": "taylorglo", "output_activation": "softplus"},
+            "setting 'output_activation': method taylorglo has identity, not 'softplus'; leave it out",
+        ),
+        ({"method": "ml3", "rejection": True}, "setting 'rejection': method ml3 has False, not True; leave it out"),
+        (
+            {"method": "ml3", "neural_steps": 0},
+            "setting 'neural_steps': input should be greater than or equal to 1 (got 0)",
+        ),
+        ({"hidden": 257}, "setting 'hidden': input should be less than or equal to 256 (got 257)"),
+        ({"sigma": 0}, "setting 'sigma': input should be greater than 0 (got 0)"),
+        ({"fitness_lrs": (1.0, -1.0)}, "setting 'fitness_lrs': input should be greater than 0 (got -1.0)"),
+        (
+            {"fitness_lrs": ()},
+            "setting 'fitness_lrs': tuple should have at least 1 item after validation, not 0 (got ())",
+        ),
+    ],
+)
+def test_what_a_method_cannot_have_is_refused_in_one_sentence(flat, message):
+    with pytest.raises(SettingError) as caught:
+        learn_settings(**flat)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_settings_for_several_methods_fit_each(method):
+    shared = {"meta_steps": 30, "rejection": True, "output_activation": "softplus", "population_size": 6, "sigma": 0.5}
+    fitted = fitting(method, shared)
+    assert fitted == {k: v for k, v in shared.items() if k not in FIXED.get(method, {})} | {"method": method}
+    settings = _flat(learn_settings("quick", **fitted))
+    assert {name: settings[name] for name in fitted} == fitted
+    assert shared["meta_steps"] == 30  # it is left as it was
+
+
+def test_a_rate_counts_once():
+    assert learn_settings(fitness_lrs=(0.1, 1.0, 0.1)).fitness_lrs == (0.1, 1.0)

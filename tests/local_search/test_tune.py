@@ -106,3 +106,85 @@ def test_a_meta_gradient_that_overflows_keeps_the_last_finite_weights():
     assert outcome.reason is None
     assert outcome.note == "the meta-gradient was not finite"
     assert torch.isfinite(loss.weights).all()
+
+
+def _neural():
+    return evomal.NeuralLoss(task_type="classification", hidden=7, ignore_index=None)
+
+
+def _taylor():
+    parameters = [0.1, 0.3, 0.5, -1.0, 0.2, 2.0, 0.4, -0.3]
+    return evomal.TaylorLoss(parameters, task_type="classification", ignore_index=None)
+
+
+@pytest.mark.parametrize("make", [_neural, _taylor])
+@pytest.mark.parametrize("base_steps", [1, 2])
+@pytest.mark.parametrize("name", ["mlp", "convolution"])
+def test_other_families_are_tuned_by_the_same_meta_gradients(make, base_steps, name):
+    task, ours, reference = _task(name), make(), make()
+    settings = LocalSearchSettings(meta_steps=2, base_steps=base_steps, meta_lr=0.02)
+    (outcome,) = tune([ours], task, settings, BASE, seed=3)
+    assert (outcome.steps, outcome.reason, outcome.note) == (2, None, None)
+    optimizer, first = torch.optim.Adam(reference.parameters(), lr=0.02), None
+    train = Batches(len(task.train), 16, 3, task.key, "tune", "train")
+    valid = Batches(len(task.valid), 16, 3, task.key, "tune", "valid")
+    for step in range(2):
+        model = task.make_model(derive(3, task.key, "tune", "init", step))
+        batches = [task.train.take(train.index(step * base_steps + k)) for k in range(base_steps)]
+        last = task.valid.take(valid.index(step))
+        gradients = oracles.double_backward(reference, model, batches, last, cross_entropy, lr=0.3, momentum=0.5)
+        first = first or gradients
+        for parameter, gradient in zip(reference.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+    for one, other, start, moving in zip(
+        ours.parameters(), reference.parameters(), make().parameters(), first, strict=True
+    ):
+        # Where a gradient is all rounding, as that of θ2 is, Adam's step has no sign to agree on.
+        known = moving.abs() > 1e-5 * moving.abs().max()
+        torch.testing.assert_close(one[known], other[known], rtol=1e-3, atol=1e-4)
+        assert known.float().mean() > 0.4
+        assert not torch.allclose(one, start, atol=1e-2)
+
+
+@pytest.mark.parametrize("make", [_neural, _taylor])
+def test_other_families_are_tuned_alike_in_any_company(make):
+    settings = LocalSearchSettings(meta_steps=3)
+    together = [make(), make()]
+    with torch.no_grad():
+        for parameter in together[0].parameters():
+            parameter.mul_(1.5)
+    alone = make()
+    outcomes = tune(together, _task(), settings, BASE, seed=1)
+    tune([alone], _task(), settings, BASE, seed=1)
+    assert [(o.steps, o.reason) for o in outcomes] == [(3, None)] * 2
+    assert together[1].coefficients == alone.coefficients != make().coefficients
+
+
+@pytest.mark.parametrize("make", [_neural, _taylor])
+def test_coefficients_that_are_no_longer_finite_are_put_back_together(make, monkeypatch):
+    class Breaking(torch.optim.Adam):
+        calls = 0
+
+        def step(self):
+            super().step()
+            self.calls += 1
+            if self.calls == 2:
+                self.param_groups[0]["params"][0].data[0] = torch.nan
+
+    once, alone, broken, healthy = make(), make(), make(), make()
+    tune([once], _task(), LocalSearchSettings(meta_steps=1), BASE, seed=1)
+    tune([alone], _task(), LocalSearchSettings(meta_steps=3), BASE, seed=1)
+    monkeypatch.setattr(torch.optim, "Adam", Breaking)
+    first, second = tune([broken, healthy], _task(), LocalSearchSettings(meta_steps=3), BASE, seed=1)
+    assert (first.steps, first.reason, first.note) == (2, None, "φ was no longer finite")
+    assert (second.steps, second.reason, second.note) == (3, None, None)
+    assert broken.coefficients == once.coefficients  # also those that were finite
+    assert healthy.coefficients == alone.coefficients
+
+
+def test_a_meta_gradient_that_overflows_keeps_all_matrices():
+    loss = _neural()
+    (outcome,) = tune([loss], _task("relu_in_place"), LocalSearchSettings(meta_steps=3), BaseSettings(lr=1e38), seed=1)
+    assert (outcome.steps, outcome.reason, outcome.note) == (0, None, "the meta-gradient was not finite")
+    assert loss.coefficients == _neural().coefficients

@@ -1,11 +1,8 @@
-import json
-from contextlib import closing
-
 import pytest
 import yaml
 
 from evomal.errors import RunFolderError
-from evomal.runs import Journal, RunFolder, comparable, read_journal
+from evomal.runs import RunFolder
 
 CONFIG = {"settings": {"seed": 3, "lr": 1e-3, "note": "φ"}}
 
@@ -183,105 +180,3 @@ def test_a_place_that_cannot_be_written(tmp_path):
         folder.prepare(CONFIG)
     assert str(caught.value) == f"'{path}' cannot be written (File exists); give another --out"
     assert _snapshot(tmp_path) == {"file": b"mine"}
-
-
-def _record(generation, index, **more):
-    return {"generation": generation, "index": index, "fitness": 0.5, "seconds": {"tune": 1.5}} | more
-
-
-def _journal(folder, records):
-    with closing(folder.journal()) as journal:
-        for record in records:
-            journal.write(record)
-
-
-def test_records_come_back_sorted(tmp_path):
-    folder = _started(tmp_path / "a")
-    records = [_record(1, 0), _record(0, 10, fitness=None), _record(0, 2, note="φ\n\u2028x")]
-    _journal(folder, records)
-    assert read_journal(tmp_path / "a") == [records[2], records[1], records[0]]
-    assert len((tmp_path / "a" / "journal.jsonl").read_bytes().splitlines()) == 3
-
-
-def test_a_record_is_in_the_file_at_once(tmp_path):
-    folder = _started(tmp_path / "a")
-    with closing(folder.journal()) as journal:
-        journal.write(_record(0, 0))
-        assert read_journal(tmp_path / "a") == [_record(0, 0)]
-        journal.write(_record(0, 1))
-        assert len(read_journal(tmp_path / "a")) == 2
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_number_that_json_does_not_have_is_refused(tmp_path, value):
-    folder = _started(tmp_path / "a")
-    with closing(folder.journal()) as journal:
-        journal.write(_record(0, 0))
-        with pytest.raises(ValueError, match="not JSON compliant"):
-            journal.write(_record(0, 1, weights=[1.0, value]))
-        journal.write(_record(0, 2))
-    assert [record["index"] for record in read_journal(tmp_path / "a")] == [0, 2]
-
-
-def test_a_journal_cut_anywhere_keeps_its_whole_lines(tmp_path):
-    folder = _started(tmp_path / "a")
-    _journal(folder, [_record(0, index, note="é") for index in range(3)])
-    file = tmp_path / "a" / "journal.jsonl"
-    data = file.read_bytes()
-    for length in range(len(data) + 1):
-        file.write_bytes(data[:length])
-        assert len(read_journal(tmp_path / "a")) == data[:length].count(b"\n")
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        "{",
-        "[1, 2]",
-        "null",
-        '"generation"',
-        "{}",
-        '{"generation": 0}',
-        '{"generation": "0", "index": 1}',
-        '{"generation": 0, "index": 1.5}',
-        json.dumps(_record(0, 1))[:20] + json.dumps(_record(0, 2)),
-        "[" * 20_000,
-        "\x00" * 40,
-    ],
-    ids=lambda line: repr(line)[:20],
-)
-def test_a_damaged_line_in_the_middle_is_named(tmp_path, line):
-    good = json.dumps(_record(0, 0))
-    (tmp_path / "journal.jsonl").write_text(f"{good}\n{line}\n{good}\n")
-    with pytest.raises(RunFolderError) as caught:
-        read_journal(tmp_path)
-    assert str(caught.value) == f"'{tmp_path / 'journal.jsonl'}' is damaged in line 2; it cannot be read"
-
-
-def test_no_journal_is_said(tmp_path):
-    message = f"'{tmp_path}' holds no readable journal.jsonl; give the folder of a run"
-    for spoil in (lambda: None, (tmp_path / "journal.jsonl").mkdir):
-        spoil()
-        with pytest.raises(RunFolderError) as caught:
-            read_journal(tmp_path)
-        assert str(caught.value) == message
-    (tmp_path / "journal.jsonl").rmdir()
-    (tmp_path / "journal.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RunFolderError) as caught:
-        read_journal(tmp_path)
-    assert str(caught.value) == message
-
-
-def test_an_empty_journal_has_no_records(tmp_path):
-    with closing(Journal(tmp_path / "journal.jsonl")):
-        pass
-    assert read_journal(tmp_path) == []
-
-
-def test_journals_are_equal_but_for_their_times():
-    one, other = [_record(0, 0)], [_record(0, 0, seconds={"tune": 99.0})]
-    assert one != other
-    assert comparable(one) == comparable(other) == [{"generation": 0, "index": 0, "fitness": 0.5}]
-    assert comparable(one) != comparable([_record(0, 0, fitness=0.4)])
-    assert "seconds" in one[0]

@@ -7,7 +7,7 @@ import evomal
 from evomal.config import fitting, learn_settings
 
 
-def blobs(classes=3, count=240, seed=0, factory=None, **options):
+def blobs(classes=3, count=240, seed=0, factory=None, name="blobs", **options):
     """Gaussian blobs, one per class, nearly separable by a linear model."""
     draw = torch.Generator().manual_seed(seed)
     y = torch.arange(count) % classes
@@ -20,7 +20,7 @@ def blobs(classes=3, count=240, seed=0, factory=None, **options):
         (x[:half], y[:half]),
         (x[half:], y[half:]),
         (x[half:], y[half:]),
-        name="blobs",
+        name=name,
         **options,
     )
 

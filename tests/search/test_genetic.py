@@ -9,14 +9,14 @@ from evomal.config import GeneticSettings, learn_settings
 from evomal.errors import EvomalError, ExpressionError, SettingError
 from evomal.expressions import MAX_DEPTH, canonical, parse
 from evomal.expressions.generate import MAX_GROWN_DEPTH
-from evomal.search.genetic import GeneticEngine, Proposal
+from evomal.search.genetic import FormulaProposal, GeneticEngine
 
 
 def _engine(seed: int = 0, **settings: float) -> GeneticEngine:
     return GeneticEngine(GeneticSettings(**settings), random.Random(seed))
 
 
-def _sizes(proposals: list[Proposal]) -> list[float]:
+def _sizes(proposals: list[FormulaProposal]) -> list[float]:
     return [float(proposal.expression.size) for proposal in proposals]
 
 
@@ -51,7 +51,7 @@ def test_elites_come_first_unchanged_and_ties_fall_to_size_then_index() -> None:
     elites = [p for p in engine.ask() if p.origin == "elite"]
     order = sorted(range(20), key=lambda i: (first[i].expression.size, i))
     assert elites == engine.ask()[:4]
-    assert elites == [Proposal(first[i].expression, "elite", (i,)) for i in order[:4]]
+    assert elites == [FormulaProposal(first[i].expression, "elite", (i,)) for i in order[:4]]
 
 
 @pytest.mark.parametrize(("rate", "size", "elites"), [(0.0, 25, 1), (0.05, 25, 1), (0.05, 40, 2), (1.0, 4, 4)])
@@ -128,7 +128,7 @@ def test_the_lowest_trees_there_are_can_be_searched() -> None:
 @pytest.mark.parametrize("asked", [False, True])
 @pytest.mark.parametrize("generations", [0, 1, 4])
 def test_a_search_goes_on_to_the_bit_from_its_state(generations: int, asked: bool) -> None:
-    def go_on(engine: GeneticEngine) -> list[list[Proposal]]:
+    def go_on(engine: GeneticEngine) -> list[list[FormulaProposal]]:
         seen = []
         for _ in range(4):
             seen.append(engine.ask())

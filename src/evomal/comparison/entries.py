@@ -78,7 +78,9 @@ def read_entry(name: str, preset: str | None, flat: dict[str, Any], task_loss: s
     path = Path(name)
     if path.exists() or path.suffix == ".json" or len(path.parts) > 1:
         return Entry(name, "file")
-    raise unknown_name("method or loss", name, [*METHODS, *HANDCRAFTED])
+    if method in HANDCRAFTED:
+        raise SettingError(f"'{name}': loss '{method}' is not searched for and has no variants; write '{method}'")
+    raise unknown_name("method or loss", method, [*METHODS, *HANDCRAFTED])
 
 
 def _variant(name: str, flat: dict[str, Any]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def run_comparison(
     try:
         watcher.start(plan, left)
         searches = dict(left.finished)
-        jobs = [(Job(entry.seeded(seed), str(folder.search_folder(entry, seed))),) for entry, seed in left.searches]
+        jobs = [(_job(entry, seed, folder),) for entry, seed in left.searches]
         for (entry, seed), summary in zip(left.searches, executor.map(run_search, task, jobs), strict=True):
             if summary is None:
                 raise KeyboardInterrupt
@@ -89,6 +89,11 @@ def run_comparison(
         return _comparison(task, plan, searches, losses, folder)
     finally:
         folder.end()
+
+
+def _job(entry: Entry, seed: int, folder: ComparisonFolder) -> Job:
+    # Worker processes outlive runs, and may have started in another folder than that which we are in.
+    return Job(entry.seeded(seed), str(folder.search_folder(entry, seed).absolute()))
 
 
 def run_search(task: Task, job: Job) -> SearchSummary | None:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from evomal.config.presets import FIXED
+
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -132,6 +134,17 @@ class LearnSettings(Settings):
     filters: FilterSettings = FilterSettings()
 
     _each_once = field_validator("fitness_lrs")(_once)
+
+    @model_validator(mode="after")
+    def _is_the_methods_own(self) -> Self:
+        for name, value in FIXED.get(self.method, {}).items():
+            owner = next(p for p in (self, self.local_search, self.filters) if name in type(p).model_fields)
+            if getattr(owner, name) != value:
+                raise ValueError(
+                    f"method {self.method} has {name} {value}, not {getattr(owner, name)!r}; take its settings from "
+                    f"learn_settings(method={self.method!r})"
+                )
+        return self
 
     @property
     def tuning(self) -> LocalSearchSettings:

@@ -34,7 +34,9 @@ class Journal:
         """Leave off what follows the last line break: the next record must not be written onto it."""
         self._file.seek(0)
         data = self._file.read()
-        self._file.truncate(data.rfind(b"\n") + 1)
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            self._file.truncate(whole)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

@@ -3,32 +3,17 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from evomal.errors import EvomalError, SettingError
+from evomal.search.engine import Proposal
 from evomal.search.genome import Genome
 from evomal.seeds import derive
 
 Vector = tuple[float, ...]
 DRAWS = 1000  # of one member, until it is accepted
 LEAST = 3  # members of a generation, from which pycma can learn
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One member of a generation that waits for its fitness.
-
-    Args:
-        genome: What its coefficients make.
-        origin: ``cma``.
-        parents: None.
-    """
-
-    genome: Genome
-    origin: str = "cma"
-    parents: tuple[int, ...] = ()
 
 
 class CmaEngine:
@@ -84,11 +69,11 @@ class CmaEngine:
         self._population, self._make, self._accept = population, make, accept
         self._asked: list[np.ndarray] | None = None
 
-    def ask(self) -> list[Sample]:
+    def ask(self) -> list[Proposal]:
         """The next generation; the same one again until it is told."""
         if self._asked is None:
             self._asked = [self._drawn() for _ in range(self._population)]
-        return [Sample(self._make(_vector(x))) for x in self._asked]
+        return [Proposal(self._make(_vector(x)), "cma") for x in self._asked]
 
     def tell(self, fitnesses: Sequence[float]) -> None:
         """Hand in the fitnesses of the generation that was asked for.

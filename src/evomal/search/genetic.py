@@ -28,7 +28,7 @@ Origin = Literal["initial", "crossover", "mutation", "reproduction", "elite"]
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class FormulaProposal:
     """One member of a generation that waits for its fitness.
 
     Attributes:
@@ -75,14 +75,14 @@ class GeneticEngine:
         self._initial = _checked_initial(settings, initial)
         self._generation = 0
         self._told: list[tuple[Expression, float]] = []
-        self._asked: list[Proposal] | None = None
+        self._asked: list[FormulaProposal] | None = None
 
     @property
     def generation(self) -> int:
         """Number of generations told."""
         return self._generation
 
-    def ask(self) -> list[Proposal]:
+    def ask(self) -> list[FormulaProposal]:
         """The next generation; the same one again until it is told.
 
         Returns:
@@ -157,13 +157,13 @@ class GeneticEngine:
         self._rng.setstate(rng_state)
         self._generation, self._told, self._asked = generation, told, asked
 
-    def _first(self) -> list[Proposal]:
+    def _first(self) -> list[FormulaProposal]:
         settings = self.settings
         drawn = ramped_half_and_half(
             self._rng, settings.population_size - len(self._initial), settings.min_depth, settings.max_depth
         )
         trees = [*self._initial, *(self._fitting(tree) for tree in drawn)]
-        return [Proposal(tree, "initial") for tree in trees]
+        return [FormulaProposal(tree, "initial") for tree in trees]
 
     def _fitting(self, tree: Expression) -> Expression:
         """The tree repaired and canonical; drawn anew until repair keeps it within the height limit."""
@@ -177,14 +177,14 @@ class GeneticEngine:
                 return done
             tree = ramped_half_and_half(self._rng, 1, settings.min_depth, settings.max_depth)[0]
 
-    def _bred(self) -> list[Proposal]:
+    def _bred(self) -> list[FormulaProposal]:
         size = len(self._told)
         ranking = sorted(range(size), key=self._rank)
         elites = ranking[: max(1, round(self.settings.elitism_rate * size))]
-        bred = [Proposal(self._told[index][0], "elite", (index,)) for index in elites]
+        bred = [FormulaProposal(self._told[index][0], "elite", (index,)) for index in elites]
         return bred + [self._child() for _ in range(size - len(bred))]
 
-    def _child(self) -> Proposal:
+    def _child(self) -> FormulaProposal:
         settings = self.settings
         draw = self._rng.random()
         first = self._tournament()
@@ -196,10 +196,12 @@ class GeneticEngine:
         if draw < settings.crossover_rate + settings.mutation_rate:
             child = mutate(parent, self._rng, settings.mutation_depth)
             return self._proposed(child, parent, "mutation", (first,))
-        return Proposal(parent, "reproduction", (first,))
+        return FormulaProposal(parent, "reproduction", (first,))
 
-    def _proposed(self, child: Expression, parent: Expression, origin: Origin, parents: tuple[int, ...]) -> Proposal:
-        return Proposal(finished(child, parent, self._rng, self.settings.max_height), origin, parents)
+    def _proposed(
+        self, child: Expression, parent: Expression, origin: Origin, parents: tuple[int, ...]
+    ) -> FormulaProposal:
+        return FormulaProposal(finished(child, parent, self._rng, self.settings.max_height), origin, parents)
 
     def _tournament(self) -> int:
         entrants = [self._rng.randrange(len(self._told)) for _ in range(self.settings.tournament_size)]
@@ -227,7 +229,7 @@ def _checked_initial(settings: GeneticSettings, initial: Sequence[Expression]) -
     return tuple(canonical(tree) for tree in initial)
 
 
-def _proposal(record: Mapping[str, Any]) -> Proposal:
+def _proposal(record: Mapping[str, Any]) -> FormulaProposal:
     if record["origin"] not in get_args(Origin):
         raise ValueError(f"unknown origin {record['origin']!r}")
-    return Proposal(parse(record["expression"]), record["origin"], tuple(map(int, record["parents"])))
+    return FormulaProposal(parse(record["expression"]), record["origin"], tuple(map(int, record["parents"])))

@@ -3,47 +3,21 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from evomal.config import LearnSettings, learn_settings
 from evomal.errors import SettingError
 from evomal.runs import RunFolder, make_executor
 from evomal.search.candidate import Candidate
+from evomal.search.engine import Engine
 from evomal.search.evaluation import Evaluator
 from evomal.search.filters import FilterProbe
-from evomal.search.genome import Genome
 from evomal.search.probing import probed
 from evomal.search.record import Record
 from evomal.search.result import LearnResult
 from evomal.search.stages import train_stage
 from evomal.search.watching import Watcher
 from evomal.tasks import Task, TaskSet
-
-
-class Proposed(Protocol):
-    """One member of a generation, as an engine proposes it."""
-
-    @property
-    def genome(self) -> Genome:
-        """What the loss is made of."""
-
-    @property
-    def origin(self) -> str:
-        """How it came to be."""
-
-    @property
-    def parents(self) -> tuple[int, ...]:
-        """Places of its parents in the generation before."""
-
-
-class Engine(Protocol):
-    """Asks for evaluations and is told fitnesses; it never trains."""
-
-    def ask(self) -> Sequence[Proposed]:
-        """The next generation; the same one again until it is told."""
-
-    def tell(self, fitnesses: Sequence[float]) -> None:
-        """Take the fitnesses of the generation that was asked for, in its order."""
 
 
 class Method(ABC):

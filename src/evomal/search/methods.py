@@ -6,10 +6,11 @@ from types import MappingProxyType
 from evomal.config import LearnSettings
 from evomal.losses.taylor import rises_at_uniform
 from evomal.search.cma import CmaEngine, Vector
+from evomal.search.engine import Engine
 from evomal.search.filters import FilterProbe
 from evomal.search.genetic import GeneticEngine
 from evomal.search.genome import Network, Polynomial
-from evomal.search.method import Engine, Method
+from evomal.search.method import Method
 from evomal.search.single import SingleEngine
 from evomal.search.two_phase import TwoPhaseEngine
 from evomal.seeds import python_random

@@ -57,6 +57,8 @@ class LearnResult:
         count = len(self.members)
         if self.fitness is None and self.interrupted:
             return f"stopped after {count} candidates, before any was trained; the loss has no fitness"
+        if self.fitness is None and count == 1:
+            return f"the loss could not be trained ({self.best.reason}); it has no fitness"
         if self.fitness is None:
             return (
                 f"none of the {count} candidates could be trained: all were rejected or failed; the loss is the one "

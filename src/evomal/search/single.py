@@ -1,24 +1,9 @@
 """The engine of a method that does not search: one proposal."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from evomal.search.engine import Proposal
 from evomal.search.genome import Genome
-
-
-@dataclass(frozen=True, slots=True)
-class Only:
-    """The one member of each generation.
-
-    Args:
-        genome: What the loss is made of.
-        origin: ``initial``.
-        parents: None.
-    """
-
-    genome: Genome
-    origin: str = "initial"
-    parents: tuple[int, ...] = ()
 
 
 class SingleEngine:
@@ -34,9 +19,9 @@ class SingleEngine:
     """
 
     def __init__(self, genome: Genome) -> None:
-        self._only = Only(genome)
+        self._only = Proposal(genome, "initial")
 
-    def ask(self) -> list[Only]:
+    def ask(self) -> list[Proposal]:
         """The one proposal."""
         return [self._only]
 

@@ -86,7 +86,7 @@ class Partial:
         reason: Why it failed, or None.
         seconds: Time taken.
         rate: The multiple of the base learning rate that the fitness belongs to.
-        trainings: How many trainings it took.
+        trainings: How many trainings were begun for it.
     """
 
     fitness: float
@@ -110,23 +110,24 @@ def train_stage(tasks: TaskSet, settings: LearnSettings, loss: LossFunction | No
     if isinstance(loss, LearnedLoss):
         loss.requires_grad_(False)
     outcomes = [(*_mean_metric(tasks, settings, loss, rate), rate) for rate in settings.fitness_lrs]
-    fitness, reason, rate = min(outcomes, key=lambda outcome: outcome[0])
-    return Partial(fitness, reason, perf_counter() - start, rate, len(tasks) * len(outcomes))
+    fitness, reason, _, rate = min(outcomes, key=lambda outcome: outcome[0])
+    return Partial(fitness, reason, perf_counter() - start, rate, sum(outcome[2] for outcome in outcomes))
 
 
 def _mean_metric(
     tasks: TaskSet, settings: LearnSettings, loss: LossFunction | None, rate: float
-) -> tuple[float, str | None]:
-    values = []
+) -> tuple[float, str | None, int]:
+    """Fitness at one rate, why it failed, and how many trainings were begun: the first that fails is the last."""
+    values: list[float] = []
     for task in tasks:
         try:
             value, reason = _partial_training(task, settings, loss or task.task_loss, rate)
         except Exception as error:  # whatever a candidate does, the run goes on
             value, reason = math.inf, reason_of(error)
         if reason is not None:
-            return math.inf, reason
+            return math.inf, reason, len(values) + 1
         values.append(value)
-    return fmean(values), None
+    return fmean(values), None, len(values)
 
 
 def _partial_training(task: Task, settings: LearnSettings, loss: LossFunction, rate: float) -> tuple[float, str | None]:

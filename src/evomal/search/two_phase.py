@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 
 from evomal.expressions import Expression
-from evomal.search.cma import CmaEngine, Sample, Vector, require_population
-from evomal.search.genetic import GeneticEngine, Proposal
+from evomal.search.cma import CmaEngine, Vector, require_population
+from evomal.search.engine import Proposed
+from evomal.search.genetic import GeneticEngine
 from evomal.search.genome import Formula
 
 
@@ -43,7 +44,7 @@ class TwoPhaseEngine:
         self._best: tuple[float, int, Expression] = (math.inf, 0, Expression("y"))
         self._coefficients: CmaEngine | None = None
 
-    def ask(self) -> Sequence[Proposal | Sample]:
+    def ask(self) -> Sequence[Proposed]:
         """The next generation, of the phase that it is in."""
         return self._formulas.ask() if self._coefficients is None else self._coefficients.ask()
 

@@ -1,6 +1,6 @@
 """Several tasks that one loss is learned on: the meta-training set 𝒟 of Algorithms 1 and 2."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +53,9 @@ class TaskSet(Sequence[Task]):
         """One task, several, or a set that is one already."""
         if isinstance(tasks, TaskSet):
             return tasks
-        return cls((tasks,) if isinstance(tasks, Task) else tuple(tasks))
+        if isinstance(tasks, Task) or not isinstance(tasks, Iterable):
+            return cls((tasks,))
+        return cls(tuple(tasks))
 
     def __len__(self) -> int:
         return len(self.tasks)

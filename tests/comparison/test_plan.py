@@ -1,0 +1,103 @@
+import json
+from math import inf, nan
+
+import pytest
+
+from evomal.comparison.plan import make_plan
+from evomal.errors import SettingError, UnknownNameError
+
+FEW = {"population_size": 4, "generations": 5, "neural_steps": 10, "meta_steps": 0, "partial_steps": 20}
+
+
+def test_every_search_and_training_once():
+    plan = make_plan(["evomal", "focal", "ml3"], "cross_entropy", [3, 1], lr_grid=[0.5, 0.01], lr=0.1, **FEW)
+    assert plan.training.seeds == (3, 1)
+    assert plan.training.lrs == (0.01, 0.1, 0.5)
+    assert plan.training.base.lr == 0.1
+    assert sorted((entry.name, seed) for entry, seed in plan.searches) == [
+        ("evomal", 1), ("evomal", 3), ("ml3", 1), ("ml3", 3),
+    ]  # fmt: skip
+    trainings = [(entry.name, lr, seed) for entry, lr, seed in plan.trainings]
+    assert len(set(trainings)) == len(trainings) == 4 * 3 * 2
+    assert plan.evaluations == 2 * (20 + 1)
+
+
+def test_the_searches_that_take_longest_come_first():
+    methods = ["ml3", "taylorglo", "evomal", "evomal+fitness-lrs"]
+    plan = make_plan(methods, "cross_entropy", [0, 1], **(FEW | {"meta_steps": 30}))
+    assert [entry.name for entry, _ in plan.searches][::2] == ["evomal+fitness-lrs", "evomal", "taylorglo", "ml3"]
+
+
+@pytest.mark.parametrize(
+    ("lr", "grid", "rates"),
+    [(0.1, [], (0.1,)), (0.1, [0.1], (0.1,)), (0.3, [1.0, 0.1, 1.0], (0.1, 0.3, 1.0)), (None, [0.1], (0.01, 0.1))],
+)
+def test_the_fixed_rate_is_always_tried(lr, grid, rates):
+    assert make_plan(["focal"], "cross_entropy", [0, 1], lr_grid=grid, lr=lr).training.lrs == rates
+
+
+def test_settings_go_where_they_belong():
+    flat = {"steps": 7, "schedule": "cosine", "generations": 3, "momentum": 0.9, "batch_size": 16}
+    plan = make_plan(["evomal"], "cross_entropy", [0, 1], "quick", **flat)
+    settings = plan.entries[1].settings
+    assert (plan.training.steps, plan.training.schedule) == (7, "cosine")
+    assert (settings.genetic.generations, settings.genetic.population_size) == (3, 20)
+    assert settings.base == plan.training.base
+    assert (settings.base.momentum, settings.base.batch_size, settings.base.lr) == (0.9, 16, 0.1)
+
+
+def test_as_plain_values_without_what_differs_from_search_to_search():
+    document = make_plan(["evomal", "focal"], "cross_entropy", [0, 1], "quick").as_dict()
+    assert json.loads(json.dumps(document)) == document
+    assert document["methods"]["focal"] is document["methods"]["cross_entropy"] is None
+    assert {"seed", "workers"}.isdisjoint(document["methods"]["evomal"])
+    assert document["methods"]["evomal"]["genetic"]["generations"] == 10
+
+
+def test_remarks_are_those_of_all_contenders():
+    plan = make_plan(["gplfl", "evomal", "glo"], "cross_entropy", [0, 1], meta_steps=5)
+    assert [remark.split(" always")[0] for remark in plan.remarks] == [
+        "setting 'meta_steps': gplfl",
+        "setting 'meta_steps': glo",
+    ]
+
+
+@pytest.mark.parametrize("seeds", [[], [0], [4, 4, 4]])
+def test_a_test_over_seeds_needs_two(seeds):
+    with pytest.raises(SettingError) as caught:
+        make_plan(["focal"], "cross_entropy", seeds)
+    assert str(caught.value) == (
+        "a paired test over seeds needs at least 2 of them, and five or more are better; give --seeds 0 1 2 3 4"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flat", "message"),
+    [
+        ({"generations": 0}, "setting 'generations': input should be greater than or equal to 1 (got 0)"),
+        ({"population_size": 0}, "setting 'population_size': input should be greater than or equal to 2 (got 0)"),
+        ({"neural_steps": 0}, "setting 'neural_steps': input should be greater than or equal to 1 (got 0)"),
+        ({"partial_steps": 0}, "setting 'partial_steps': input should be greater than or equal to 1 (got 0)"),
+        ({"steps": 0}, "setting 'steps': input should be greater than or equal to 1 (got 0)"),
+        ({"lr": -1.0}, "setting 'lr': input should be greater than 0 (got -1.0)"),
+        ({"lr_grid": [0.1, nan]}, "setting 'lr_grid': nan is no learning rate; give numbers above 0"),
+        ({"lr_grid": [inf]}, "setting 'lr_grid': inf is no learning rate; give numbers above 0"),
+        ({"lr_grid": [0.1, -0.5]}, "setting 'lr_grid': -0.5 is no learning rate; give numbers above 0"),
+        ({"lr_grid": [0.0]}, "setting 'lr_grid': 0.0 is no learning rate; give numbers above 0"),
+    ],
+)
+def test_bad_numbers(flat, message):
+    with pytest.raises(SettingError) as caught:
+        make_plan(["evomal", "ml3"], "cross_entropy", [0, 1], **flat)
+    assert str(caught.value) == message
+
+
+def test_nothing_to_compare():
+    with pytest.raises(SettingError) as caught:
+        make_plan([], "cross_entropy", [0, 1])
+    assert str(caught.value) == "there is nothing to compare; give at least one of --methods"
+
+
+def test_an_unknown_setting():
+    with pytest.raises(UnknownNameError, match=r"^unknown setting 'stepps'; did you mean 'steps'\? "):
+        make_plan(["focal"], "cross_entropy", [0, 1], stepps=3)

@@ -1,0 +1,139 @@
+from statistics import fmean, stdev
+
+import pytest
+import torch
+from torch import nn
+
+import evomal
+from evomal.config import learn_settings
+from evomal.losses import TaylorLoss, get_handcrafted, load_loss
+from evomal.runs import Processes
+from evomal.search import ML3, TaylorGLO
+from evomal.tasks import named_task
+from evomal.training import meta_testing
+
+NAMES = ("cross_entropy", "ml3", "taylorglo")
+RATES, SEEDS = (0.1, 0.5), (0, 1)
+BASE = {"batch_size": 32, "lr": 0.1}
+CLASSES = {"task_type": "classification"}
+
+
+def _loss(finished, name, seed):
+    if name == "cross_entropy":
+        return nn.functional.cross_entropy
+    return load_loss(finished.folder / f"searches/{name}-seed{seed}")
+
+
+def test_every_number_can_be_computed_again_from_the_folder(iris, finished):
+    document = finished.comparison.as_dict()
+    assert [contender["name"] for contender in document["contenders"]] == list(NAMES)
+    for contender in document["contenders"]:
+        again = {
+            (lr, seed): evomal.training.meta_test(
+                iris, _loss(finished, contender["name"], seed), steps=15, seeds=(seed,), lrs=(lr,), **BASE
+            ).runs[0]
+            for lr in RATES
+            for seed in SEEDS
+        }
+        told = {(run["lr"], run["seed"]): (run["valid"], run["test"]) for run in contender["runs"]}
+        assert told == {key: (run.valid, run.test) for key, run in again.items()}
+        best = min(RATES, key=lambda lr: fmean(again[lr, seed].valid for seed in SEEDS))
+        for cell, lr in (("fixed", 0.1), ("best", best)):
+            tests = [again[lr, seed].test for seed in SEEDS]
+            assert contender[cell]["lr"] == lr
+            assert contender[cell]["mean"] == pytest.approx(fmean(tests))
+            assert contender[cell]["sd"] == pytest.approx(stdev(tests))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("method", [ML3, TaylorGLO])
+def test_a_search_is_what_learn_would_have_done_with_that_seed(iris, finished, plan_of, method, seed):
+    settings = next(entry for entry in plan_of().entries if entry.name == method.name).seeded(seed)
+    result = method(settings).learn(iris)
+    (contender,) = (each for each in finished.comparison.contenders if each.name == method.name)
+    summary = contender.searches[seed]
+    assert (summary.seed, summary.fitness, summary.evaluations) == (seed, result.fitness, result.trainings)
+    assert summary.loss_file == f"searches/{method.name}-seed{seed}/loss.json"
+    assert load_loss(finished.folder / summary.loss_file).coefficients == result.loss.coefficients
+
+
+def test_all_contenders_meet_the_same_networks_and_batches(compare, monkeypatch):
+    met, true_fit = [], meta_testing.fit
+
+    def fit(model, criterion, split, batches, *rest):
+        weights = torch.cat([p.detach().flatten() for p in model.parameters()])
+        met.append((weights.clone(), torch.stack([batches.index(step) for step in range(3)]), rest[2]))
+        return true_fit(model, criterion, split, batches, *rest)
+
+    monkeypatch.setattr(meta_testing, "fit", fit)
+    _, watcher, _ = compare(methods=("taylorglo", "focal"), generations=1)
+    trained = [what for what in watcher.told if len(what) == 3]
+    assert len(trained) == len(met) == 12
+    first = {}
+    for (_, _, seed), (weights, batches, noise) in zip(trained, met, strict=True):
+        known = first.setdefault(seed, (weights, batches, noise))
+        assert torch.equal(known[0], weights)
+        assert torch.equal(known[1], batches)
+        assert known[2] == noise
+    assert not torch.equal(first[0][0], first[1][0])
+
+
+def test_results_do_not_depend_on_the_workers(compare, finished):
+    executor = Processes(2)
+    try:
+        spread = compare(executor=executor)
+    finally:
+        executor.close()
+    assert spread.timeless == finished.timeless
+    assert spread.watcher.told == finished.watcher.told
+
+
+def test_workers_that_started_elsewhere_write_into_the_right_folder(compare, tmp_path, monkeypatch):
+    executor = Processes(2)
+    try:
+        for name in ("one", "other"):
+            (tmp_path / name).mkdir()
+            monkeypatch.chdir(tmp_path / name)
+            compare("c", executor=executor, methods=("ml3",), lrs=())
+            assert len(list((tmp_path / name / "c/searches").iterdir())) == 2
+    finally:
+        executor.close()
+
+
+def test_losses_that_need_class_counts_get_those_of_the_task(compare, plan_of):
+    rare = named_task("iris", "linear", imbalance=5)
+    done = compare(task=rare, methods=("class_weighted_cross_entropy", "logit_adjusted_cross_entropy"))
+    counts = torch.bincount(rare.train.y)
+    assert counts.max() > 2 * counts.min()
+    for contender in done.comparison.contenders[1:]:
+        loss = get_handcrafted(contender.name, class_counts=counts)
+        test = evomal.training.meta_test(rare, loss, steps=15, seeds=SEEDS, lrs=RATES, **BASE)
+        assert [run.test for run in test.runs] == [run.test for run in contender.runs]
+
+
+def test_files_and_folders_are_contenders(iris, compare, finished, tmp_path):
+    steep = TaylorLoss([0, 0, 0, 0, 0, 2.0, 0, 0], **CLASSES)
+    steep.save(tmp_path / "steep.json")
+    names = str(tmp_path / "steep.json"), str(finished.folder / "searches/taylorglo-seed1")
+    contenders = compare(methods=names).comparison.contenders[1:]
+    assert [(each.name, each.kind, each.searches) for each in contenders] == [(name, "file", ()) for name in names]
+    for contender, loss in zip(contenders, (steep, _loss(finished, "taylorglo", 1)), strict=True):
+        test = evomal.training.meta_test(iris, loss, steps=15, seeds=SEEDS, lrs=RATES, **BASE)
+        assert [run.test for run in test.runs] == [run.test for run in contender.runs]
+
+
+def test_another_baseline(compare):
+    comparison = compare(methods=("focal", "cross_entropy"), baseline="focal").comparison
+    focal, plain = comparison.rows()
+    assert focal.fixed.test is None
+    gains = [a - b for a, b in zip(focal.fixed.values, plain.fixed.values, strict=True)]
+    assert plain.fixed.test.gain == pytest.approx(fmean(gains))
+
+
+def test_settings_of_a_search_are_in_its_folder(finished, plan_of):
+    import yaml
+
+    known = yaml.safe_load((finished.folder / "searches/ml3-seed1/config.yaml").read_text())
+    flat = {"population_size": 3, "generations": 2, "neural_steps": 3, "meta_steps": 0, "partial_steps": 8}
+    flat |= {"rejection_steps": 60, "rejection_threshold": 0.05, "batch_size": 32, "lr": 0.1}
+    assert known["settings"] == learn_settings(method="ml3", seed=1, **flat).model_dump(mode="json")
