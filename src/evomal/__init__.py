@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evomal.comparison import Comparison as Comparison
+    from evomal.comparison import compare as compare
     from evomal.errors import EvomalError as EvomalError
     from evomal.local_search.meta_gradient import meta_gradient as meta_gradient
     from evomal.losses import HandcraftedLoss as HandcraftedLoss
@@ -26,21 +28,23 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "compare": "evomal.comparison",
+    "Comparison": "evomal.comparison",
     "EvoMAL": "evomal.search",
     "EvomalError": "evomal.errors",
-    "HandcraftedLoss": "evomal.losses",
     "GLO": "evomal.search",
     "GPLFL": "evomal.search",
-    "ML3": "evomal.search",
-    "TaylorGLO": "evomal.search",
+    "HandcraftedLoss": "evomal.losses",
     "LearnResult": "evomal.search",
-    "NeuralLoss": "evomal.losses",
-    "SymbolicLoss": "evomal.losses",
-    "TaylorLoss": "evomal.losses",
-    "Task": "evomal.tasks",
     "load_loss": "evomal.losses",
     "meta_gradient": "evomal.local_search",
     "meta_test": "evomal.training",
+    "ML3": "evomal.search",
+    "NeuralLoss": "evomal.losses",
+    "SymbolicLoss": "evomal.losses",
+    "Task": "evomal.tasks",
+    "TaylorGLO": "evomal.search",
+    "TaylorLoss": "evomal.losses",
 }
 
 __all__ = ["__version__", *_HOMES]
