@@ -8,6 +8,7 @@ from evomal.config import (
     FIXED,
     PRESETS,
     STAGES,
+    UNUSED,
     USUAL,
     LearnSettings,
     TrainSettings,
@@ -15,6 +16,7 @@ from evomal.config import (
     flat_fields,
     learn_settings,
     train_settings,
+    unused,
     validated,
 )
 from evomal.errors import SettingError, UnknownNameError
@@ -197,7 +199,7 @@ def test_what_sets_the_methods_apart():
         "meta_lr": 0.5,
         "task_loss_batch": "valid",
     }
-    assert learn_settings(meta_steps=7, neural_steps=9).tuning.meta_steps == 7
+    assert learn_settings(meta_steps=7).tuning.meta_steps == 7
     assert learn_settings(method="taylorglo").cma.sigma == 1.2
     assert learn_settings(method="glo").cma.sigma == 0.3
     assert learn_settings(method="glo", sigma=0.7).cma.sigma == 0.7
@@ -206,7 +208,7 @@ def test_what_sets_the_methods_apart():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_generations_population_and_evaluations(method):
-    settings = learn_settings(method=method, population_size=6, generations=5, cma_generations=3)
+    settings = learn_settings(**fitting(method, {"population_size": 6, "generations": 5, "cma_generations": 3}))
     generations = {"ml3": 1, "glo": 8}.get(method, 5)
     population = 1 if method == "ml3" else 6
     assert (settings.generations, settings.population) == (generations, population)
@@ -227,8 +229,14 @@ def test_generations_population_and_evaluations(method):
             {"method": "ml3", "neural_steps": 0},
             "setting 'neural_steps': input should be greater than or equal to 1 (got 0)",
         ),
-        ({"hidden": 257}, "setting 'hidden': input should be less than or equal to 256 (got 257)"),
-        ({"sigma": 0}, "setting 'sigma': input should be greater than 0 (got 0)"),
+        ({"method": "ml3", "meta_steps": 7}, "setting 'meta_steps': method ml3 does not use it; leave it out"),
+        ({"sigma": 0.5}, "setting 'sigma': method evomal does not use it; leave it out"),
+        (
+            {"method": "glo", "population_size": 2},
+            "setting 'population_size': CMA-ES needs 3 members or more, not 2; give more",
+        ),
+        ({"method": "ml3", "hidden": 257}, "setting 'hidden': input should be less than or equal to 256 (got 257)"),
+        ({"method": "glo", "sigma": 0}, "setting 'sigma': input should be greater than 0 (got 0)"),
         ({"fitness_lrs": (1.0, -1.0)}, "setting 'fitness_lrs': input should be greater than 0 (got -1.0)"),
         (
             {"fitness_lrs": ()},
@@ -246,7 +254,31 @@ def test_what_a_method_cannot_have_is_refused_in_one_sentence(flat, message):
 def test_settings_for_several_methods_fit_each(method):
     shared = {"meta_steps": 30, "rejection": True, "output_activation": "softplus", "population_size": 6, "sigma": 0.5}
     fitted = fitting(method, shared)
-    assert fitted == {k: v for k, v in shared.items() if k not in FIXED.get(method, {})} | {"method": method}
+    left_out = {
+        "evomal": {"sigma"},
+        "gplfl": {"meta_steps", "sigma"},
+        "glo": {"meta_steps"},
+        "taylorglo": {"meta_steps", "output_activation"},
+        "ml3": {"meta_steps", "rejection", "output_activation", "population_size", "sigma"},
+    }[method]
+    assert fitted == {k: v for k, v in shared.items() if k not in left_out} | {"method": method}
+    assert set(unused(method, shared)) == left_out
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_method_does_not_use_changes_nothing(method):
+    """Whatever is called unused is so: no such name has an effect on how a search is put together."""
+    assert not set(UNUSED[method]) & set(FIXED.get(method, {}))
+    for name in UNUSED[method]:
+        assert name in flat_fields(LearnSettings)
+        with pytest.raises(SettingError, match=f"^setting '{name}': method {method} does not use it; leave it out$"):
+            learn_settings(method=method, **{name: 3})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_settings_that_fit_are_taken(method):
+    shared = {"meta_steps": 30, "rejection": True, "output_activation": "softplus", "population_size": 6, "sigma": 0.5}
+    fitted = fitting(method, shared)
     settings = _flat(learn_settings("quick", **fitted))
     assert {name: settings[name] for name in fitted} == fitted
     assert shared["meta_steps"] == 30  # it is left as it was

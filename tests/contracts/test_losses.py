@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from torch.func import grad, jvp
+from torch.func import functional_call, grad, jvp
 
 from evomal.errors import DataError
 from evomal.losses import HANDCRAFTED, NeuralLoss, SymbolicLoss, TaylorLoss, get_handcrafted
@@ -67,6 +67,7 @@ for task_type, formulas in (("classification", CLASSIFICATION), ("regression", R
     TABLE[f"{task_type}-neural-scaled"] = (_neural(task_type, hidden=9, scale=2.5), task_type)
 
 every = pytest.mark.parametrize("name", list(TABLE))
+every_learned = pytest.mark.parametrize("name", [name for name in TABLE if name not in HANDCRAFTED])
 every_classifier = pytest.mark.parametrize("name", [n for n, (_, kind) in TABLE.items() if kind == "classification"])
 every_regressor = pytest.mark.parametrize("name", [n for n, (_, kind) in TABLE.items() if kind == "regression"])
 
@@ -201,6 +202,38 @@ def test_copies_compute_the_same(name, way):
     outputs, targets = _data(name)
     loss = _make(name)
     assert torch.equal(way(loss)(outputs, targets), loss(outputs, targets))
+
+
+@every_learned
+def test_a_state_brings_coefficients_and_scale_wherever_the_loss_sits(name):
+    outputs, targets = _data(name)
+    loss, other = _make(name, scale=0.37), _make(name)
+    loss.coefficients = [0.9 * number + 0.01 for number in loss.coefficients]
+    torch.nn.ModuleDict({"inner": other}).load_state_dict(torch.nn.ModuleDict({"inner": loss}).state_dict())
+    assert (other.scale, other.coefficients) == (0.37, loss.coefficients)
+    assert torch.equal(other(outputs, targets), loss(outputs, targets))
+    other.load_state_dict(_make(name, scale=1).state_dict())
+    assert other.scale == 1
+
+
+@every_learned
+def test_weights_alone_are_a_state_that_leaves_the_scale(name):
+    loss, other = _make(name, scale=0.37), _make(name, scale=2)
+    with torch.no_grad():
+        weights = {key: parameter + 1 for key, parameter in loss.named_parameters()}
+    other.load_state_dict(weights)
+    assert other.scale == 2
+    assert all(torch.equal(parameter, weights[key]) for key, parameter in other.named_parameters())
+    key, _ = weights.popitem()
+    with pytest.raises(RuntimeError, match=rf'Missing key\(s\) in state_dict: "{key}"\. '):
+        other.load_state_dict(weights)
+
+
+@every_learned
+def test_a_state_serves_as_the_parameters_of_a_functional_call(name):
+    outputs, targets = _data(name)
+    loss = _make(name)
+    assert torch.equal(functional_call(_make(name), loss.state_dict(), (outputs, targets)), loss(outputs, targets))
 
 
 @every_classifier

@@ -8,6 +8,7 @@ import torch
 
 from evomal.errors import ExpressionError
 from evomal.expressions import evaluate, grow, parse, repair, to_formula, to_latex
+from evomal.expressions.formula import scaled, scaled_latex
 
 NUMPY = {"abs": np.abs, "log": np.log, "sqrt": np.sqrt, "sign": np.sign, "tanh": np.tanh}
 NUMPY |= {"min": np.minimum, "max": np.maximum}
@@ -82,3 +83,20 @@ def test_weights_that_do_not_fit_are_refused(write: object) -> None:
 )
 def test_latex(text: str, weights: list[float] | None, expected: str) -> None:
     assert to_latex(parse(text), weights) == expected
+
+
+@pytest.mark.parametrize(
+    ("scale", "digits", "text", "latex"),
+    [
+        (1.0, 3, "f", "f"),
+        (1, None, "f", "f"),
+        (2.0, None, "2·(f)", r"2 \left(f\right)"),
+        (0.123456, 3, "0.123·(f)", r"0.123 \left(f\right)"),
+        (1e-5, 3, "1e-05·(f)", r"1 \cdot 10^{-5} \left(f\right)"),
+        (1.2345e-5, 2, "1.2e-05·(f)", r"1.2 \cdot 10^{-5} \left(f\right)"),
+        (2.5e17, None, "2.5e+17·(f)", r"2.5 \cdot 10^{17} \left(f\right)"),
+    ],
+)
+def test_a_scale_stands_before_the_formula(scale: float, digits: int | None, text: str, latex: str) -> None:
+    assert scaled("f", scale, digits) == text
+    assert scaled_latex("f", scale, digits) == latex

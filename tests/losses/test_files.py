@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 import evomal
 from evomal import atomic
 from evomal.errors import LossFileError, SettingError
-from evomal.losses import NeuralLoss, SymbolicLoss, load_loss, loss_from_entries
-from evomal.losses.loading import untuned_coefficients
+from evomal.losses import SymbolicLoss, load_loss, loss_from_entries
 
 GOOD = {
     "format": "evomal-loss",
@@ -84,9 +83,10 @@ def test_info_never_overrides_what_the_loss_is(tmp_path):
 
 
 INVALID = "it is not complete, valid JSON; save the loss anew, or mend the file"
-PARTS = "it needs an expression (text) and weights (a list of numbers); write it anew"
+NO_TEXT = "it needs an expression (text); write it anew"
+LIST = "it needs weights (a list of numbers); write it anew"
 CODE = "it is a pickle or an archive, which could run code; give a JSON file"
-NOT_FINITE = "weights of formula 'abs(log(mul(y, f)))' hold a number that is not finite"
+NOT_FINITE = "the weights of formula 'abs(log(mul(y, f)))' hold a number that is not finite; give finite ones"
 
 
 @pytest.mark.parametrize(
@@ -106,26 +106,26 @@ NOT_FINITE = "weights of formula 'abs(log(mul(y, f)))' hold a number that is not
         ({"output_activation": "relu"}, "output_activation is 'relu'; use 'identity' or 'softplus'"),
         (
             {"weights": [1.0, 1.0, 1.0]},
-            "formula 'abs(log(mul(y, f)))' has 4 edges but weights has shape [3]; give one number per edge",
+            "formula 'abs(log(mul(y, f)))' has 4 weights but those given have shape [3]; give a flat list",
         ),
         (
             {"weights": []},
-            "formula 'abs(log(mul(y, f)))' has 4 edges but weights has shape [0]; give one number per edge",
+            "formula 'abs(log(mul(y, f)))' has 4 weights but those given have shape [0]; give a flat list",
         ),
         ({"weights": [1.0, 1.0, 1.0, 1e39]}, NOT_FINITE),  # infinite in float32
         (
             {"weights": [1, 1, 1, 10**400]},
-            "weights of formula 'abs(log(mul(y, f)))' are not numbers; give one number per edge",
+            "the weights of formula 'abs(log(mul(y, f)))' are not numbers; give a flat list of 4",
         ),
-        ({"weights": [1.0, 1.0, 1.0, "1.0"]}, PARTS),
-        ({"weights": [1.0, 1.0, 1.0, True]}, PARTS),
-        ({"weights": [1.0, 1.0, 1.0, None]}, PARTS),
-        ({"weights": [1.0, 1.0, 1.0, [1.0]]}, PARTS),
-        ({"weights": {"0": 1.0}}, PARTS),
-        ({"weights": 1.0}, PARTS),
-        ({"weights": None}, PARTS),
-        ({"expression": 1}, PARTS),
-        ({"expression": ["abs"]}, PARTS),
+        ({"weights": [1.0, 1.0, 1.0, "1.0"]}, LIST),
+        ({"weights": [1.0, 1.0, 1.0, True]}, LIST),
+        ({"weights": [1.0, 1.0, 1.0, None]}, LIST),
+        ({"weights": [1.0, 1.0, 1.0, [1.0]]}, LIST),
+        ({"weights": {"0": 1.0}}, LIST),
+        ({"weights": 1.0}, LIST),
+        ({"weights": None}, LIST),
+        ({"expression": 1}, NO_TEXT),
+        ({"expression": ["abs"]}, NO_TEXT),
         ({"expression": "abs(log(mul(y, 1)))"}, "formula 'abs(log(mul(y, 1)))' lacks f; a loss needs both y and f"),
         ({"expression": "abs(log(mul(1, f)))"}, "formula 'abs(log(mul(1, f)))' lacks y; a loss needs both y and f"),
         ({"expression": ""}, "the formula is empty; write one such as 'mul(y, f)'"),
@@ -145,7 +145,6 @@ def test_an_odd_entry_is_refused(tmp_path, change, what):
 
 TAYLOR = {**GOOD_HEAD, "family": "taylor", "weights": [0.0, 1, 2, 3, 4, 5, 6, 7]}
 NEURAL = {**GOOD_HEAD, "family": "neural", "hidden": 2, "weights": [0.5] * 10}
-LIST = "it needs weights (a list of numbers); write it anew"
 
 
 @pytest.mark.parametrize(
@@ -240,15 +239,6 @@ def test_entries_of_an_unknown_family():
             loss_from_entries(entries)
         family = entries.get("family")
         assert str(caught.value) == f"its family {family!r} is unknown; use 'symbolic', 'taylor' or 'neural'"
-
-
-def test_tuning_afresh_starts_from_what_no_gradient_has_touched():
-    symbolic, taylor, neural = (loss_from_entries(document) for document in (GOOD, TAYLOR, NEURAL))
-    symbolic.coefficients = [3.0] * 4
-    assert untuned_coefficients(symbolic) == [1.0] * 4
-    assert untuned_coefficients(taylor) == [0.0] * 8
-    assert untuned_coefficients(neural) == NeuralLoss(task_type="regression", hidden=2).coefficients
-    assert neural.coefficients == [0.5] * 10
 
 
 @pytest.mark.parametrize("name", [name for name in GOOD if name != "output_activation"])

@@ -164,6 +164,12 @@ def test_latex_and_signs_of_a_classification_loss():
     assert loss.latex() == rf"2 \left(-{centred} + 1 \cdot 10^{{-6}}\,\left(y - 1\right)\,{centred}\right)"
 
 
+def test_a_small_scale_is_a_power_of_ten_in_latex():
+    loss = TaylorLoss([0, 0, 0, 2, 0, 0, 0, 0], task_type="regression", scale=1e-5)
+    assert loss.formula(digits=3) == "1e-05·(f²)"
+    assert loss.latex() == r"1 \cdot 10^{-5} \left(f_\theta(x)^2\right)"
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from evomal.config import GeneticSettings
+from evomal.config import GeneticSettings, learn_settings
 from evomal.errors import EvomalError, SettingError
 from evomal.losses import TaylorLoss
 from evomal.search.cma import CmaEngine
@@ -161,8 +161,9 @@ def test_telling_what_was_not_asked():
 
 
 def test_populations_that_cma_es_cannot_learn_from():
-    genetic = GeneticEngine(GeneticSettings(population_size=2), random.Random(0))
-    for make in (lambda: _engine(population=2), lambda: TwoPhaseEngine(genetic, 3, 0.3, (0,))):
+    settings = {"population_size": 2, "generations": 1}
+    makers = [lambda method=method: learn_settings(method=method, **settings) for method in ("glo", "taylorglo")]
+    for make in (lambda: _engine(population=2), *makers):
         with pytest.raises(SettingError) as caught:
             make()
         assert str(caught.value) == "setting 'population_size': CMA-ES needs 3 members or more, not 2; give more"

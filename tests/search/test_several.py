@@ -232,7 +232,7 @@ def test_the_command_line_learns_on_several_tasks(tmp_path, monkeypatch, capsys)
         ("wine", "'wine' names no task; write it as DATASET/MODEL or my_module.py:make_task"),
         ("wine/linear/x", "'wine/linear/x' names no task; write it as DATASET/MODEL or my_module.py:make_task"),
         ("/linear", "'/linear' names no task; write it as DATASET/MODEL or my_module.py:make_task"),
-        ("iris/linear", "a task is there twice in iris/linear + iris/linear; give each once"),
+        ("iris/linear", "a task is there twice in iris/linear + iris/linear; give each once, or names that differ"),
         (
             "diabetes/linear",
             "the tasks iris/linear + diabetes/linear are for classification and regression at once; one loss cannot "

@@ -81,16 +81,11 @@ def _search(
     from evomal.tasks import TaskSet
 
     together = TaskSet.of(tasks)
-    if settings.method == "glo" and not quiet:
-        rounds, phase = settings.genetic, settings.cma
-        print(
-            f"budget: at most {settings.evaluations} evaluations, {rounds.generations} generations for the formula and "
-            f"{phase.cma_generations} of CMA-ES for its coefficients, {settings.population} members each",
-            file=stream,
-            flush=True,
-        )
+    method = make_method(settings)
+    if settings.method == "glo" and not quiet:  # two phases are easily forgotten
+        print(f"budget: {method.budget(len(tasks))}", file=stream, flush=True)
     with make_progress(together.name, settings, stream, quiet) as progress:
-        return make_method(settings).learn(together, out=folder, watcher=progress)
+        return method.learn(together, out=folder, watcher=progress)
 
 
 def _report(result: "LearnResult", folder: RunFolder, source: TaskSource, as_json: bool) -> None:

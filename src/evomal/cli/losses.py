@@ -72,8 +72,5 @@ def fitted(loss: Loss, name: str, task: Task) -> Loss:
     Raises:
         SettingError: Regression and classification do not fit.
     """
-    if loss.task_type != task.task_type:
-        raise SettingError(
-            f"loss '{name}' is for {loss.task_type}, but task '{task.name}' is {task.task_type}; give another loss"
-        )
+    task.require_kind(loss.task_type, name)
     return loss.to(task.device)

@@ -38,7 +38,7 @@ def show(
 
 
 def _show_top(path: Path, count: int, as_json: bool) -> int:
-    from evomal.report.described import best_formulas, table_of_formulas
+    from evomal.report.ranked import best_formulas, table_of_formulas
     from evomal.report.tables import print_table
     from evomal.runs import read_journal
 

@@ -31,7 +31,11 @@ def tune(
     force: options.Force = False,
     preset: options.Preset = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start from untuned coefficients (φ = 1 for a formula), not the file's.")
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Start from untuned coefficients: 1 for a formula, 0 for a Taylor loss, drawn for a network.",
+        ),
     ] = False,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
@@ -41,13 +45,13 @@ def tune(
     chosen = learn_settings(preset, **settings)
     file = require_free(out, "loss.json", force)
     from evomal.cli.losses import fitted, read_learned_loss
-    from evomal.losses.loading import untuned_coefficients
+    from evomal.seeds import generator
 
     learned = read_learned_loss(loss)
     loaded = source.load()
     learned = fitted(learned, loss, loaded)
     if fresh:
-        learned.coefficients = untuned_coefficients(learned)
+        learned.coefficients = learned.untuned(generator(chosen.seed, loaded.key, "phi", "fresh"))
     before = learned.formula(digits=4)
     outcome = _tuned(learned, loaded, chosen)
     if outcome.reason:

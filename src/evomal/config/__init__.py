@@ -1,7 +1,7 @@
 """Settings, presets, and how one becomes the other."""
 
-from evomal.config.building import STAGES, fitting, flat_fields, learn_settings, train_settings, validated
-from evomal.config.presets import FIXED, PRESETS, USUAL
+from evomal.config.building import STAGES, fitting, flat_fields, learn_settings, train_settings, unused, validated
+from evomal.config.presets import FIXED, PRESETS, UNUSED, USUAL
 from evomal.config.settings import (
     BaseSettings,
     CmaSettings,
@@ -18,6 +18,7 @@ __all__ = [
     "FIXED",
     "PRESETS",
     "STAGES",
+    "UNUSED",
     "USUAL",
     "BaseSettings",
     "CmaSettings",
@@ -32,5 +33,6 @@ __all__ = [
     "flat_fields",
     "learn_settings",
     "train_settings",
+    "unused",
     "validated",
 ]

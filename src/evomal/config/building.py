@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from evomal.config.presets import FIXED, PRESETS, USUAL
+from evomal.config.presets import FIXED, PRESETS, UNUSED, USUAL
 from evomal.config.settings import LearnSettings, Settings, TrainSettings
 from evomal.errors import SettingError, unknown_name
 
@@ -43,12 +43,28 @@ def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
         >>> learn_settings("quick", method="gplfl").local_search.meta_steps
         0
     """
-    method = flat.get("method")
-    fixed = FIXED.get(method or "", {})
-    for name, value in fixed.items():
-        if flat.get(name) not in (None, value):
-            raise SettingError(f"setting '{name}': method {method} has {value}, not {flat[name]!r}; leave it out")
-    return _build(LearnSettings, preset, flat, USUAL.get(method or "", {}), fixed)
+    method = flat.get("method") or "evomal"
+    fixed = FIXED.get(method, {})
+    for name in unused(method, flat):
+        if name in fixed:
+            raise SettingError(f"setting '{name}': method {method} has {fixed[name]}, not {flat[name]!r}; leave it out")
+        raise SettingError(f"setting '{name}': method {method} does not use it; leave it out")
+    return _build(LearnSettings, preset, flat, USUAL.get(method, {}), fixed)
+
+
+def unused(method: str, flat: dict[str, Any]) -> list[str]:
+    """The names of given settings that a method does not use, or has otherwise.
+
+    Example:
+        >>> unused("gplfl", {"meta_steps": 100, "generations": 5, "hidden": None})
+        ['meta_steps']
+    """
+    fixed, idle = FIXED.get(method, {}), UNUSED.get(method, ())
+    return [
+        name
+        for name, value in flat.items()
+        if value is not None and (name in idle or (name in fixed and fixed[name] != value))
+    ]
 
 
 def fitting(method: str, flat: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +74,8 @@ def fitting(method: str, flat: dict[str, Any]) -> dict[str, Any]:
         >>> fitting("gplfl", {"meta_steps": 100, "generations": 5})
         {'generations': 5, 'method': 'gplfl'}
     """
-    return {name: value for name, value in flat.items() if name not in FIXED.get(method, {})} | {"method": method}
+    idle = unused(method, flat)
+    return {name: value for name, value in flat.items() if name not in idle} | {"method": method}
 
 
 def train_settings(preset: str | None = None, **flat: Any) -> TrainSettings:

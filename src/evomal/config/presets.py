@@ -38,3 +38,27 @@ FIXED: dict[str, dict[str, Any]] = {
 }
 # What a method takes unless told otherwise: GLO's coefficients start from 1, not from 0 as TaylorGLO's do.
 USUAL: dict[str, dict[str, Any]] = {"glo": {"sigma": 0.3}}
+
+_TREES = (
+    "min_depth",
+    "max_depth",
+    "tournament_size",
+    "crossover_rate",
+    "mutation_rate",
+    "mutation_depth",
+    "elitism_rate",
+    "max_height",
+)
+_CMA = ("sigma", "cma_generations")
+_NEURAL = ("hidden", "neural_steps")
+_TUNING = ("base_steps", "meta_lr", "task_loss_batch")
+_REJECTION = ("rejection_steps", "rejection_lr", "rejection_threshold")
+
+# What has no effect on a method; giving it is refused, so that nobody believes that it had.
+UNUSED: dict[str, tuple[str, ...]] = {
+    "evomal": (*_CMA, *_NEURAL),
+    "gplfl": (*_TUNING, *_CMA, *_NEURAL),
+    "glo": (*_TUNING, *_NEURAL),
+    "taylorglo": (*_TREES, "cma_generations", *_TUNING, *_NEURAL),
+    "ml3": ("population_size", "generations", *_TREES, *_CMA, "meta_steps", *_REJECTION),
+}

@@ -108,6 +108,9 @@ class FilterSettings(Settings):
     gradient_equivalence: bool = Field(True, description="take over the fitness of equal gradients")
 
 
+LEAST_FOR_CMA = 3  # members of a generation, from which CMA-ES can learn
+
+
 class LearnSettings(Settings):
     """All settings of one search; `learn_settings` builds it from flat names."""
 
@@ -146,6 +149,15 @@ class LearnSettings(Settings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _cma_can_learn(self) -> Self:
+        size = self.genetic.population_size
+        if self.method in ("taylorglo", "glo") and size < LEAST_FOR_CMA:
+            raise ValueError(
+                f"setting 'population_size': CMA-ES needs {LEAST_FOR_CMA} members or more, not {size}; give more"
+            )
+        return self
+
     @property
     def tuning(self) -> LocalSearchSettings:
         """How the method tunes a loss: ML³ has steps of its own."""
@@ -167,7 +179,7 @@ class LearnSettings(Settings):
 
     @property
     def evaluations(self) -> int:
-        """Members of all generations, and so the most partial trainings (times tasks and rates) that there can be."""
+        """Candidates: the members of all generations."""
         return self.generations * self.population
 
 

@@ -33,12 +33,17 @@ def scaled(formula: str, scale: float, digits: int | None = None) -> str:
     """
     if scale == 1:
         return formula
-    return f"{repr(scale) if digits is None else format(scale, f'.{digits}g')}·({formula})"
+    return f"{plain_number(scale, digits)}·({formula})"
 
 
-def scaled_latex(latex: str, scale: float, digits: int) -> str:
-    """A formula in LaTeX with the scale that it is multiplied by; 1 is not shown."""
-    return latex if scale == 1 else rf"{scale:.{digits}g} \left({latex}\right)"
+def scaled_latex(latex: str, scale: float, digits: int | None = 3) -> str:
+    r"""A formula in LaTeX with the scale that it is multiplied by; 1 is not shown.
+
+    Example:
+        >>> print(scaled_latex("y", 0.00001, digits=3))
+        1 \cdot 10^{-5} \left(y\right)
+    """
+    return latex if scale == 1 else rf"{latex_number(scale, digits)} \left({latex}\right)"
 
 
 def activated_latex(latex: str, output_activation: str) -> str:
@@ -46,6 +51,18 @@ def activated_latex(latex: str, output_activation: str) -> str:
     if output_activation == "identity":
         return latex
     return rf"\operatorname{{{output_activation}}}\left({latex}\right)"
+
+
+def plain_number(value: float, digits: int | None = None) -> str:
+    """A number of a printed formula; without `digits` it reads back as the same float."""
+    text = repr(value) if digits is None else f"{value:.{digits}g}"
+    return text.removesuffix(".0")
+
+
+def latex_number(value: float, digits: int | None = None) -> str:
+    """The same in LaTeX, where an exponent is a power of ten."""
+    mantissa, _, exponent = plain_number(value, digits).partition("e")
+    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa
 
 
 def to_formula(
@@ -85,7 +102,7 @@ def to_formula(
     style = _Style(
         notation=lambda operator: operator.printed,
         leaves={"y": "y", "f": "f"},
-        number=lambda value: _number(value, digits),
+        number=lambda value: plain_number(value, digits),
         times="·",
         brackets=("(", ")"),
     )
@@ -115,7 +132,7 @@ def to_latex(expression: Expression, weights: Sequence[float] | None = None, dig
     style = _Style(
         notation=lambda operator: operator.latex,
         leaves={"y": "y", "f": r"f_\theta(x)"},
-        number=lambda value: _latex_number(_number(value, digits)),
+        number=lambda value: latex_number(value, digits),
         times=r"\,",
         brackets=(r"\left(", r"\right)"),
     )
@@ -175,13 +192,3 @@ def _constant(value: float, style: _Style) -> _Piece:
     # A leading minus sign is looser than a sum: a negative number gets brackets inside other operations.
     text = style.number(value)
     return _Piece(text, ANY if text.startswith("-") else PRODUCT if "10^" in text else ATOM)
-
-
-def _number(value: float, digits: int | None) -> str:
-    text = repr(value) if digits is None else f"{value:.{digits}g}"
-    return text.removesuffix(".0")
-
-
-def _latex_number(text: str) -> str:
-    mantissa, _, exponent = text.partition("e")
-    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa

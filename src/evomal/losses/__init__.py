@@ -1,7 +1,8 @@
 """What training calls: losses as PyTorch criteria, and their files."""
 
 from evomal.losses.criterion import Criterion, Reduction, TaskType
-from evomal.losses.handcrafted import HANDCRAFTED, HandcraftedEntry, HandcraftedLoss, get_handcrafted
+from evomal.losses.handcrafted import HandcraftedLoss, get_handcrafted
+from evomal.losses.handcrafted_table import HANDCRAFTED, HandcraftedEntry
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.loading import load_loss, loss_from_entries
 from evomal.losses.neural import NeuralLoss

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from evomal.errors import SettingError
+from evomal.losses.checks import finite_numbers
 from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
 from evomal.losses.files import write_document
 
@@ -72,15 +73,19 @@ class LearnedLoss(Criterion):
 
     @coefficients.setter
     def coefficients(self, numbers: Sequence[float]) -> None:
-        values = torch.as_tensor(numbers, dtype=torch.float64)
-        expected = sum(parameter.numel() for parameter in self.parameters())
-        if values.shape != (expected,):
-            raise SettingError(
-                f"{len(values)} coefficients were given to a loss that has {expected}; give one for each"
-            )
-        parts = values.split([parameter.numel() for parameter in self.parameters()])
-        for parameter, part in zip(self.parameters(), parts, strict=True):
-            parameter.data.copy_(part.reshape(parameter.shape))
+        parameters = list(self.parameters())
+        sizes = [parameter.numel() for parameter in parameters]
+        values = finite_numbers(numbers, sum(sizes), f"this {self.family} loss", parameters[0].dtype)
+        with torch.no_grad():
+            for parameter, part in zip(parameters, values.split(sizes), strict=True):
+                parameter.copy_(part.reshape(parameter.shape))
+
+    @abstractmethod
+    def untuned(self, generator: torch.Generator) -> list[float]:
+        """φ from which the tuning of such a loss starts afresh, drawn from the generator if at random.
+
+        The loss is left as it is; `coefficients` takes what this gives.
+        """
 
     @abstractmethod
     def per_class(self, y: Tensor, f: Tensor) -> Tensor:
@@ -96,12 +101,25 @@ class LearnedLoss(Criterion):
 
     @classmethod
     @abstractmethod
+    def take_arguments(cls, entries: dict[str, Any]) -> dict[str, Any]:
+        """Take out of a file's entries what `entries` gives, as arguments of the class.
+
+        Raises:
+            SettingError: One is missing or of the wrong kind.
+        """
+
+    @classmethod
     def from_entries(cls, entries: dict[str, Any]) -> Self:
         """The loss that `save` wrote, from the entries of its file; those it does not know become `info`.
 
         Raises:
             EvomalError: An entry is missing or of the wrong kind, or they contradict one another.
         """
+        info = dict(entries)
+        arguments = cls.take_arguments(info)
+        loss = cls(**arguments, task_type=info.pop("task_type", None), scale=info.pop("scale", 1.0))
+        loss.info = info
+        return loss
 
     def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each instance, [B, ...]: the values summed over dimension 1, times the scale."""
@@ -124,6 +142,32 @@ class LearnedLoss(Criterion):
             LossFileError: φ or `info` hold what JSON cannot, such as NaN; nothing is written.
         """
         write_document(self.all_entries(), self.info, path)
+
+    def get_extra_state(self) -> Tensor:
+        """The scale, for `state_dict`: without it the same φ would be another loss."""
+        return torch.tensor(self.scale, dtype=torch.float64, device="cpu")
+
+    def set_extra_state(self, state: Any) -> None:
+        """The scale of a `state_dict`.
+
+        Raises:
+            SettingError: It is no scale.
+        """
+        self.scale = state.item() if isinstance(state, Tensor) and state.numel() == 1 else state
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        *others: Any,
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *others)
+        # Weights alone, as named parameters or a state of before there was a scale, leave the scale as it is.
+        if (unscaled := f"{prefix}_extra_state") in missing_keys:
+            missing_keys.remove(unscaled)
 
     def extra_repr(self) -> str:
         """The formula, as computed, and the settings that are not the usual ones."""

@@ -66,22 +66,3 @@ def loss_from_entries(entries: Mapping[str, Any]) -> LearnedLoss:
         return FAMILIES[family].from_entries(rest).requires_grad_(False)
     except OverflowError:  # JSON has whole numbers of any length
         raise SettingError("one of its numbers is too large for a float; write it anew") from None
-
-
-def untuned_coefficients(loss: LearnedLoss) -> list[float]:
-    """φ from which the tuning of a loss of this kind starts afresh.
-
-    Args:
-        loss: The loss; it is left as it is.
-
-    Returns:
-        All ones for a formula, zeros for a Taylor loss, the initialisation for a neural one; in the order of
-        `LearnedLoss.coefficients`.
-
-    Example:
-        >>> untuned_coefficients(SymbolicLoss("square(sub(y, f))", [2, 3, 4], task_type="regression"))
-        [1.0, 1.0, 1.0]
-    """
-    if isinstance(loss, NeuralLoss):
-        return NeuralLoss(task_type=loss.task_type, hidden=loss.hidden).coefficients
-    return [1.0 if isinstance(loss, SymbolicLoss) else 0.0] * len(loss.coefficients)

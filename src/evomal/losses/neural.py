@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from evomal.errors import SettingError
 from evomal.expressions.formula import scaled
+from evomal.losses.checks import finite_numbers, listed_numbers
 from evomal.losses.criterion import IGNORED, Reduction, TaskType
 from evomal.losses.learned import LearnedLoss
-from evomal.losses.taylor import finite_numbers, listed_numbers
 
 MAX_HIDDEN = 256
 
@@ -108,17 +108,13 @@ class NeuralLoss(LearnedLoss):
         return {"hidden": self.hidden, "weights": self.coefficients}
 
     @classmethod
-    def from_entries(cls, entries: dict[str, Any]) -> "NeuralLoss":
-        """The loss of a file's entries; see `LearnedLoss.from_entries`."""
-        info = dict(entries)
-        loss = cls(
-            listed_numbers(info.pop("weights", None)),
-            task_type=info.pop("task_type", None),
-            hidden=info.pop("hidden", None),
-            scale=info.pop("scale", 1.0),
-        )
-        loss.info = info
-        return loss
+    def take_arguments(cls, entries: dict[str, Any]) -> dict[str, Any]:
+        """Width and φ; see `LearnedLoss.take_arguments`."""
+        return {"weights": listed_numbers(entries.pop("weights", None)), "hidden": entries.pop("hidden", None)}
+
+    def untuned(self, generator: torch.Generator) -> list[float]:
+        """Xavier-uniform initialisation from the generator."""
+        return NeuralLoss(task_type=self.task_type, hidden=self.hidden, generator=generator).coefficients
 
 
 def _xavier(shape: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional
 from evomal.errors import ExpressionError, SettingError
 from evomal.expressions import Expression, parse, to_formula, to_text
 from evomal.expressions.formula import activated, scaled
+from evomal.losses.checks import finite_numbers, listed_numbers
 from evomal.losses.compiled import compile_expression
 from evomal.losses.criterion import IGNORED, Reduction, TaskType
 from evomal.losses.learned import LearnedLoss
@@ -71,7 +72,9 @@ class SymbolicLoss(LearnedLoss):
             missing = " and ".join(leaf for leaf in ("y", "f") if not self.expression.contains(leaf))
             raise ExpressionError(f"formula '{to_text(self.expression)}' lacks {missing}; a loss needs both y and f")
         self.output_activation: OutputActivation = output_activation
-        self.weights = nn.Parameter(_checked(self.expression, weights))
+        given = torch.ones(self.expression.edges) if weights is None else weights
+        owner = f"formula '{to_text(self.expression)}'"
+        self.weights = nn.Parameter(finite_numbers(given, self.expression.edges, owner))
         self._function = compile_expression(self.expression)
 
     @property
@@ -98,23 +101,20 @@ class SymbolicLoss(LearnedLoss):
         }
 
     @classmethod
-    def from_entries(cls, entries: dict[str, Any]) -> "SymbolicLoss":
-        """The loss of a file's entries; see `LearnedLoss.from_entries`."""
-        info = dict(entries)
-        expression, weights = info.pop("expression", None), info.pop("weights", None)
-        numbers = isinstance(weights, list) and all(type(w) in (int, float) for w in weights)
-        if not isinstance(expression, str) or not numbers:
-            raise SettingError("it needs an expression (text) and weights (a list of numbers); write it anew")
-        activation = info.pop("output_activation", "identity")
-        loss = cls(
-            expression,
-            weights,
-            task_type=info.pop("task_type", None),
-            output_activation=activation,
-            scale=info.pop("scale", 1.0),
-        )
-        loss.info = info
-        return loss
+    def take_arguments(cls, entries: dict[str, Any]) -> dict[str, Any]:
+        """Expression, weights and output activation; see `LearnedLoss.take_arguments`."""
+        expression = entries.pop("expression", None)
+        if not isinstance(expression, str):
+            raise SettingError("it needs an expression (text); write it anew")
+        return {
+            "expression": expression,
+            "weights": listed_numbers(entries.pop("weights", None)),
+            "output_activation": entries.pop("output_activation", "identity"),
+        }
+
+    def untuned(self, generator: torch.Generator) -> list[float]:
+        """All ones; nothing is drawn."""
+        return [1.0] * self.expression.edges
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the compiled code, which is built again where the loss arrives."""
@@ -124,22 +124,3 @@ class SymbolicLoss(LearnedLoss):
         """Restore the loss and compile its expression."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._function = compile_expression(self.expression)
-
-
-def _checked(expression: Expression, weights: Sequence[float] | Tensor | None) -> Tensor:
-    if weights is None:
-        return torch.ones(expression.edges)
-    try:
-        values = torch.as_tensor(weights, dtype=torch.get_default_dtype()).detach().clone()
-    except (TypeError, ValueError, OverflowError):
-        raise SettingError(
-            f"weights of formula '{to_text(expression)}' are not numbers; give one number per edge"
-        ) from None
-    if values.shape != (expression.edges,):
-        raise SettingError(
-            f"formula '{to_text(expression)}' has {expression.edges} edges but weights has shape "
-            f"{list(values.shape)}; give one number per edge"
-        )
-    if not values.isfinite().all():
-        raise SettingError(f"weights of formula '{to_text(expression)}' hold a number that is not finite")
-    return values

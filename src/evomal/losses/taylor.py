@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from evomal.errors import SettingError
-from evomal.expressions.formula import scaled, scaled_latex
+from evomal.expressions.formula import latex_number, plain_number, scaled, scaled_latex
+from evomal.losses.checks import finite_numbers, listed_numbers
 from evomal.losses.criterion import IGNORED, Reduction, TaskType
 from evomal.losses.learned import LearnedLoss
 
@@ -83,13 +84,13 @@ class TaylorLoss(LearnedLoss):
         return {"weights": self.weights.detach().tolist()}
 
     @classmethod
-    def from_entries(cls, entries: dict[str, Any]) -> "TaylorLoss":
-        """The loss of a file's entries; see `LearnedLoss.from_entries`."""
-        info = dict(entries)
-        weights = listed_numbers(info.pop("weights", None))
-        loss = cls(weights, task_type=info.pop("task_type", None), scale=info.pop("scale", 1.0))
-        loss.info = info
-        return loss
+    def take_arguments(cls, entries: dict[str, Any]) -> dict[str, Any]:
+        """The parameters; see `LearnedLoss.take_arguments`."""
+        return {"parameters": listed_numbers(entries.pop("weights", None))}
+
+    def untuned(self, generator: torch.Generator) -> list[float]:
+        """Zeros, where the published search starts; nothing is drawn. θ2 … θ7 have a meta-gradient there."""
+        return [0.0] * PARAMETERS
 
     def _written(self, style: "_Style") -> str:
         theta = self.weights.detach().tolist()
@@ -133,35 +134,6 @@ def rises_at_uniform(parameters: Sequence[float], classes: int) -> bool:
     return t5 + t6 * (1 / classes - t1) + t7 * (0.5 - t0) > 0
 
 
-def finite_numbers(values: Sequence[float] | Tensor, count: int, owner: str) -> Tensor:
-    """Weights as a tensor of its own, shape [count], in the default dtype.
-
-    Raises:
-        SettingError: They are not so many finite numbers; `owner` is named.
-    """
-    try:
-        weights = torch.as_tensor(values, dtype=torch.get_default_dtype()).detach().clone()
-    except (TypeError, ValueError, OverflowError):
-        raise SettingError(f"the weights of {owner} are not numbers; give a flat list of {count:,}") from None
-    if weights.shape != (count,):
-        shape = list(weights.shape)
-        raise SettingError(f"{owner} has {count:,} weights but those given have shape {shape}; give a flat list")
-    if not weights.isfinite().all():
-        raise SettingError(f"the weights of {owner} hold a number that is not finite; give finite ones")
-    return weights
-
-
-def listed_numbers(weights: Any) -> list[float]:
-    """The weights that a file's entries hold.
-
-    Raises:
-        SettingError: They are no list of numbers.
-    """
-    if not isinstance(weights, list) or any(type(weight) not in (int, float) for weight in weights):
-        raise SettingError("it needs weights (a list of numbers); write it anew")
-    return weights
-
-
 @dataclass(frozen=True, slots=True)
 class _Style:
     """How a polynomial is written."""
@@ -181,15 +153,9 @@ class _Style:
 
 
 def _plain(digits: int | None) -> _Style:
-    def number(value: float) -> str:
-        return repr(value).removesuffix(".0") if digits is None else f"{value:.{digits}g}"
-
-    return _Style({"y": "y", "f": "f"}, number, "·", ("(", ")"), ("", "²", "³"))
+    return _Style({"y": "y", "f": "f"}, partial(plain_number, digits=digits), "·", ("(", ")"), ("", "²", "³"))
 
 
 def _latex(digits: int) -> _Style:
-    def number(value: float) -> str:
-        mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
-        return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa
-
-    return _Style({"y": "y", "f": r"f_\theta(x)"}, number, r"\,", (r"\left(", r"\right)"), ("", "^2", "^3"))
+    names, brackets = {"y": "y", "f": r"f_\theta(x)"}, (r"\left(", r"\right)")
+    return _Style(names, partial(latex_number, digits=digits), r"\,", brackets, ("", "^2", "^3"))

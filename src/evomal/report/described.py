@@ -1,14 +1,12 @@
 """Losses in words and formulas: what `evomal show` tells."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
 
-from evomal.errors import EvomalError, RunFolderError
-from evomal.expressions import parse, simplify, to_formula, to_latex, to_text
+from evomal.expressions import simplify, to_latex, to_text
 from evomal.expressions.formula import activated, activated_latex, scaled, scaled_latex
-from evomal.losses import LearnedLoss, NeuralLoss, SymbolicLoss, TaylorLoss, loss_from_entries
+from evomal.losses import LearnedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
 from evomal.report.tables import make_table
 from evomal.report.text import cleaned
 
@@ -117,85 +115,4 @@ def table_of_weights(described: dict[str, Any]) -> Table | None:
     table = make_table("edge", "φ", "child node", left=("child node",))
     for row in described["edges"]:
         table.add_row(str(row["edge"]), f"{row['weight']:.6g}", row["child"])
-    return table
-
-
-def best_formulas(records: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """The best distinct losses of a journal; formulas are told apart by expression, other losses by coefficients.
-
-    Args:
-        records: Its lines, of any family; a line that names none holds a formula.
-        count: How many to give at most.
-
-    Returns:
-        A dictionary each, best first: by fitness, then size; those without fitness last, by rejection score.
-
-    Raises:
-        RunFolderError: A line lacks what a line holds.
-
-    Example:
-        >>> found = {"score": None, "outcome": "trained", "generation": 0, "task_type": "regression"}
-        >>> squares = {"expression": "square(sub(y, f))", "output_activation": "identity", "weights": None}
-        >>> taylor = {"family": "taylor", "weights": [0, 0.5, 0, 2, 0, 0, 0, 0], "scale": 3}
-        >>> lines = [{**found, **squares, "fitness": 0.5, "index": 0}, {**found, **taylor, "fitness": 0.2, "index": 1}]
-        >>> [(row["formula"], row["size"]) for row in best_formulas(lines, 2)]
-        [('3·((f - 0.5)²)', 8), ('(y - f)²', 4)]
-    """
-    best: dict[Any, dict[str, Any]] = {}
-    for row in map(_row, records):
-        key = row["expression"] or tuple(row["weights"])
-        known = best.get(key)
-        if known is None or _rank(row) < _rank(known):
-            best[key] = row
-    return sorted(best.values(), key=_rank)[:count]
-
-
-def _row(record: dict[str, Any]) -> dict[str, Any]:
-    try:
-        symbolic = record.get("family", "symbolic") == "symbolic"
-        return {
-            **(_formula_row(record) if symbolic else _other_row(record)),
-            "fitness": None if record["fitness"] is None else float(record["fitness"]),
-            "score": None if record["score"] is None else float(record["score"]),
-            "outcome": str(record["outcome"]),
-            "generation": record["generation"],
-            "index": record["index"],
-            "weights": record["weights"],
-        }
-    except (KeyError, TypeError, ValueError, EvomalError) as error:
-        place = f"generation {record['generation']}, index {record['index']}"
-        raise RunFolderError(f"the journal is damaged at {place} ({error!r}); it cannot be read") from None
-
-
-def _formula_row(record: dict[str, Any]) -> dict[str, Any]:
-    """A formula's own entries; no loss is built, as journals are long."""
-    expression = parse(record["expression"])
-    # Without weights it was never tuned, and all are 1.
-    text = activated(to_formula(expression, record["weights"], DIGITS), record["output_activation"])
-    formula = scaled(text, float(record.get("scale", 1.0)), DIGITS)
-    return {"family": "symbolic", "expression": to_text(expression), "size": expression.size, "formula": formula}
-
-
-def _other_row(record: dict[str, Any]) -> dict[str, Any]:
-    loss = loss_from_entries(record)
-    formula = loss.formula(digits=DIGITS)
-    return {"family": loss.family, "expression": None, "size": len(loss.coefficients), "formula": formula}
-
-
-def _rank(row: dict[str, Any]) -> tuple[Any, ...]:
-    # Nothing is better than a fitness; without one, the higher the score the better.
-    by = (
-        (0, row["fitness"])
-        if row["fitness"] is not None
-        else (1, -(row["score"] if row["score"] is not None else -1e9))
-    )
-    return (*by, row["size"], row["generation"], row["index"])
-
-
-def table_of_formulas(rows: Sequence[dict[str, Any]]) -> Table:
-    """One row a formula: fitness, size, outcome, formula."""
-    table = make_table("fitness", "size", "outcome", "formula", left=("outcome", "formula"))
-    for row in rows:
-        fitness = "–" if row["fitness"] is None else f"{row['fitness']:.4g}"
-        table.add_row(fitness, str(row["size"]), cleaned(row["outcome"]), row["formula"])
     return table

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from os import PathLike
+from time import perf_counter
 from typing import Any, ClassVar
 
 from evomal.config import LearnSettings, learn_settings
@@ -37,6 +38,8 @@ class Method(ABC):
     """What `--method` calls it."""
     summary: ClassVar[str]
     """What it is, in a line."""
+    shares: ClassVar[tuple[float, float, float]] = (0.9, 0.25, 0.5)
+    """Of the candidates, those that are new, and those that are trained, at least and at most; to price a run."""
 
     def __init__(self, settings: LearnSettings | None = None, **flat: Any) -> None:
         if settings is not None and flat:
@@ -51,6 +54,28 @@ class Method(ABC):
     @abstractmethod
     def engine(self, tasks: TaskSet, probes: Sequence[FilterProbe]) -> Engine:
         """The engine of a new search."""
+
+    def budget(self, tasks: int = 1) -> str:
+        """The most that a search does, in words.
+
+        Args:
+            tasks: How many tasks it learns on.
+
+        Example:
+            >>> from evomal.search import GLO
+            >>> GLO(preset="quick").budget()
+            'at most 400 partial trainings (20 candidates in each of 10 + 10 generations)'
+        """
+        settings = self.settings
+        extra = settings.generations - settings.genetic.generations
+        rounds = f"{settings.genetic.generations} + {extra}" if extra > 0 else str(settings.generations)
+        trainings = settings.evaluations * len(settings.fitness_lrs) * tasks
+        candidates = f"{settings.population} candidate{'s' if settings.population > 1 else ''}"
+        each = f" at {len(settings.fitness_lrs)} rates" if len(settings.fitness_lrs) > 1 else ""
+        on = f" on {tasks} tasks" if tasks > 1 else ""
+        if settings.evaluations == 1:
+            return f"{trainings} partial training{'s' if trainings > 1 else ''} (1 candidate{each}{on})"
+        return f"at most {trainings} partial trainings ({candidates} in each of {rounds} generations{each}{on})"
 
     def learn(
         self,
@@ -75,13 +100,14 @@ class Method(ABC):
         Raises:
             EvomalError: The task cannot be learned on, or the folder cannot be used.
         """
+        start = perf_counter()
         tasks = TaskSet.of(task)
         folder = _prepared(out, force, self.settings)
         executor = make_executor(self.settings.workers)
         try:
             probes = probed(tasks, self.settings)
             baseline = train_stage(tasks, self.settings, None).fitness
-            record = Record(tasks, self.settings, folder, watcher or Watcher(), baseline)
+            record = Record(tasks, self.settings, folder, watcher or Watcher(), baseline, start)
             evaluator = Evaluator(tasks, self.settings, probes, executor, record.watcher)
             return self._search(self.engine(tasks, probes), evaluator, record)
         finally:

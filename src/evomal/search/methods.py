@@ -68,6 +68,7 @@ class ML3(Method):
 
     name = "ml3"
     summary = "a neural loss, trained by meta-gradients (ML³)"
+    shares = (1.0, 1.0, 1.0)
 
     def engine(self, tasks: TaskSet, probes: Sequence[FilterProbe]) -> Engine:
         """A single proposal."""
@@ -90,6 +91,7 @@ class TaylorGLO(Method):
 
     name = "taylorglo"
     summary = "a third-order Taylor polynomial, its parameters found by CMA-ES"
+    shares = (1.0, 0.5, 1.0)
 
     def engine(self, tasks: TaskSet, probes: Sequence[FilterProbe]) -> Engine:
         """CMA-ES from zero."""
@@ -120,6 +122,7 @@ class GLO(Method):
 
     name = "glo"
     summary = "genetic programming for the formula, then CMA-ES for its coefficients"
+    shares = (0.9, 0.3, 0.9)
 
     def engine(self, tasks: TaskSet, probes: Sequence[FilterProbe]) -> Engine:
         """Genetic programming, then CMA-ES."""

@@ -17,14 +17,6 @@ from evomal.search.probing import probed
 from evomal.search.stages import judge_stage, train_stage
 from evomal.tasks import Task, TaskSet
 
-NEW = {"evomal": 0.9, "gplfl": 0.9, "glo": 0.9}
-"""Share of candidates that the outer filter does not know, so that they go on; of other methods all."""
-
-TRAINED = {"ml3": (1.0, 1.0), "taylorglo": (0.5, 1.0), "glo": (0.3, 0.9)}
-"""Least and greatest share of all candidates that pass the inner filters, so that they are trained in part."""
-
-USUALLY_TRAINED = (0.25, 0.5)
-
 FORMULAS = 4
 META_STEPS = 6
 REJECTION_STEPS = 40
@@ -134,11 +126,11 @@ def price(task: Task | Sequence[Task], settings: LearnSettings) -> Price:
     start = perf_counter()
     tasks = TaskSet.of(task)
     probes = probed(tasks, settings)
-    new = NEW.get(settings.method, 1.0)
-    low, high = TRAINED.get(settings.method, USUALLY_TRAINED)
+    method = make_method(settings)
+    new, low, high = method.shares
     members, generations, workers = settings.evaluations, settings.generations, settings.workers
     fresh, few, many = (round(share * members) for share in (new, low, high))
-    drawn = [proposed.genome for proposed in make_method(settings).engine(tasks, probes).ask()]
+    drawn = [proposed.genome for proposed in method.engine(tasks, probes).ask()]
     each_tuned, fixed = _tune_cost(tasks, settings, drawn)
     each_judged, each_trained = _filter_cost(tasks, settings, probes), _train_cost(tasks, settings)
     stages = (

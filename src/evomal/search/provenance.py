@@ -9,7 +9,7 @@ from evomal.losses import LearnedLoss
 from evomal.plain import finite_or_none
 from evomal.search.candidate import Candidate
 from evomal.tasks import Task, TaskSet
-from evomal.training.step_size import gradient_norm_ratio
+from evomal.training.step_size import mean_norm_ratio
 
 
 def provenance(
@@ -29,7 +29,7 @@ def provenance(
         "fitness": finite_or_none(candidate.fitness),
         "baseline": {"loss": tasks.task_loss_name, "fitness": finite_or_none(baseline)},
         "found": {"generation": candidate.generation, "index": candidate.index},
-        "tuned_for": tuned_for(loss, tasks[0], settings) | fitness_rate,
+        "tuned_for": tuned_for(loss, tasks, settings) | fitness_rate,
         "versions": {
             "evomal": evomal.__version__,
             "torch": torch.__version__,
@@ -58,11 +58,12 @@ def described_all(tasks: TaskSet) -> dict[str, Any]:
     return together | {"task": tasks.name, "tasks": each}
 
 
-def tuned_for(loss: LearnedLoss, task: Task, settings: LearnSettings) -> dict[str, Any]:
-    """The base training that a loss's coefficients were tuned for."""
+def tuned_for(loss: LearnedLoss, tasks: Task | TaskSet, settings: LearnSettings) -> dict[str, Any]:
+    """The base training that a loss's coefficients were tuned for; of several tasks, the mean ratio in the log."""
+    base, seed = settings.base, settings.seed
     return {
         "optimizer": "sgd",
-        **settings.base.model_dump(),
+        **base.model_dump(),
         "meta_steps": settings.tuning.meta_steps,
-        "gradient_norm_ratio": gradient_norm_ratio(loss, task, settings.base.batch_size, settings.seed),
+        "gradient_norm_ratio": mean_norm_ratio(loss, TaskSet.of(tasks), base.batch_size, seed),
     }

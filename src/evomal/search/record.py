@@ -25,17 +25,24 @@ class Record:
         folder: Where to write; None writes nothing.
         watcher: Told of every candidate.
         baseline: The task loss's metric after the same partial training.
+        start: When the search began, by `time.perf_counter`.
     """
 
     def __init__(
-        self, tasks: TaskSet, settings: LearnSettings, folder: RunFolder | None, watcher: Watcher, baseline: float
+        self,
+        tasks: TaskSet,
+        settings: LearnSettings,
+        folder: RunFolder | None,
+        watcher: Watcher,
+        baseline: float,
+        start: float,
     ) -> None:
         self.tasks, self.settings, self.folder, self.watcher = tasks, settings, folder, watcher
         self.baseline = baseline
         self.best: Candidate | None = None
         self.members: list[Candidate] = []
         self.journal: Journal | None = None
-        self.start = perf_counter()
+        self.start = start
 
     def add(self, candidate: Candidate) -> None:
         """Take down a finished candidate; a new best loss is saved at once."""

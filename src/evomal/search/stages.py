@@ -16,7 +16,7 @@ from evomal.search.genome import Genome
 from evomal.seeds import derive
 from evomal.tasks import Batches, Task, TaskSet
 from evomal.training import evaluate, fit, one_thread
-from evomal.training.step_size import gradient_norm_ratio
+from evomal.training.step_size import mean_norm_ratio
 
 
 def tune_stage(tasks: TaskSet, settings: LearnSettings, genomes: Sequence[Genome]) -> list[tuple[LearnedLoss, Tuned]]:
@@ -33,12 +33,11 @@ def _control_scale(loss: LearnedLoss, outcome: Tuned, tasks: TaskSet, settings: 
     """Rescale a loss so that its gradient on a first batch is as long as the task loss's (on average in the log)."""
     if outcome.reason is not None:
         return
-    ratios = [gradient_norm_ratio(loss, task, settings.base.batch_size, settings.seed) for task in tasks]
-    known = [math.log(ratio) for ratio in ratios if ratio]
-    if len(known) < len(ratios):
+    ratio = mean_norm_ratio(loss, tasks, settings.base.batch_size, settings.seed)
+    if ratio:
+        loss.scale = 1 / ratio
+    else:
         outcome.reason = "its first gradient is zero or not finite: there is no scale to control"
-        return
-    loss.scale = math.exp(-fmean(known))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from evomal.expressions import Expression
-from evomal.search.cma import CmaEngine, Vector, require_population
+from evomal.search.cma import CmaEngine, Vector
 from evomal.search.engine import Proposed
 from evomal.search.genetic import GeneticEngine
 from evomal.search.genome import Formula
@@ -38,10 +38,9 @@ class TwoPhaseEngine:
     def __init__(
         self, formulas: GeneticEngine, generations: int, sigma: float, seed_parts: tuple[str | int, ...]
     ) -> None:
-        require_population(formulas.settings.population_size)  # now, not after the first phase
         self._formulas, self._left = formulas, generations
         self._sigma, self._parts = sigma, seed_parts
-        self._best: tuple[float, int, Expression] = (math.inf, 0, Expression("y"))
+        self._best: tuple[float, int, Expression] | None = None
         self._coefficients: CmaEngine | None = None
 
     def ask(self) -> Sequence[Proposed]:
@@ -57,11 +56,11 @@ class TwoPhaseEngine:
         self._formulas.tell(fitnesses)
         for proposal, fitness in zip(proposals, fitnesses, strict=True):
             tree = proposal.expression
-            rank = (fitness if math.isfinite(fitness) else math.inf, tree.size)
-            if self._best[1] == 0 or rank < self._best[:2]:
-                self._best = (*rank, tree)
+            entry = (fitness if math.isfinite(fitness) else math.inf, tree.size, tree)
+            if self._best is None or entry[:2] < self._best[:2]:
+                self._best = entry
         self._left -= 1
-        if self._left == 0:
+        if self._left == 0 and self._best is not None:
             self._coefficients = self._second_phase(self._best[2])
 
     def _second_phase(self, formula: Expression) -> CmaEngine:

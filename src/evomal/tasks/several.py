@@ -40,7 +40,7 @@ class TaskSet(Sequence[Task]):
             if not isinstance(task, Task):
                 raise SettingError(f"a task is a {type(task).__name__}; give an evomal.Task, or a list of them")
         if len({task.key for task in self.tasks}) < len(self.tasks):
-            raise SettingError(f"a task is there twice in {self.name}; give each once")
+            raise SettingError(f"a task is there twice in {self.name}; give each once, or names that differ")
         for what, values in (
             ("for classification and regression at once", {task.task_type for task in self.tasks}),
             ("on different devices", {task.device for task in self.tasks}),

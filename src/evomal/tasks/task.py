@@ -152,16 +152,28 @@ class Task:
             [36, 36, 36]
         """
         entry = _entry(name)
-        if entry.task_type != self.task_type:
-            raise SettingError(
-                f"loss '{name}' is for {entry.task_type}, but task '{self.name}' is {self.task_type}; give another loss"
-            )
+        self.require_kind(entry.task_type, name)
         counts = self.class_counts if entry.needs_class_counts else None
         if entry.needs_class_counts and counts is None:
             raise SettingError(
                 f"loss '{name}' counts class labels, and task '{self.name}' has none to count; give another loss"
             )
         return get_handcrafted(name, class_counts=counts).to(self.device)
+
+    def require_kind(self, task_type: TaskType, loss: str) -> None:
+        """Refuse a loss that is for the other kind of task.
+
+        Args:
+            task_type: What the loss is for.
+            loss: What it is called.
+
+        Raises:
+            SettingError: Regression and classification do not fit.
+        """
+        if task_type != self.task_type:
+            raise SettingError(
+                f"loss '{loss}' is for {task_type}, but task '{self.name}' is {self.task_type}; give another loss"
+            )
 
     def make_model(self, seed: int) -> nn.Module:
         """A fresh network, initialised from `seed` alone; global generators are left as they were.

@@ -1,6 +1,8 @@
 """Whether a loss changes the step size as well: how long its gradients are."""
 
 import math
+from collections.abc import Sequence
+from statistics import fmean
 
 import torch
 
@@ -44,3 +46,19 @@ def gradient_norm_ratio(loss: LossFunction, task: Task, batch_size: int, seed: i
         except (RuntimeError, ZeroDivisionError):
             return None
     return ratio if math.isfinite(ratio) else None
+
+
+def mean_norm_ratio(loss: LossFunction, tasks: Sequence[Task], batch_size: int, seed: int) -> float | None:
+    """The geometric mean of `gradient_norm_ratio` over tasks; None where one is zero or not finite.
+
+    Args:
+        loss: The loss.
+        tasks: The tasks.
+        batch_size: Instances in the batch.
+        seed: Of initialisation and batch.
+    """
+    ratios = [gradient_norm_ratio(loss, task, batch_size, seed) for task in tasks]
+    if len(ratios) == 1:
+        return ratios[0]
+    known = [math.log(ratio) for ratio in ratios if ratio]
+    return math.exp(fmean(known)) if len(known) == len(ratios) else None
