@@ -236,7 +236,15 @@ def test_generations_population_and_evaluations(method):
             "setting 'population_size': CMA-ES needs 3 members or more, not 2; give more",
         ),
         ({"method": "ml3", "hidden": 257}, "setting 'hidden': input should be less than or equal to 256 (got 257)"),
-        ({"method": "glo", "sigma": 0}, "setting 'sigma': input should be greater than 0 (got 0)"),
+        (
+            {"method": "glo", "sigma": 1e-320},
+            "setting 'sigma': input should be greater than or equal to 0.000001 (got 1e-320)",
+        ),
+        (
+            {"method": "taylorglo", "sigma": 1e39},
+            "setting 'sigma': input should be less than or equal to 1000000 (got 1e+39)",
+        ),
+        ({"lr": 1e39}, "setting 'lr': input should be less than or equal to 1000000 (got 1e+39)"),
         ({"fitness_lrs": (1.0, -1.0)}, "setting 'fitness_lrs': input should be greater than 0 (got -1.0)"),
         (
             {"fitness_lrs": ()},

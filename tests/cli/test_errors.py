@@ -178,7 +178,7 @@ class Evil:
         (json.dumps(GOOD)[:-20], "it is not complete, valid JSON; save the loss anew, or mend the file"),
         (
             json.dumps(GOOD | {"weights": [1.0, 1.0]}),
-            "formula 'abs(log(mul(y, f)))' has 4 edges but weights has shape [2]; give one number per edge",
+            "formula 'abs(log(mul(y, f)))' has 4 weights but those given have shape [2]; give a flat list",
         ),
         (
             json.dumps(GOOD | {"expression": "abs(" * 5000 + "y" + ")" * 5000}),

@@ -7,6 +7,7 @@ import time
 import pytest
 
 import evomal
+from evomal.cli import main
 from evomal.runs import read_journal
 
 
@@ -33,3 +34,17 @@ def test_ctrl_c_ends_the_search_with_the_best_loss(tmp_path, small, workers):
     loss = evomal.load_loss(folder / "loss.json")
     assert str(loss.expression) == result["expression"]
     assert sum(result["outcomes"].values()) == len(read_journal(folder))
+
+
+def test_ctrl_c_that_a_library_turns_into_another_error_is_still_a_stop(monkeypatch, capsys):
+    def load():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RecursionError("maximum recursion depth exceeded") from None
+
+    monkeypatch.setattr("evomal.cli.source.TaskSource.load", lambda self: load())
+    assert main(["train", "--dataset", "iris", "--model", "linear", "--loss", "focal", "--seeds", "0"]) == 130
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "evomal: stopped before there was a result\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -155,7 +155,7 @@ def test_the_task_is_loaded_with_what_makes_it_harder():
     [
         ("--label-noise nan", "label_noise is nan; choose a share from 0 to below 1, such as 0.4"),
         ("--label-noise 1", "label_noise is 1.0; choose a share from 0 to below 1, such as 0.4"),
-        ("--imbalance nan", "imbalance is nan; choose a finite ratio of at least 1, such as 100"),
+        ("--imbalance nan", "imbalance is nan; choose a ratio from 1 to below 1e9, such as 100"),
         ("--train-size 0", "train_size is 0; choose a whole number of instances, at least 1"),
         (
             "--train-size 2000",

@@ -147,3 +147,15 @@ def test_a_task_loss_that_fails_the_filter_with_a_later_seed_is_found_at_once(co
         compare(tmp_path / "refused", methods=("taylorglo",))
     assert drawn == [0, 1]
     assert not (tmp_path / "refused").exists()
+
+
+def test_a_model_that_fails_is_found_at_once_where_nothing_is_searched_for(compare, tmp_path):
+    class Failing(nn.Linear):
+        def forward(self, x):
+            raise ValueError("no such luck")
+
+    message = (
+        "model 'failing' cannot be run in train mode on x of shape [8, 4] (torch.float32): ValueError: no such luck"
+    )
+    task = _own(lambda: Failing(4, 3), model_name="failing")
+    _refused(ModelError, message, compare, tmp_path, task=task, methods=("focal",))

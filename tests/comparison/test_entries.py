@@ -12,9 +12,9 @@ KNOWN = (
 
 @pytest.mark.parametrize("name", ["evomal", "gplfl", "ml3", "taylorglo", "glo"])
 def test_a_method_has_the_settings_that_learn_would_give_it(name):
-    entry = read_entry(name, "quick", {"generations": 3, "meta_steps": None})
-    assert (entry.name, entry.kind) == (name, "learned")
-    assert entry.settings == learn_settings("quick", method=name, generations=3)
+    entry = read_entry(name, "quick", {"partial_steps": 3, "meta_steps": None})
+    assert (entry.name, entry.kind, entry.remarks) == (name, "learned", ())
+    assert entry.settings == learn_settings("quick", method=name, partial_steps=3)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,9 @@ def test_what_a_method_cannot_have_is_said_and_left_out():
     assert read_entry("ml3", None, flat).remarks == (
         "setting 'rejection': ml3 always has False, so True does not hold for it",
         "setting 'output_activation': ml3 always has identity, so softplus does not hold for it",
+        "ml3 does not use meta_steps, generations",
     )
+    assert read_entry("ml3", None, {"meta_steps": 7}).settings == learn_settings(method="ml3")
     assert read_entry("evomal+scale-control", None, {"scale_control": False}).remarks == (
         "setting 'scale_control': evomal+scale-control always has True, so False does not hold for it",
     )

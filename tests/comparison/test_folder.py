@@ -159,8 +159,7 @@ def _refused_settings(path, task, plan, told):
         ({"schedule": "cosine"}, "training: schedule was 'constant', now 'cosine'"),
         (
             {"population_size": 4},
-            "methods: ml3: genetic: population_size was 3, now 4; methods: taylorglo: genetic: population_size was 3, "
-            "now 4",
+            "methods: taylorglo: genetic: population_size was 3, now 4",
         ),
         (
             {"lr": 0.2, "momentum": 0.5},
@@ -265,6 +264,7 @@ def _spoiled(**changes):
         _spoiled(fitness="good"),
         _spoiled(formula=3),
         _spoiled(outcomes=[]),
+        _spoiled(workers="two"),
     ],
 )
 def test_a_damaged_summary_is_no_finished_search(copied, plan_of, spoil):
@@ -284,3 +284,53 @@ def test_a_search_without_its_loss_is_not_finished(copied, plan_of, content):
     if content is not None:
         file.write_text(content)
     assert ComparisonFolder(copied).finished_search(plan_of().entries[1], 0) is None
+
+
+def test_what_another_process_did_before_the_lock_was_taken_is_seen(tmp_path, iris, plan_of):
+    late = ComparisonFolder(tmp_path / "c")  # looks while nothing is there
+    first = ComparisonFolder(tmp_path / "c")
+    first.begin(plan_of(), iris)
+    journal = first.journal()
+    journal.write(training_record(plan_of().entries[0], Trained(TrainingRun(0.1, 0, 0.25, 0.3, 15, 1.5), None)))
+    journal.close()
+    first.end()
+    before = _snapshot(tmp_path)
+    with pytest.raises(RunFolderError, match=r"\(training: steps was 15, now 16\)"):
+        late.begin(plan_of(steps=16), iris)
+    assert _snapshot(tmp_path) == before
+    late.begin(plan_of(), iris)  # the lock was given back
+    late.end()
+    assert len(late.trainings()) == 1
+
+
+def test_the_lock_is_given_back_if_nothing_can_be_written(begun, iris, plan_of, monkeypatch):
+    from evomal.comparison import folder as module
+
+    def full(path, text):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_atomically", full)
+        message = f"'{begun}' cannot be written (No space left on device); give another --out"
+        _refused(message, ComparisonFolder(begun).begin, plan_of(), iris)
+    folder = ComparisonFolder(begun)
+    folder.begin(plan_of(), iris)
+    folder.end()
+
+
+def test_force_clears_once(begun, iris, plan_of):
+    folder = ComparisonFolder(begun, force=True)
+    folder.begin(plan_of(), iris)
+    folder.journal().close()
+    folder.end()
+    folder.begin(plan_of(), iris)
+    folder.end()
+    assert (begun / "trainings.jsonl").exists()
+
+
+def test_the_command_is_written_down(tmp_path, iris, plan_of):
+    folder = ComparisonFolder(tmp_path)
+    folder.begin(plan_of(), iris, "evomal compare --methods ml3")
+    folder.end()
+    assert yaml.safe_load((tmp_path / "comparison.yaml").read_text())["command"] == "evomal compare --methods ml3"
+    assert folder.origin.command == "evomal compare --methods ml3"

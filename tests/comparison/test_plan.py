@@ -101,3 +101,31 @@ def test_nothing_to_compare():
 def test_an_unknown_setting():
     with pytest.raises(UnknownNameError, match=r"^unknown setting 'stepps'; did you mean 'steps'\? "):
         make_plan(["focal"], "cross_entropy", [0, 1], stepps=3)
+
+
+@pytest.mark.parametrize(
+    ("flat", "instead"),
+    [
+        ({"lrs": (0.1, 0.2)}, "lr_grid in its place, not (0.1, 0.2)"),
+        ({"seed": 5}, "seeds in its place, not 5"),
+        ({"method": "glo"}, "methods in its place, not 'glo'"),
+        ({"workers": 2}, "the executor's workers in its place, not 2"),
+    ],
+)
+def test_what_another_argument_says(flat, instead):
+    with pytest.raises(SettingError) as caught:
+        make_plan(["focal"], "cross_entropy", [0, 1], **flat)
+    assert str(caught.value) == f"setting '{next(iter(flat))}': a comparison takes {instead}"
+
+
+def test_names_that_another_argument_stands_for_are_not_offered():
+    with pytest.raises(UnknownNameError) as caught:
+        make_plan(["focal"], "cross_entropy", [0, 1], lrss=0.1)
+    assert "did you mean 'lr'?" in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["taylorglo", "glo", "glo+fitness-lrs"])
+def test_a_population_too_small_for_cma_es(method):
+    with pytest.raises(SettingError) as caught:
+        make_plan([method], "cross_entropy", [0, 1], population_size=2)
+    assert str(caught.value) == ("setting 'population_size': CMA-ES needs 3 members or more, not 2; give more")

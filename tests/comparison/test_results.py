@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 import pytest
 from scipy.stats import ttest_rel
 
-from evomal.comparison import Comparison, Contender, SearchSummary
+from evomal.comparison import Comparison, Contender, Origin, SearchSummary
 from evomal.errors import DataError, SettingError, UnknownNameError
 from evomal.training import TrainingRun
 
@@ -72,9 +72,9 @@ def test_a_rate_at_which_one_seed_diverged_comes_last(worst):
 def test_the_price_of_a_search():
     searches = (_search(0, seconds=10.0, evaluations=90), _search(1, seconds=20.0, evaluations=101))
     learned = _contender("evomal", {0.1: GOOD}, "learned", searches)
-    assert (learned.seconds_a_search, learned.evaluations_a_search) == (15.0, 95.5)
+    assert (learned.seconds_a_search, learned.evaluations_a_search, learned.meta_steps_a_search) == (15.0, 95.5, 1000)
     plain = _contender("ce", {0.1: GOOD})
-    assert (plain.seconds_a_search, plain.evaluations_a_search) == (None, None)
+    assert (plain.seconds_a_search, plain.evaluations_a_search, plain.meta_steps_a_search) == (None, None, None)
 
 
 def test_each_side_has_its_own_best_rate_in_the_second_column():
@@ -105,9 +105,10 @@ def test_holm_counts_every_contender_but_the_baseline_in_each_column():
     fixed = {row.contender.name: row.fixed.test for row in rows}
     assert fixed["ce"] is None
     assert fixed["c"] is None
+    # c diverged: it has no test, and the others are no more significant for it.
     small, great = sorted((fixed["a"], fixed["b"]), key=lambda test: test.p)
-    assert small.p_holm == min(1, 2 * small.p)
-    assert great.p_holm == max(small.p_holm, great.p)
+    assert small.p_holm == min(1, 3 * small.p)
+    assert great.p_holm == max(small.p_holm, min(1, 2 * great.p))
     best = {row.contender.name: row.best for row in rows}
     assert (best["a"].lr, best["b"].lr, best["c"].lr) == (0.1, 1.0, 1.0)
     assert min(best[name].test.p for name in "abc") * 3 == min(best[name].test.p_holm for name in "abc")
@@ -128,11 +129,34 @@ def test_a_training_that_diverged_leaves_no_mean():
     assert row.fixed.test is None
 
 
-def test_a_gain_that_is_step_size():
-    learned = _contender("evomal", {0.01: _moved(POOR, -0.2), 0.1: _moved(POOR, 0.1), 0.3: _moved(GOOD, 0), 1.0: POOR})
-    assert _comparison(_ce(), learned, lrs=LRS).notes() == [
-        "the gain of evomal at the fixed rate is step size: none is left when each side has its best rate"
-    ]
+WHERE = "left when each side has its best rate"
+
+
+def _notes(best, fixed=None):
+    """Notes on a loss with a gain of 0.1, or as given, at the fixed rate, and something else at the best one."""
+    fixed = fixed or _moved(POOR, 0.1)
+    learned = _contender("evomal", {0.01: _moved(POOR, -0.2), 0.1: fixed, 0.3: best, 1.0: POOR})
+    comparison = _comparison(_ce(), learned, lrs=LRS)
+    row = comparison.rows()[1]
+    assert row.fixed.test.p_holm < 0.05 < row.best.test.p_holm
+    return row.fixed.test.gain, row.best.test, comparison.notes()
+
+
+@pytest.mark.parametrize("by", [0.0, 0.0001])
+def test_a_gain_that_is_step_size(by):
+    gain, best, notes = _notes({seed: test + by + 0.002 * (seed - 2) for seed, test in GOOD.items()})
+    assert best.gain <= 1e-17
+    assert 0 < best.high < gain / 10
+    assert notes == [f"the gain of evomal at the fixed rate is step size: none is {WHERE}"]
+
+
+@pytest.mark.parametrize(("by", "wobble"), [(-0.04, 0.045), (-0.001, 0.002), (0.001, 0.02)])
+def test_a_gain_that_is_partly_step_size(by, wobble):
+    """An interval below the gain at the fixed rate leaves room for something, be its middle below 0 or above."""
+    gain, best, notes = _notes({seed: test + by + wobble * (seed - 2) for seed, test in GOOD.items()})
+    assert best.high < gain
+    assert best.gain > 0 or best.high >= gain / 10
+    assert notes == [f"part of the gain of evomal at the fixed rate is step size: what is {WHERE} is not significant"]
 
 
 def test_a_gain_that_is_more_than_step_size():
@@ -154,14 +178,12 @@ def test_a_gain_that_may_be_step_size():
     ]
 
 
-def test_a_gain_that_turns_into_a_loss_is_step_size_however_wide_its_interval():
+def test_a_gain_that_turns_into_a_loss_with_a_wide_interval_stays_open():
     noisy = {seed: test + 0.02 + 0.1 * (seed - 2) for seed, test in GOOD.items()}
-    learned = _contender("evomal", {0.01: _moved(POOR, -0.2), 0.1: _moved(POOR, 0.02), 0.3: noisy, 1.0: POOR})
-    comparison = _comparison(_ce(), learned, lrs=LRS)
-    fixed, best = comparison.rows()[1].fixed.test, comparison.rows()[1].best.test
-    assert best.gain < 0 < fixed.gain < best.high
-    assert comparison.notes() == [
-        "the gain of evomal at the fixed rate is step size: none is left when each side has its best rate"
+    gain, best, notes = _notes(noisy, _moved(POOR, 0.02))
+    assert best.gain < 0 < gain < best.high
+    assert [note.partition(":")[0] for note in notes] == [
+        "whether the gain of evomal at the fixed rate is step size stays open"
     ]
 
 
@@ -211,6 +233,53 @@ def test_a_search_that_found_nothing(without, seeds):
     ]
 
 
+def test_one_loss_from_a_file_is_no_method():
+    file = _contender("old.json", {0.1: _moved(POOR, 0.01)}, "file")
+    assert _comparison(_contender("ce", {0.1: POOR}), file, lrs=(0.1,)).notes() == [
+        "old.json is one loss from a file: p speaks of this loss, not of the method that found it, which would need a "
+        "search of its own for each seed"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "lrs", "told"),
+    [
+        (
+            "learned",
+            (0.4, 0.1, 0.025, 0.4, None),
+            "losses of a were tuned or chosen for lr 0.025 (seed 2), lr 0.4 (seeds 0, 3)",
+        ),
+        ("file", (0.4,) * 5, "the loss of a was tuned or chosen for lr 0.4"),
+        ("learned", (0.1, 0.1 + 1e-17, None, 0.1, 0.1), None),
+        ("handcrafted", (None,) * 5, None),
+    ],
+)
+def test_losses_for_another_rate_than_the_fixed_one(kind, lrs, told):
+    contender = replace(_contender("a", {0.1: _moved(POOR, 0.01)}, kind), tuned_lrs=lrs)
+    notes = _comparison(_contender("ce", {0.1: POOR}), contender, lrs=(0.1,)).notes()
+    assert [note for note in notes if "tuned" in note] == ([f"{told}, not for the fixed lr 0.1"] if told else [])
+
+
+def test_times_of_searches_that_shared_the_machine():
+    ce, alone, *shared = (
+        _contender(name, {0.1: POOR}, "learned", tuple(replace(_search(seed), workers=count) for seed, count in ran))
+        for name, ran in {"ce": (), "a": ((0, 1), (1, None)), "b": ((0, 1), (1, 2)), "c": ((0, 3), (1, 3))}.items()
+    )
+    assert _comparison(ce, alone, lrs=(0.1,)).notes() == []
+    assert _comparison(ce, alone, *shared, lrs=(0.1,)).notes() == [
+        "search times of b, c are wall times with up to 3 searches on the machine at a time; alone, a search may take "
+        "less"
+    ]
+
+
+def test_other_versions_are_told():
+    now, old = {"torch": "2.1", "numpy": "1.26", "cma": "4"}, {"torch": "2.0", "numpy": "1.25", "cma": "4", "x": "1"}
+    comparison = replace(_comparison(_ce(), lrs=LRS), origin=Origin("evomal compare", now, (old,)))
+    assert comparison.notes() == ["finished parts were made with torch 2.0, numpy 1.25, now torch 2.1, numpy 1.26"]
+    document = comparison.as_dict()
+    assert [document[name] for name in ("command", "versions", "earlier_versions")] == ["evomal compare", now, [old]]
+
+
 def test_a_test_that_is_not_defined_is_told_for_each_column():
     ce = _contender("ce", {0.01: POOR, 0.1: GOOD, 1.0: POOR})
     other = _contender("a", {0.01: POOR, 0.1: _moved(GOOD, 0.01, 0), 1.0: POOR})
@@ -232,12 +301,13 @@ def test_everything_as_plain_values():
     document = comparison.as_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert list(document) == [
-        *("task", "metric", "baseline", "fixed_lr", "lrs", "seeds", "settings", "contenders", "notes")
+        *("task", "metric", "baseline", "fixed_lr", "lrs", "seeds", "settings", "command", "versions"),
+        *("earlier_versions", "contenders", "notes"),
     ]
     assert document["settings"] == {"steps": 10, "nested": {"lrs": [1, None]}}
     assert (document["lrs"], document["seeds"], document["notes"]) == ([0.1, 1.0], [0, 1], comparison.notes())
     one, other = document["contenders"]
-    assert list(other) == ["name", "kind", "searches", "runs", "ratios", "fixed", "best"]
+    assert list(other) == ["name", "kind", "searches", "runs", "ratios", "tuned_lrs", "fixed", "best"]
     assert (one["name"], one["kind"], one["searches"], one["ratios"]) == ("ce", "handcrafted", [], [])
     assert other["ratios"] == [2.5, None]
     assert [(search["seed"], search["fitness"], search["baseline"]) for search in other["searches"]] == [

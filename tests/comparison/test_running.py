@@ -1,3 +1,4 @@
+import json
 from statistics import fmean, stdev
 
 import pytest
@@ -5,7 +6,10 @@ import torch
 from torch import nn
 
 import evomal
+from evomal.comparison.markdown import as_markdown
+from evomal.comparison.separated import as_csv
 from evomal.config import learn_settings
+from evomal.errors import SettingError
 from evomal.losses import TaylorLoss, get_handcrafted, load_loss
 from evomal.runs import Processes
 from evomal.search import ML3, TaylorGLO
@@ -86,6 +90,12 @@ def test_results_do_not_depend_on_the_workers(compare, finished):
         executor.close()
     assert spread.timeless == finished.timeless
     assert spread.watcher.told == finished.watcher.told
+    assert {search.workers for each in spread.comparison.contenders for search in each.searches} == {2}
+    assert {search.workers for each in finished.comparison.contenders for search in each.searches} == {1}
+    assert [note for note in spread.comparison.notes() if note not in finished.comparison.notes()] == [
+        "search times of ml3, taylorglo are wall times with up to 2 searches on the machine at a time; alone, a search "
+        "may take less"
+    ]
 
 
 def test_workers_that_started_elsewhere_write_into_the_right_folder(compare, tmp_path, monkeypatch):
@@ -134,6 +144,40 @@ def test_settings_of_a_search_are_in_its_folder(finished, plan_of):
     import yaml
 
     known = yaml.safe_load((finished.folder / "searches/ml3-seed1/config.yaml").read_text())
-    flat = {"population_size": 3, "generations": 2, "neural_steps": 3, "meta_steps": 0, "partial_steps": 8}
-    flat |= {"rejection_steps": 60, "rejection_threshold": 0.05, "batch_size": 32, "lr": 0.1}
+    flat = {"neural_steps": 3, "partial_steps": 8, "batch_size": 32, "lr": 0.1}
     assert known["settings"] == learn_settings(method="ml3", seed=1, **flat).model_dump(mode="json")
+
+
+def test_losses_tuned_for_another_rate_are_known(compare, finished, tmp_path):
+    steep = TaylorLoss([0, 0, 0, 0, 0, 2.0, 0, 0], **CLASSES)
+    steep.info["tuned_for"] = {"lr": 0.3}
+    steep.save(tmp_path / "steep.json")
+    odd = TaylorLoss([0, 0, 0, 0, 0, 1.0, 0, 0], **CLASSES)
+    odd.info["tuned_for"] = {"lr": "quick"}
+    odd.save(tmp_path / "odd.json")
+    names = str(tmp_path / "steep.json"), str(tmp_path / "odd.json")
+    comparison = compare(methods=names).comparison
+    assert [each.tuned_lrs for each in comparison.contenders] == [(None, None), (0.3, 0.3), (None, None)]
+    note = f"the loss of {names[0]} was tuned or chosen for lr 0.3, not for the fixed lr 0.1"
+    assert [text for text in comparison.notes() if "tuned" in text] == [note]
+    assert [each.tuned_lrs for each in finished.comparison.contenders[1:]] == [(0.1, 0.1)] * 2
+
+
+def test_compare_leaves_the_table_in_its_folder(iris, tmp_path):
+    comparison = evomal.compare(iris, ["focal"], SEEDS, out=tmp_path / "c", preset="quick", steps=5)
+    assert json.loads((tmp_path / "c/table.json").read_text()) == comparison.as_dict()
+    assert (tmp_path / "c/table.md").read_text() == as_markdown(comparison)
+    assert (tmp_path / "c/table.csv").read_text() == as_csv(comparison)
+
+
+@pytest.mark.parametrize("flat", [{"lrs": (0.1, 0.2)}, {"seed": 5}, {"method": "glo"}])
+def test_settings_that_compare_has_other_arguments_for(iris, tmp_path, flat):
+    with pytest.raises(SettingError, match=f"^setting '{next(iter(flat))}': a comparison takes "):
+        evomal.compare(iris, ["focal"], SEEDS, out=tmp_path / "c", **flat)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_population_too_small_for_cma_es_is_refused_before_any_work(iris, tmp_path):
+    with pytest.raises(SettingError, match=r"^setting 'population_size': CMA-ES needs 3 members or more, not 2; "):
+        evomal.compare(iris, ["evomal", "glo"], SEEDS, out=tmp_path / "c", population_size=2)
+    assert list(tmp_path.iterdir()) == []

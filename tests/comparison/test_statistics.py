@@ -109,18 +109,18 @@ def test_a_textbook_example_of_holm():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02], abs=1e-15)
 
 
-def test_what_was_not_tested_does_not_count():
+def test_what_could_not_be_tested_counts_and_stays_none():
     assert holm([]) == []
     assert holm([None, None]) == [None, None]
-    assert holm([None, 0.02, None]) == [None, 0.02, None]
-    assert holm([0.02, None, 0.03]) == [0.04, None, 0.04]
+    assert holm([None, 0.02, None]) == [None, 0.06, None]
+    assert holm([0.02, None, 0.03]) == pytest.approx([0.06, None, 0.06])
 
 
 def _closed_testing(p_values):
     """Holm's is Bonferroni's test of every set of hypotheses that a hypothesis is in: each of them must reject."""
-    places = [place for place, p in enumerate(p_values) if p is not None]
-    sets = [chosen for size in range(1, len(places) + 1) for chosen in combinations(places, size)]
-    verdicts = {chosen: min(1.0, len(chosen) * min(p_values[place] for place in chosen)) for chosen in sets}
+    known = [1.0 if p is None else p for p in p_values]
+    sets = [chosen for size in range(1, len(known) + 1) for chosen in combinations(range(len(known)), size)]
+    verdicts = {chosen: min(1.0, len(chosen) * min(known[place] for place in chosen)) for chosen in sets}
     return [
         None if p is None else max(verdict for chosen, verdict in verdicts.items() if place in chosen)
         for place, p in enumerate(p_values)
@@ -143,7 +143,7 @@ def test_what_holm_keeps(p_values):
     assert all(one[1] <= other[1] for one in known for other in known if one[0] <= other[0])
     if known:
         smallest = min(known)
-        assert smallest[1] == min(1.0, len(known) * smallest[0])
+        assert smallest[1] == min(1.0, len(p_values) * smallest[0])
 
 
 @quick

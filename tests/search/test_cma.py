@@ -273,3 +273,12 @@ def test_taylorglo_takes_any_polynomial_for_regression():
     samples = TaylorGLO(settings).engine(together, probed(together, settings)).ask()
     assert {sample.genome.parameters[5] > 0 for sample in samples} == {True, False}
     assert all(isinstance(sample.genome, Polynomial) for sample in samples)
+
+
+def test_a_search_that_runs_away_stays_within_float32():
+    engine = _engine(size=8, population=6, sigma=1e6)
+    for _ in range(400):
+        engine.tell([-sum(parameters) for parameters in _asked(engine)])
+    assert max(abs(p) for parameters in _asked(engine) for p in parameters) == 1e30
+    losses = [TaylorLoss(parameters, task_type="regression") for parameters in _asked(engine)]
+    assert all(math.isfinite(number) for loss in losses for number in loss.coefficients)

@@ -1,9 +1,13 @@
 """The `evomal` command: its parts, and how errors become one line and an exit code."""
 
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -81,8 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # φ must not stop a terminal that has no φ
     shown = TRACEBACK in given or os.environ.get("EVOMAL_TRACEBACK", "") not in ("", "0")
     keep_freed_memory()
+    with _ctrl_c_remembered() as stopped:
+        return _guarded([argument for argument in given if argument != TRACEBACK], shown, stopped)
+
+
+def _guarded(arguments: list[str], shown: bool, stopped: list[int]) -> int:
+    """Run a command; whatever it raises becomes a line and an exit code."""
     try:
-        code = _run([argument for argument in given if argument != TRACEBACK])
+        code = _run(arguments)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -96,9 +106,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"error: the code of the task or model ended the program (exit code {error.code}); let it raise an error")
         return FAILED
     except Exception as error:
+        if stopped:  # a library that was being loaded may make another error of it
+            say("stopped before there was a result")
+            return INTERRUPTED
         if shown:
             traceback.print_exc()
         return _explained(error)
+
+
+@contextmanager
+def _ctrl_c_remembered() -> Iterator[list[int]]:
+    """A list that is no longer empty once Ctrl-C was pressed; the interrupt itself goes on as always."""
+    seen: list[int] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        signal.default_int_handler(number, frame)
+
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    # Only where nobody else handles it, and only the main thread may ask for it.
+    ours = usual and threading.current_thread() is threading.main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, handler)
+    try:
+        yield seen
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,14 +1,14 @@
 """`evomal compare`: methods and losses beside one another, over seeds and learning rates."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evomal.atomic import write_atomically
 from evomal.cli import options
-from evomal.cli.output import GOOD, INTERRUPTED, as_json_text, print_json, say, warn_of_workers
+from evomal.cli.output import GOOD, INTERRUPTED, print_json, say, warn_of_workers
 from evomal.cli.source import TaskSource, task_options
 from evomal.config import LearnSettings, TrainSettings, flat_fields
 
@@ -23,42 +23,45 @@ LEARN = [name for name in flat_fields(LearnSettings) if name not in ("method", "
 TRAIN = ["steps", "schedule", "milestones", "gamma"]
 
 
+Methods = Annotated[
+    list[str],
+    typer.Option(
+        "--methods",
+        help="Methods (evomal, gplfl, ml3, taylorglo, glo; a variant as evomal+scale-control or evomal+fitness-lrs), "
+        "handcrafted losses, loss files or run folders; several may be given.",
+    ),
+]
+Seeds = Annotated[list[int], typer.Option("--seeds", min=0, help="One search and one meta-test each; at least two.")]
+Rates = Annotated[
+    list[float] | None,
+    typer.Option("--lr-grid", help="Base learning rates to try each loss at; the best on validation is taken."),
+]
+Baseline = Annotated[
+    str | None, typer.Option("--baseline", help="What the others are tested against; the task loss if left out.")
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="The folder of the comparison (default runs/compare-DATASET-MODEL).")
+]
+Force = Annotated[bool, typer.Option("--force", help="Start anew instead of going on with what lies in --out.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what is to be done; write nothing.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Searches or trainings at a time, one thread each.")]
+
+
 @options.setting_options(TrainSettings, TRAIN)
 @options.setting_options(LearnSettings, LEARN)
 @task_options
 def compare(
+    context: typer.Context,
     source: TaskSource,
-    methods: Annotated[
-        list[str],
-        typer.Option(
-            "--methods",
-            help="Methods (evomal, gplfl, ml3, taylorglo, glo; a variant as evomal+scale-control or "
-            "evomal+fitness-lrs), handcrafted losses, loss files or run folders; several may be given.",
-        ),
-    ],
-    seeds: Annotated[
-        list[int], typer.Option("--seeds", min=0, help="One search and one meta-test for each; at least two.")
-    ],
-    lr_grid: Annotated[
-        list[float] | None,
-        typer.Option("--lr-grid", help="Base learning rates to try each loss at; the best on validation is taken."),
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option("--baseline", help="What the others are tested against; the task loss if left out."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="The folder of the comparison (default runs/compare-DATASET-MODEL)."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Start anew instead of going on with what lies in --out.")
-    ] = False,
+    methods: Methods,
+    seeds: Seeds,
+    lr_grid: Rates = None,
+    baseline: Baseline = None,
+    out: Out = None,
+    force: Force = False,
     preset: options.Preset = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is to be done; write nothing.")] = False,
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Searches or trainings at a time, one thread each.")
-    ] = 1,
+    dry_run: DryRun = False,
+    workers: Workers = 1,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
     **settings: Any,
@@ -79,27 +82,28 @@ def compare(
     plan = make_plan(methods, baseline or own, seeds, preset, lr_grid or (), own, **(settings | lists))
     if dry_run:
         return _say_plan(task, plan, folder, as_json)
-    comparison = _run(task, plan, folder, workers, None if quiet else sys.stderr if as_json else sys.stdout)
-    if comparison is None:
-        say(f"stopped by Ctrl-C; what is finished is in {folder.path}, and the same command goes on from there")
-        return INTERRUPTED
-    _report(comparison, folder.path, as_json)
-    return GOOD
+    command = shlex.join(["evomal", *context.obj])
+    return _run(task, plan, folder, workers, command, quiet, as_json)
 
 
-def _run(task: "Task", plan: "Plan", folder: "ComparisonFolder", workers: int, stream: Any) -> "Comparison | None":
-    """The finished comparison; None if it was stopped."""
+def _run(
+    task: "Task", plan: "Plan", folder: "ComparisonFolder", workers: int, command: str, quiet: bool, as_json: bool
+) -> int:
     from evomal.comparison.running import run_comparison
     from evomal.report.comparing import Lines
     from evomal.runs import make_executor
 
+    watcher = None if quiet else Lines(sys.stderr if as_json else sys.stdout)
     executor = make_executor(workers)
     try:
-        return run_comparison(task, plan, folder, executor, Lines(stream) if stream else None)
+        comparison = run_comparison(task, plan, folder, executor, watcher, command)
     except KeyboardInterrupt:
-        return None
+        say(f"stopped by Ctrl-C; what is finished is in {folder.path}, and the same command goes on from there")
+        return INTERRUPTED
     finally:
         executor.close()
+    _report(comparison, folder.path, as_json)
+    return GOOD
 
 
 def _say_plan(task: "Task", plan: "Plan", folder: "ComparisonFolder", as_json: bool) -> int:
@@ -120,19 +124,12 @@ def _say_plan(task: "Task", plan: "Plan", folder: "ComparisonFolder", as_json: b
 
 
 def _report(comparison: "Comparison", folder: Path, as_json: bool) -> None:
-    from evomal.report.compared import as_csv, as_markdown, table_of_comparison
+    from evomal.report.compared import table_of_comparison
     from evomal.report.tables import print_table
     from evomal.report.text import cleaned
 
-    document = comparison.as_dict()
-    for name, text in (
-        ("table.md", as_markdown(comparison)),
-        ("table.csv", as_csv(comparison)),
-        ("table.json", as_json_text(document) + "\n"),
-    ):
-        write_atomically(folder / name, text)
     if as_json:
-        print_json(document)
+        print_json(comparison.as_dict())
         return
     print_table(table_of_comparison(comparison), sys.stdout)
     for note in comparison.notes():

@@ -29,7 +29,8 @@ def compare(
     """Compare methods and losses on a task, each at the same learning rate and at its own best one.
 
     A seed is one independent search and one meta-test. What is finished lies in `out`: the same call goes on after it
-    was stopped, and with more methods, seeds or rates does only what is new.
+    was stopped, and with more methods, seeds or rates does only what is new. When all is done, `out` has the table as
+    ``table.md``, ``table.csv`` and ``table.json``, too.
 
     Args:
         task: The task, with a test split.
@@ -43,7 +44,8 @@ def compare(
         workers: Searches or trainings at a time, one thread each.
         force: Start anew instead of going on with what lies in `out`.
         watcher: Told of progress.
-        **flat: Single settings of searches and trainings, such as ``generations=5, steps=2000``.
+        **flat: Single settings of searches and trainings, such as ``generations=5, steps=2000``. The fixed rate is
+            ``lr``; others go into `lr_grid`.
 
     Returns:
         The comparison; `rows` gives its cells and tests, `as_dict` everything as plain values.
@@ -53,13 +55,15 @@ def compare(
         KeyboardInterrupt: Ctrl-C; what is finished is kept.
 
     Example:
+        >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
         >>> from evomal.tasks import named_task
         >>> with TemporaryDirectory() as folder:
         ...     iris = named_task("iris", "linear")
         ...     comparison = compare(iris, ["focal"], [0, 1], out=folder, preset="quick", steps=20)
-        >>> [row.contender.name for row in comparison.rows()]
-        ['cross_entropy', 'focal']
+        ...     written = sorted(file.name for file in Path(folder).glob("table.*"))
+        >>> [row.contender.name for row in comparison.rows()], written
+        (['cross_entropy', 'focal'], ['table.csv', 'table.json', 'table.md'])
     """
     own = task.task_loss_name
     plan = make_plan(methods, baseline or own, seeds, preset, lr_grid, own, **flat)

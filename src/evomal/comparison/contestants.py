@@ -6,7 +6,7 @@ from evomal.errors import DataError, EvomalError, SettingError
 from evomal.losses import load_loss
 from evomal.losses.criterion import LossFunction
 from evomal.search.probing import probed
-from evomal.tasks import Task, TaskSet
+from evomal.tasks import Task, TaskSet, probe
 
 
 def finished_loss(entry: Entry, task: Task) -> LossFunction:
@@ -22,6 +22,12 @@ def finished_loss(entry: Entry, task: Task) -> LossFunction:
     Raises:
         LossFileError: The file cannot be read.
         SettingError: It is for the other kind of task, or needs class counts that the task does not have.
+
+    Example:
+        >>> from evomal.comparison.entries import read_entry
+        >>> from evomal.tasks import named_task
+        >>> finished_loss(read_entry("focal", None, {}), named_task("iris", "linear")).name
+        'focal'
     """
     if entry.kind == "file":
         loss = load_loss(entry.name)
@@ -36,13 +42,29 @@ def finished_loss(entry: Entry, task: Task) -> LossFunction:
 
 
 def check(task: Task, plan: Plan) -> None:
-    """Build or probe every contender of a plan.
+    """Probe the task, and build or probe every contender of a plan.
+
+    Args:
+        task: The task.
+        plan: What is to be compared on it.
 
     Raises:
-        EvomalError: One does not fit the task, in one sentence.
+        EvomalError: The task has no test split, its parts do not fit each other, or a contender does not fit it, in one
+            sentence.
+
+    Example:
+        >>> from evomal.comparison.plan import make_plan
+        >>> from evomal.tasks import named_task
+        >>> plan = make_plan(["mse"], "cross_entropy", [0, 1])
+        >>> try:
+        ...     check(named_task("iris", "linear"), plan)
+        ... except SettingError as error:
+        ...     print(str(error).partition(':')[0])
+        'mse' cannot be compared here
     """
     if task.test is None:
         raise DataError(f"task '{task.name}' has no test split to compare on; give one as Task(..., test=(x, y))")
+    probe(task)
     done: set[object] = set()
     for entry in plan.entries:
         try:

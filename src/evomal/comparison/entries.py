@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from evomal.config import LearnSettings, fitting, flat_fields, learn_settings
+from evomal.config import FIXED, LearnSettings, fitting, learn_settings, unused
 from evomal.errors import SettingError, unknown_name
 from evomal.losses import HANDCRAFTED
 from evomal.search import METHODS
@@ -22,7 +22,7 @@ class Entry:
         name: As it was given, and as it stands in tables.
         kind: A loss that people wrote (by name, or the task's own), a method, or a loss from a file.
         settings: Of a method's search, but for the seed.
-        remarks: Settings that were given and that the method cannot have, one sentence each.
+        remarks: Settings that were given and that the method cannot have or does not use, one sentence each.
     """
 
     name: str
@@ -48,8 +48,8 @@ def read_entry(name: str, preset: str | None, flat: dict[str, Any], task_loss: s
         name: A handcrafted loss; a method, with ``+scale-control`` or ``+fitness-lrs`` after it for a variant; or a
             loss file or run folder.
         preset: Named settings of searches.
-        flat: Single settings of searches, by their flat names; those that a method cannot have are left out, and its
-            remarks say so.
+        flat: Single settings of searches, by their flat names; those that a method cannot have or does not use are
+            left out, and its remarks say so.
         task_loss: What the task calls its own loss, which may be a function of the user.
 
     Returns:
@@ -62,19 +62,16 @@ def read_entry(name: str, preset: str | None, flat: dict[str, Any], task_loss: s
     Example:
         >>> read_entry("evomal+scale-control", "quick", {}).settings.scale_control
         True
-        >>> read_entry("gplfl", "quick", {"meta_steps": 3}).remarks
-        ("setting 'meta_steps': gplfl always has 0, so 3 does not hold for it",)
+        >>> read_entry("gplfl", "quick", {"meta_steps": 3, "hidden": 20}).remarks
+        ("setting 'meta_steps': gplfl always has 0, so 3 does not hold for it", 'gplfl does not use hidden')
     """
     if name in HANDCRAFTED or name == task_loss:
         return Entry(name, "handcrafted")
     method, *variants = name.split("+")
     if method in METHODS:
-        chosen = fitting(method, flat)
-        for variant in variants:
-            chosen |= _variant(variant, flat)
-        settings = learn_settings(preset, **chosen)
-        ignored = {setting: value for setting, value in flat.items() if chosen.get(setting) != value}
-        return Entry(name, "learned", settings, tuple(_remarks(name, settings, ignored)))
+        own = {setting: value for variant in variants for setting, value in _variant(variant, flat).items()}
+        settings = learn_settings(preset, **fitting(method, flat) | own)
+        return Entry(name, "learned", settings, tuple(_remarks(name, method, own, flat)))
     path = Path(name)
     if path.exists() or path.suffix == ".json" or len(path.parts) > 1:
         return Entry(name, "file")
@@ -91,15 +88,17 @@ def _variant(name: str, flat: dict[str, Any]) -> dict[str, Any]:
     raise unknown_name("variant", name, VARIANTS)
 
 
-def _remarks(name: str, settings: LearnSettings, ignored: dict[str, Any]) -> list[str]:
-    """What was given and does not hold, in words."""
-    stages = flat_fields(LearnSettings)
-    remarks = []
-    for setting, given in ignored.items():
-        own = getattr(getattr(settings, stages[setting]) if stages[setting] else settings, setting)
-        if given is not None and own != given:
-            remarks.append(f"setting '{setting}': {name} always has {own}, so {given} does not hold for it")
-    return remarks
+def _remarks(name: str, method: str, own: dict[str, Any], flat: dict[str, Any]) -> list[str]:
+    """What was given and does not hold, in words; `own` are the settings of the variant."""
+    has = FIXED.get(method, {}) | own
+    idle = unused(method, flat)
+    remarks = [
+        f"setting '{setting}': {name} always has {has[setting]}, so {given} does not hold for it"
+        for setting, given in flat.items()
+        if given is not None and (has[setting] != given if setting in own else setting in idle and setting in has)
+    ]
+    without = [setting for setting in idle if setting not in has]
+    return [*remarks, f"{name} does not use {', '.join(without)}"] if without else remarks
 
 
 def read_entries(

@@ -8,19 +8,20 @@ from typing import Any
 import yaml
 
 from evomal.atomic import write_atomically
+from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.document import MARK, differences, document_of
 from evomal.comparison.entries import Entry
 from evomal.comparison.lock import LOCK, FolderLock
+from evomal.comparison.origin import Origin, origin_now
 from evomal.comparison.plan import Plan
 from evomal.comparison.records import Trained, read_search, read_training
-from evomal.comparison.results import SearchSummary
+from evomal.comparison.writing import TABLES
 from evomal.errors import RunFolderError
 from evomal.runs import Journal, read_records
 from evomal.runs.journal import damaged
 from evomal.tasks import Task
 
 CONFIG, TRAININGS, SEARCHES = "comparison.yaml", "trainings.jsonl", "searches"
-TABLES = ("table.md", "table.csv", "table.json")
 
 
 class ComparisonFolder:
@@ -32,27 +33,40 @@ class ComparisonFolder:
         path: The folder.
         force: Start anew, whatever comparison lies there; files that are not of a comparison stay.
 
+    Attributes:
+        origin: The command and the versions of what lies here, known once it has begun.
+
     Raises:
         RunFolderError: It holds something else, or what lies there is damaged.
+
+    Example:
+        >>> folder = ComparisonFolder("no-such-folder")  # nothing is written before it begins
+        >>> folder.trainings()
+        {}
     """
 
     def __init__(self, path: str | PathLike[str], force: bool = False) -> None:
         self.path = Path(path)
-        self._known: dict[str, Any] = {}
+        self.origin = Origin()
+        self._force = force
         self._lock: FolderLock | None = None
+        self._known = self._look()
+
+    def _look(self) -> dict[str, Any]:
+        """The document of what lies here; an empty one for an empty place, and where all is to start anew."""
+        path = self.path
         try:
-            if self.path.exists() and not self.path.is_dir():
+            if path.exists() and not path.is_dir():
                 raise RunFolderError(f"'{path}' is a file; give a folder for --out")
-            if not self.path.is_dir() or {each.name for each in self.path.iterdir()} <= {LOCK}:
-                return
-            config = self.path / CONFIG
+            if not path.is_dir() or {each.name for each in path.iterdir()} <= {LOCK}:
+                return {}
+            config = path / CONFIG
             text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
         except OSError as error:  # no permission, or a name that is too long
             raise RunFolderError(f"'{path}' cannot be read ({error.strerror}); give another --out") from None
         if not text.startswith(f"format: {MARK}\n"):
             raise RunFolderError(f"'{path}' holds files that are no comparison; give another folder for --out")
-        if not force:
-            self._known = self._read(text)
+        return {} if self._force else self._read(text)
 
     def require_same(self, plan: Plan, task: Task) -> None:
         """Make sure that a plan goes on from what lies here.
@@ -60,7 +74,11 @@ class ComparisonFolder:
         Raises:
             RunFolderError: Settings or data differ from those of what is finished.
         """
-        found = differences(self._known, document_of(plan, task)) if self._known else []
+        if self._known:
+            self._refuse_other(document_of(plan, task))
+
+    def _refuse_other(self, document: dict[str, Any]) -> None:
+        found = differences(self._known, document) if self._known else []
         if found:
             more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
             raise RunFolderError(
@@ -68,29 +86,48 @@ class ComparisonFolder:
                 "again, another --out, or --force to start anew"
             )
 
-    def begin(self, plan: Plan, task: Task) -> None:
+    def begin(self, plan: Plan, task: Task, command: str | None = None) -> None:
         """Take the folder and write down what is compared; with `force`, the comparison that lies there goes now.
 
+        Args:
+            plan: What is compared.
+            task: On what.
+            command: The command line, or None.
+
         Raises:
-            RunFolderError: Nothing can be written, or another process is at work here.
+            RunFolderError: Nothing can be written, another process is at work here, or one has been here in the
+                meantime with other settings.
         """
-        config = document_of(plan, task)
-        config["methods"] = self._known.get("methods", {}) | config["methods"]
+        document = document_of(plan, task)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.path)
-            if not self._known:
-                self._clear()
-            write_atomically(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-        except (OSError, ValueError) as error:
+            self._take(document, command)
+        except BaseException as error:
+            self.end()
+            if not isinstance(error, (OSError, ValueError)):
+                raise
             reason = getattr(error, "strerror", None) or str(error)
             raise RunFolderError(f"'{self.path}' cannot be written ({reason}); give another --out") from None
-        self._known = config
+
+    def _take(self, document: dict[str, Any], command: str | None) -> None:
+        # What was read before the lock was held may be old.
+        self._known = self._look()
+        self._refuse_other(document)
+        if self._force:
+            self._clear()
+        finished = any((self.path / name).exists() for name in (TRAININGS, SEARCHES))
+        self.origin = origin_now(command, self._known if finished else {})
+        methods = self._known.get("methods", {}) | document["methods"]
+        self._known = document | {"methods": methods} | self.origin.as_dict()
+        write_atomically(self.path / CONFIG, yaml.safe_dump(self._known, sort_keys=False, allow_unicode=True))
+        self._force = False
 
     def end(self) -> None:
         """Let other processes in; what is written stays."""
         if self._lock is not None:
             self._lock.release()
+            self._lock = None
 
     def search_folder(self, entry: Entry, seed: int) -> Path:
         """The run folder of one search."""

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.contestants import check, finished_loss
 from evomal.comparison.entries import Entry
 from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.plan import Plan
 from evomal.comparison.records import Trained, digest
-from evomal.comparison.results import SearchSummary
 from evomal.losses import load_loss
 from evomal.losses.criterion import LossFunction
 from evomal.tasks import Task
@@ -37,9 +37,22 @@ def what_is_left(task: Task, plan: Plan, folder: ComparisonFolder) -> Left:
 
     Raises:
         EvomalError: A contender does not fit the task, or the folder holds another comparison.
+
+    Example:
+        >>> from evomal.comparison.plan import make_plan
+        >>> from evomal.tasks import named_task
+        >>> plan = make_plan(["focal"], "cross_entropy", [0, 1], "quick", [0.1, 0.3])
+        >>> left = what_is_left(named_task("iris", "linear"), plan, ComparisonFolder("no-such-folder"))
+        >>> len(left.searches), len(left.trainings)
+        (0, 8)
     """
     check(task, plan)
     folder.require_same(plan, task)
+    return unfinished(task, plan, folder)
+
+
+def unfinished(task: Task, plan: Plan, folder: ComparisonFolder) -> Left:
+    """What is left to do of a plan that is checked; nothing is written."""
     found = {key: folder.finished_search(*key) for key in plan.searches}
     finished = {key: summary for key, summary in found.items() if summary is not None}
     searches = [key for key, summary in found.items() if summary is None]

@@ -16,6 +16,17 @@ class FolderLock:
 
     Raises:
         RunFolderError: Another process holds it.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     first = FolderLock(Path(folder))
+        ...     try:
+        ...         second = FolderLock(Path(folder))
+        ...     except RunFolderError as error:
+        ...         print(str(error).partition(" at work")[0])
+        ...     first.release()
+        another evomal is
     """
 
     def __init__(self, folder: Path) -> None:

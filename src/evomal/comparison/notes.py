@@ -1,16 +1,18 @@
 """What must be known to read the table of a comparison rightly."""
 
-from collections.abc import Iterator
-from math import isfinite
+from collections.abc import Iterator, Sequence
+from math import isclose, isfinite
 from typing import TYPE_CHECKING
 
 from evomal.comparison.statistics import PairedTest
 
 if TYPE_CHECKING:
-    from evomal.comparison.results import Comparison, Contender, Row
+    from evomal.comparison.contenders import Contender
+    from evomal.comparison.results import Comparison, Row
 
 LEVEL = 0.05  # below it, a corrected p is called significant
 ENOUGH = 5  # seeds
+NOTHING = 0.1  # of the gain at the fixed rate: an interval that ends below it leaves nothing worth the name
 
 
 def notes_of(comparison: "Comparison") -> list[str]:
@@ -20,13 +22,22 @@ def notes_of(comparison: "Comparison") -> list[str]:
         comparison: The comparison.
 
     Returns:
-        Remarks on few seeds, fruitless searches, diverged trainings, best rates at the edge of those tried, tests that
-        are not defined, and gains that are step size. Names in them are as given: clean them before printing.
+        Remarks on few seeds, other versions, search times, fruitless searches, losses from files or for other rates,
+        diverged trainings, best rates at the edge of those tried, tests that are not defined, and gains that are step
+        size. Names in them are as given: clean them before printing.
+
+    Example:
+        >>> from evomal.comparison import Comparison, Contender
+        >>> from evomal.training import TrainingRun
+        >>> focal = Contender("focal", "handcrafted", (), (TrainingRun(0.1, 0, 0.2, 0.3, 100, 1.0),))
+        >>> notes_of(Comparison("iris", "error_rate", "focal", 0.1, (0.1,), (0,), (focal,), {}))
+        ['with a single seed nothing tells a difference from chance; five or more are better']
     """
     rows = comparison.rows()
-    notes = list(_few_seeds(len(comparison.seeds)))
+    notes = [*_few_seeds(len(comparison.seeds)), *comparison.origin.changes(), *_shared_machine(comparison.contenders)]
     for contender in comparison.contenders:
-        notes += [*_searches(contender), *_divergence(contender, comparison)]
+        notes += [*_file(contender), *_searches(contender), *_tuned(contender, comparison)]
+        notes += _divergence(contender, comparison)
     for row in rows:
         notes += _edge(row, comparison.lrs)
     for row in rows:
@@ -41,11 +52,51 @@ def _few_seeds(count: int) -> Iterator[str]:
         yield f"a paired t over {count} seeds detects only large effects; five or more are better"
 
 
+def _shared_machine(contenders: Sequence["Contender"]) -> Iterator[str]:
+    """How times were measured, if searches had the machine not to themselves."""
+    at_a_time = {each.name: max((search.workers or 1 for search in each.searches), default=1) for each in contenders}
+    shared = [name for name, workers in at_a_time.items() if workers > 1]
+    if shared:
+        most = max(at_a_time.values())
+        yield (
+            f"search times of {', '.join(shared)} are wall times with up to {most} searches on the machine at a time; "
+            "alone, a search may take less"
+        )
+
+
+def _file(contender: "Contender") -> Iterator[str]:
+    if contender.kind == "file":
+        yield (
+            f"{contender.name} is one loss from a file: p speaks of this loss, not of the method that found it, which "
+            "would need a search of its own for each seed"
+        )
+
+
+def _tuned(contender: "Contender", comparison: "Comparison") -> Iterator[str]:
+    """Whether losses meet, in the first column, another rate than that which they were made for."""
+    seeds_of: dict[float, list[int]] = {}
+    for seed, lr in zip(comparison.seeds, contender.tuned_lrs, strict=False):
+        if lr is not None and not isclose(lr, comparison.fixed_lr):
+            seeds_of.setdefault(lr, []).append(seed)
+    if not seeds_of:
+        return
+    fixed = f"not for the fixed lr {comparison.fixed_lr:g}"
+    if contender.kind == "file":
+        yield f"the loss of {contender.name} was tuned or chosen for lr {next(iter(seeds_of)):g}, {fixed}"
+    else:
+        told = [f"lr {lr:g} ({_seeds(seeds)})" for lr, seeds in sorted(seeds_of.items())]
+        yield f"losses of {contender.name} were tuned or chosen for {', '.join(told)}, {fixed}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+
+
 def _searches(contender: "Contender") -> Iterator[str]:
-    seeds = [str(search.seed) for search in contender.searches if search.fitness is None]
+    seeds = [search.seed for search in contender.searches if search.fitness is None]
     if seeds:
-        which = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)}"
-        yield f"the search of {contender.name} found nothing with {which}: the loss that stands for it has no fitness"
+        found = f"the search of {contender.name} found nothing with {_seeds(seeds)}"
+        yield f"{found}: the loss that stands for it has no fitness"
 
 
 def _divergence(contender: "Contender", comparison: "Comparison") -> Iterator[str]:
@@ -76,16 +127,21 @@ def _undefined(row: "Row", comparison: "Comparison") -> Iterator[str]:
 
 
 def _step_size(row: "Row") -> Iterator[str]:
-    """Whether a gain at the fixed rate is gone once each side has the step size that suits it."""
+    """What becomes of a gain at the fixed rate once each side has the step size that suits it.
+
+    What is not significant is not absent. Nothing is left if the contender is no better then, and its interval ends
+    below a tenth of the gain at the fixed rate; part of that gain is gone if the interval ends below the whole.
+    """
     fixed, best, name = row.fixed.test, row.best.test, row.contender.name
     if not fixed or not best or best.high is None or not _is_gain(fixed) or _is_gain(best):
         return
-    # What is not significant is not absent: that takes an interval which leaves out the gain at the fixed rate.
-    if best.gain <= 0 or best.high < fixed.gain:
-        yield f"the gain of {name} at the fixed rate is step size: none is left when each side has its best rate"
+    gain, left = f"gain of {name} at the fixed rate is step size", "left when each side has its best rate"
+    if best.gain <= 0 and best.high < NOTHING * fixed.gain:
+        yield f"the {gain}: none is {left}"
+    elif best.high < fixed.gain:
+        yield f"part of the {gain}: what is {left} is not significant"
     else:
-        left = "what is left when each side has its best rate is not significant, yet may be as large; use more seeds"
-        yield f"whether the gain of {name} at the fixed rate is step size stays open: {left}"
+        yield f"whether the {gain} stays open: what is {left} is not significant, yet may be as large; use more seeds"
 
 
 def _is_gain(test: PairedTest) -> bool:

@@ -1,6 +1,6 @@
 """All that a comparison is going to do, known before anything is done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -11,6 +11,8 @@ from evomal.errors import SettingError, unknown_name
 
 LEAST_SEEDS = 2
 OWN = {"seed", "workers"}  # of each search
+# What a comparison has several of, or decides itself, with the argument that says so.
+INSTEAD = {"lrs": "lr_grid", "seed": "seeds", "method": "methods", "workers": "the executor's workers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Plan:
 
     @property
     def remarks(self) -> list[str]:
-        """Settings that were given and that a contender cannot have, one sentence each."""
+        """Settings that were given and that a contender cannot have or does not use, one sentence each."""
         return [remark for entry in self.entries for remark in entry.remarks]
 
     def as_dict(self) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def make_plan(
         The plan.
 
     Raises:
-        SettingError: There are no methods, too few seeds, or a setting is out of range.
+        SettingError: There are no methods, too few seeds, a setting is out of range, or another argument stands for it.
 
     Example:
         >>> plan = make_plan(["evomal", "ml3"], "cross_entropy", [0, 1], "quick", [0.01, 0.3])
@@ -108,9 +110,7 @@ def make_plan(
             "0 1 2 3 4"
         )
     known = {kind: flat_fields(kind) for kind in (LearnSettings, TrainSettings)}
-    for name in flat:
-        if not any(name in names for names in known.values()):
-            raise unknown_name("setting", name, {name for names in known.values() for name in names})
+    _check_names(flat, {name for names in known.values() for name in names})
     for rate in lr_grid:
         if not (isfinite(rate) and rate > 0):
             raise SettingError(f"setting 'lr_grid': {rate} is no learning rate; give numbers above 0")
@@ -118,6 +118,14 @@ def make_plan(
     fixed = train_settings(preset, seeds=seeds, **_part(flat, known[TrainSettings]))
     rates = tuple(sorted({fixed.base.lr, *lr_grid}))
     return Plan(entries, baseline, train_settings(preset, seeds=seeds, lrs=rates, **_part(flat, known[TrainSettings])))
+
+
+def _check_names(flat: Mapping[str, Any], known: Collection[str]) -> None:
+    for name, value in flat.items():
+        if name in INSTEAD:
+            raise SettingError(f"setting '{name}': a comparison takes {INSTEAD[name]} in its place, not {value!r}")
+        if name not in known:
+            raise unknown_name("setting", name, set(known) - INSTEAD.keys())
 
 
 def _part(flat: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

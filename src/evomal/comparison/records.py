@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.entries import Entry
-from evomal.comparison.results import SearchSummary
 from evomal.errors import EvomalError
 from evomal.losses import LearnedLoss, load_loss
 from evomal.losses.criterion import LossFunction
@@ -16,7 +16,7 @@ from evomal.training import TrainingRun
 
 SUMMARY = "search.json"
 NUMBERS = ("seconds", "evaluations", "meta_steps")
-MAYBE_NUMBERS = ("fitness", "baseline")
+MAYBE_NUMBERS = ("fitness", "baseline", "workers")
 
 
 class Trained(NamedTuple):

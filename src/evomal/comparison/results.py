@@ -1,88 +1,17 @@
-"""What a comparison holds: searches and trainings of each contender, and the cells of its table."""
+"""A comparison: contenders on one task, and the cells of its table."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any
 
+from evomal.comparison.contenders import Contender
 from evomal.comparison.notes import notes_of
+from evomal.comparison.origin import Origin
 from evomal.comparison.statistics import PairedTest, holm, paired_test
 from evomal.errors import DataError, SettingError, unknown_name
 from evomal.plain import finite_or_none
-from evomal.training import TrainingRun
-from evomal.training.meta_testing import best_rate
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSummary:
-    """One search of a method.
-
-    Args:
-        seed: Seed of the search, and of the meta-test with what it found.
-        seconds: Wall time.
-        evaluations: Partial trainings, the price at which methods are compared.
-        meta_steps: Gradient steps on coefficients, in all.
-        fitness: The best loss's metric after partial training; None if the search found nothing (D11).
-        baseline: The task loss's metric after the same partial training; None if that diverged.
-        formula: The loss that was found.
-        loss_file: Where it lies.
-        outcomes: How many candidates ended in which way.
-    """
-
-    seed: int
-    seconds: float
-    evaluations: int
-    meta_steps: int
-    fitness: float | None
-    baseline: float | None
-    formula: str
-    loss_file: str
-    outcomes: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A loss, or a method that finds one for each seed, with all its trainings.
-
-    Args:
-        name: What it is called in tables.
-        kind: A handcrafted loss, a method whose losses were searched for, or a loss from a file.
-        searches: One for each seed of a method; none for the others.
-        runs: Full trainings at every rate and seed.
-        ratios: How much longer its first gradients are than the task loss's, one for each seed; None where that is not
-            finite.
-    """
-
-    name: str
-    kind: Literal["handcrafted", "learned", "file"]
-    searches: tuple[SearchSummary, ...]
-    runs: tuple[TrainingRun, ...]
-    ratios: tuple[float | None, ...] = ()
-
-    def missing(self, lrs: Sequence[float], seeds: Sequence[int]) -> list[tuple[float, int]]:
-        """Rates and seeds that it was not trained with."""
-        done = {(run.lr, run.seed) for run in self.runs}
-        return [(lr, seed) for lr in lrs for seed in seeds if (lr, seed) not in done]
-
-    def values(self, lr: float, seeds: Sequence[int]) -> tuple[float, ...]:
-        """Test metric at a rate, in the order of the seeds; not finite where the training diverged."""
-        found = {run.seed: run.test for run in self.runs if run.lr == lr}
-        return tuple(found[seed] for seed in seeds)
-
-    def best_rate(self, lrs: Sequence[float]) -> float:
-        """The rate with the lowest mean validation metric; one at which any training diverged comes last."""
-        return best_rate(self.runs, lrs)
-
-    @property
-    def seconds_a_search(self) -> float | None:
-        """Mean wall time of a search; None without one."""
-        return fmean(search.seconds for search in self.searches) if self.searches else None
-
-    @property
-    def evaluations_a_search(self) -> float | None:
-        """Mean number of partial trainings in a search; None without one."""
-        return fmean(search.evaluations for search in self.searches) if self.searches else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +35,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A contender at the fixed rate, and at its own best one."""
+    """A contender at the fixed rate, and at its own best one.
+
+    Args:
+        contender: The contender.
+        fixed: At the fixed rate, against the baseline at the same.
+        best: At its own best rate, against the baseline at the baseline's own best.
+    """
 
     contender: Contender
     fixed: Cell
@@ -126,12 +61,14 @@ class Comparison:
         seeds: One search and one training at each rate, for each of them.
         contenders: In the order of the table.
         settings: How it all was run, as plain values.
+        origin: The command and the versions that made it.
 
     Raises:
         SettingError: The baseline is not among the contenders, two have one name, or `fixed_lr` is not in `lrs`.
         DataError: A training is missing.
 
     Example:
+        >>> from evomal.training import TrainingRun
         >>> def trained(*tests):
         ...     return tuple(TrainingRun(0.1, seed, test, test, 100, 1.0) for seed, test in enumerate(tests))
         >>> plain = Contender("cross_entropy", "handcrafted", (), trained(0.30, 0.28, 0.33))
@@ -152,6 +89,7 @@ class Comparison:
     seeds: tuple[int, ...]
     contenders: tuple[Contender, ...]
     settings: dict[str, Any]
+    origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:
         names = [contender.name for contender in self.contenders]
@@ -171,7 +109,8 @@ class Comparison:
     def rows(self) -> tuple[Row, ...]:
         """Every contender at the fixed rate, and at its own best one against the baseline at the baseline's own best.
 
-        In each of the two columns p is corrected by Holm over all contenders but the baseline.
+        In each of the two columns p is corrected by Holm over all contenders but the baseline, those whose test is not
+        defined or whose training diverged among them: what failed does not make the others more significant.
         """
         fixed = self._column([self.fixed_lr] * len(self.contenders))
         best = self._column([contender.best_rate(self.lrs) for contender in self.contenders])
@@ -186,22 +125,25 @@ class Comparison:
         shown = {name: getattr(self, name) for name in ("task", "metric", "baseline", "fixed_lr", "lrs", "seeds")}
         rows = [asdict(row) for row in self.rows()]
         contenders = [row["contender"] | {"fixed": row["fixed"], "best": row["best"]} for row in rows]
-        document = {**shown, "settings": self.settings, "contenders": contenders, "notes": self.notes()}
+        made = {"settings": self.settings, **self.origin.as_dict()}
+        document = {**shown, **made, "contenders": contenders, "notes": self.notes()}
         return {name: _plain(value) for name, value in document.items()}
 
     def _column(self, rates: Sequence[float]) -> list[Cell]:
         pairs = list(zip(self.contenders, rates, strict=True))
         (rival,) = (contender.values(lr, self.seeds) for contender, lr in pairs if contender.name == self.baseline)
         cells = [_cell(lr, contender.values(lr, self.seeds)) for contender, lr in pairs]
-        tests = [
-            None if contender.name == self.baseline else paired_test(rival, cell.values)
-            for contender, cell in zip(self.contenders, cells, strict=True)
-        ]
-        corrected = holm([test.p if test else None for test in tests])
+        rivals = [contender.name != self.baseline for contender in self.contenders]
+        tests = [paired_test(rival, cell.values) if other else None for cell, other in zip(cells, rivals, strict=True)]
+        corrected = iter(holm([test.p if test else None for test, other in zip(tests, rivals, strict=True) if other]))
         return [
-            replace(cell, test=replace(test, p_holm=p) if test else None)
-            for cell, test, p in zip(cells, tests, corrected, strict=True)
+            replace(cell, test=_corrected(test, next(corrected))) if other else cell
+            for cell, test, other in zip(cells, tests, rivals, strict=True)
         ]
+
+
+def _corrected(test: PairedTest | None, p: float | None) -> PairedTest | None:
+    return None if test is None else replace(test, p_holm=p)
 
 
 def _cell(lr: float, values: tuple[float, ...]) -> Cell:

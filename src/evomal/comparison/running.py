@@ -1,22 +1,19 @@
 """Running a comparison: searches, then full trainings with what they found; nothing finished is done again."""
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
-from evomal.atomic import write_atomically
+from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.entries import Entry
 from evomal.comparison.folder import ComparisonFolder
-from evomal.comparison.left import Left, Losses, losses_of, trainings_left, what_is_left
+from evomal.comparison.left import Left, Losses, losses_of, trainings_left, unfinished, what_is_left
 from evomal.comparison.plan import Plan
-from evomal.comparison.records import SUMMARY, Trained, digest, search_record, training_record
-from evomal.comparison.results import Comparison, Contender, SearchSummary
-from evomal.config import LearnSettings
-from evomal.plain import finite_or_none
-from evomal.runs import Executor, RunFolder
-from evomal.search import make_method
-from evomal.search.provenance import described
+from evomal.comparison.records import Trained, digest, training_record
+from evomal.comparison.results import Comparison
+from evomal.comparison.searching import Job, run_search
+from evomal.comparison.writing import write_tables
+from evomal.losses import LearnedLoss
+from evomal.losses.criterion import LossFunction
+from evomal.runs import Executor
 from evomal.tasks import Task
 from evomal.training import TrainingRun
 from evomal.training.meta_testing import train_once
@@ -36,23 +33,15 @@ class ComparisonWatcher:
         """A training is finished."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One search.
-
-    Args:
-        settings: Its settings, the seed among them.
-        folder: Its run folder.
-    """
-
-    settings: LearnSettings
-    folder: str
-
-
 def run_comparison(
-    task: Task, plan: Plan, folder: ComparisonFolder, executor: Executor, watcher: ComparisonWatcher | None = None
+    task: Task,
+    plan: Plan,
+    folder: ComparisonFolder,
+    executor: Executor,
+    watcher: ComparisonWatcher | None = None,
+    command: str | None = None,
 ) -> Comparison:
-    """Do what is left of a comparison.
+    """Do what is left of a comparison, and write its table.
 
     A seed is one independent search and one meta-test: the network that tests the loss which a search with seed s found
     starts, like those of all other contenders, from the initialisation and batches of seed s.
@@ -63,6 +52,7 @@ def run_comparison(
         folder: Where finished searches and trainings lie.
         executor: Where the work is done, one search or training at a time on each worker.
         watcher: Told of progress.
+        command: The command line that asked for it, to be written down.
 
     Returns:
         The finished comparison.
@@ -71,56 +61,53 @@ def run_comparison(
         EvomalError: A contender does not fit the task, or the folder holds another comparison; nothing was done then.
         WorkerError: A worker process died; what is finished is kept.
         KeyboardInterrupt: Ctrl-C; what is finished is kept.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from evomal.comparison.plan import make_plan
+        >>> from evomal.runs import InProcess
+        >>> from evomal.tasks import named_task
+        >>> plan = make_plan(["focal"], "cross_entropy", [0, 1], "quick", steps=20)
+        >>> with TemporaryDirectory() as path:
+        ...     comparison = run_comparison(named_task("iris", "linear"), plan, ComparisonFolder(path), InProcess())
+        ...     sorted(file.name for file in Path(path).glob("table.*"))
+        ['table.csv', 'table.json', 'table.md']
     """
     watcher = watcher or ComparisonWatcher()
-    left = what_is_left(task, plan, folder)
-    folder.begin(plan, task)
+    what_is_left(task, plan, folder)
+    folder.begin(plan, task, command)
     try:
+        # Another process may have finished something before this one had the folder.
+        left = unfinished(task, plan, folder)
         watcher.start(plan, left)
-        searches = dict(left.finished)
-        jobs = [(_job(entry, seed, folder),) for entry, seed in left.searches]
-        for (entry, seed), summary in zip(left.searches, executor.map(run_search, task, jobs), strict=True):
-            if summary is None:
-                raise KeyboardInterrupt
-            searches[entry, seed] = summary
-            watcher.search(entry, summary)
+        searches = _search(task, left, folder, executor, watcher)
         losses = losses_of(task, plan, folder, searches)
         _train(task, plan, losses, folder, executor, watcher)
-        return _comparison(task, plan, searches, losses, folder)
+        comparison = _comparison(task, plan, searches, losses, folder)
+        write_tables(comparison, folder.path)
+        return comparison
     finally:
         folder.end()
 
 
-def _job(entry: Entry, seed: int, folder: ComparisonFolder) -> Job:
+def _search(
+    task: Task, left: Left, folder: ComparisonFolder, executor: Executor, watcher: ComparisonWatcher
+) -> dict[tuple[Entry, int], SearchSummary]:
+    """Every search of a comparison, those that were left done now."""
+    searches = dict(left.finished)
+    at_a_time = min(executor.workers, len(left.searches))
     # Worker processes outlive runs, and may have started in another folder than that which we are in.
-    return Job(entry.seeded(seed), str(folder.search_folder(entry, seed).absolute()))
-
-
-def run_search(task: Task, job: Job) -> SearchSummary | None:
-    """One search, in its run folder; None if it was interrupted."""
-    path = Path(job.folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # What an earlier call left here was not finished; a killed one leaves folders beside it, too.
-    for beside in path.parent.glob(f".{path.name}.*"):
-        shutil.rmtree(beside, ignore_errors=True)
-    run = RunFolder(path, force=path.exists())
-    run.prepare({"task": described(task), "settings": job.settings.model_dump(mode="json")})
-    result = make_method(job.settings).learn(task, out=run)
-    if result.interrupted:
-        return None
-    summary = SearchSummary(
-        seed=job.settings.seed,
-        seconds=result.seconds,
-        evaluations=result.trainings,
-        meta_steps=result.meta_steps,
-        fitness=result.fitness,
-        baseline=finite_or_none(result.baseline),
-        formula=result.loss.formula(digits=4),
-        loss_file=f"{path.parent.name}/{path.name}/{run.loss.name}",
-        outcomes=dict(result.outcomes),
-    )
-    write_atomically(path / SUMMARY, search_record(summary))
-    return summary
+    folders = [str(folder.search_folder(*key).absolute()) for key in left.searches]
+    jobs = [
+        (Job(entry.seeded(seed), path, at_a_time),) for (entry, seed), path in zip(left.searches, folders, strict=True)
+    ]
+    for (entry, seed), summary in zip(left.searches, executor.map(run_search, task, jobs), strict=True):
+        if summary is None:
+            raise KeyboardInterrupt
+        searches[entry, seed] = summary
+        watcher.search(entry, summary)
+    return searches
 
 
 def _train(
@@ -152,7 +139,8 @@ def _comparison(
         found = tuple(searches[entry, seed] for seed in settings.seeds if entry.kind == "learned")
         runs = tuple(trainings[entry.name, lr, seed].run for lr in settings.lrs for seed in settings.seeds)
         ratios = (gradient_norm_ratio(losses[entry, seed], task, base.batch_size, seed) for seed in settings.seeds)
-        return Contender(entry.name, entry.kind, found, runs, tuple(ratios))
+        tuned = (_tuned_lr(losses[entry, seed]) for seed in settings.seeds)
+        return Contender(entry.name, entry.kind, found, runs, tuple(ratios), tuple(tuned))
 
     return Comparison(
         task=task.name,
@@ -163,4 +151,12 @@ def _comparison(
         seeds=settings.seeds,
         contenders=tuple(contender(entry) for entry in plan.entries),
         settings=plan.as_dict(),
+        origin=folder.origin,
     )
+
+
+def _tuned_lr(loss: LossFunction) -> float | None:
+    """The rate that a loss was tuned or chosen for, if its file says one."""
+    known = loss.info.get("tuned_for") if isinstance(loss, LearnedLoss) else None
+    lr = known.get("lr") if isinstance(known, dict) else None
+    return float(lr) if isinstance(lr, int | float) and not isinstance(lr, bool) else None

@@ -23,7 +23,8 @@ class PairedTest:
         effect: Cohen's d_z, the gain in standard deviations of the differences; None where `p` is.
         p: Of the paired t test, two-sided; None if the gain is the same at every seed and not 0, for then the
             statistic is not defined.
-        p_holm: `p` corrected for the number of contenders; None until that is done, and where `p` is None.
+        p_holm: `p` corrected for the number of contenders, those without a test among them; None until that is done,
+            and where `p` is None.
         seeds: How many pairs there are.
     """
 
@@ -86,19 +87,20 @@ def paired_test(baseline: Sequence[float], contender: Sequence[float]) -> Paired
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     r"""Holm's step-down correction: each p as it must be read when several hypotheses are tested at once.
 
-    With m values, sorted as :math:`p_{(1)} \le \dots \le p_{(m)}`, the i-th becomes
+    With m hypotheses, their values sorted as :math:`p_{(1)} \le \dots \le p_{(m)}`, the i-th becomes
     :math:`\max_{j \le i} \min(1, (m - j + 1)\, p_{(j)})`. The chance of one or more false finds stays below the level
     at which the corrected values are read, whatever the dependence between the tests.
 
     Args:
-        p_values: Of each test; None stands for a test that could not be made, and does not count.
+        p_values: Of each test; None stands for a test that could not be made. It counts as p = 1: the family is all
+            that was to be tested, whatever failed.
 
     Returns:
         The corrected values, in the order given; None stays None.
 
     Example:
         >>> holm([0.04, None, 0.01])
-        [0.04, None, 0.02]
+        [0.08, None, 0.03]
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6, 1979.
     """
@@ -106,6 +108,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     reached = 0.0
     for rank, (p, place) in enumerate(known):
-        reached = max(reached, min(1.0, (len(known) - rank) * p))
+        reached = max(reached, min(1.0, (len(p_values) - rank) * p))
         corrected[place] = reached
     return corrected

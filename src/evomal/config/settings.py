@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from evomal.config.presets import FIXED
 
 Positive = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]  # far beyond use, and far from overflowing float32
 NotNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -30,7 +31,7 @@ class Settings(BaseModel):
 class BaseSettings(Settings):
     """How the base model is trained: stochastic gradient descent (Equation 1)."""
 
-    lr: Positive = Field(0.01, description="base learning rate α")
+    lr: Rate = Field(0.01, description="base learning rate α")
     momentum: NotNegative = Field(0.0, description="momentum of the base optimiser")
     nesterov: bool = Field(False, description="Nesterov momentum")
     weight_decay: NotNegative = Field(0.0, description="weight decay of the base optimiser")
@@ -75,7 +76,7 @@ class GeneticSettings(Settings):
 class CmaSettings(Settings):
     """CMA-ES over coefficients: all of TaylorGLO, the second phase of GLO (D12, D14)."""
 
-    sigma: Positive = Field(1.2, description="initial standard deviation of CMA-ES")
+    sigma: Annotated[float, Field(ge=1e-6, le=1e6)] = Field(1.2, description="initial standard deviation of CMA-ES")
     cma_generations: Count = Field(10, description="glo: generations of CMA-ES, after those of the formulas")
 
 
@@ -91,7 +92,7 @@ class LocalSearchSettings(Settings):
 
     meta_steps: CountOrZero = Field(250, description="meta gradient steps; 0 leaves φ = 1")
     base_steps: Count = Field(1, description="base steps that each meta gradient goes through")
-    meta_lr: Positive = Field(1e-3, description="meta learning rate η of Adam on φ")
+    meta_lr: Rate = Field(1e-3, description="meta learning rate η of Adam on φ")
     task_loss_batch: Literal["valid", "train"] = Field(
         "valid", description="batch that the task loss is taken on: a validation batch, or the training batch"
     )
@@ -103,7 +104,7 @@ class FilterSettings(Settings):
     rejection: bool = Field(True, description="reject formulas that do not improve predictions")
     rejection_instances: Count = Field(100, description="instances B that both filters look at")
     rejection_steps: Count = Field(1000, description="Adam steps on the predictions")
-    rejection_lr: Positive = Field(0.01, description="rate of these steps, times max(1, std of the logits)")
+    rejection_lr: Rate = Field(0.01, description="rate of these steps, times max(1, std of the logits)")
     rejection_threshold: NotNegative = Field(0.6, description="share of the possible improvement to reach")
     gradient_equivalence: bool = Field(True, description="take over the fitness of equal gradients")
 
@@ -188,7 +189,7 @@ class TrainSettings(Settings):
 
     steps: Count = Field(10_000, description="base steps of a full training")
     seeds: tuple[CountOrZero, ...] = Field((0,), min_length=1, description="one fresh network for each seed")
-    lrs: tuple[Positive, ...] = Field(
+    lrs: tuple[Rate, ...] = Field(
         (0.01,), min_length=1, description="base learning rates; of several the best on validation is taken"
     )
     schedule: Literal["constant", "step", "cosine"] = Field("constant", description="learning rate over the steps")

@@ -32,8 +32,8 @@ def _label_smoothed(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _class_weighted(outputs: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
     # So weighted, the mean over training instances is 1. Were there a label of a class without any, it would be rare.
-    mean = counts.sum() / (counts > 0).sum()
-    weight = (mean / counts.clamp(min=1)).to(outputs.dtype)
+    counts = counts.to(outputs.dtype)
+    weight = counts.sum() / (counts > 0).sum() / counts.clamp(min=1)
     return functional.cross_entropy(outputs, targets, weight, reduction="none")
 
 

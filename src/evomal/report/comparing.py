@@ -6,10 +6,10 @@ from typing import Any, TextIO
 from rich.table import Table
 from rich.text import Text
 
+from evomal.comparison import SearchSummary
 from evomal.comparison.entries import Entry
 from evomal.comparison.left import Left
 from evomal.comparison.plan import Plan
-from evomal.comparison.results import SearchSummary
 from evomal.comparison.running import ComparisonWatcher
 from evomal.report.tables import make_table
 from evomal.report.text import cleaned, duration
@@ -34,7 +34,7 @@ class Lines(ComparisonWatcher):
     def search(self, entry: Entry, summary: SearchSummary) -> None:
         """Say what a search found."""
         fitness = "nothing was trained" if summary.fitness is None else f"fitness {summary.fitness:.4f}"
-        work = f"{_counted(summary.evaluations, 'evaluation')}, {duration(summary.seconds)}"
+        work = f"{_counted(summary.evaluations, 'partial training')}, {duration(summary.seconds)}"
         self._say(f"{entry.name}  seed {summary.seed}: {fitness}  ({work})  {summary.formula}")
 
     def training(self, entry: Entry, run: TrainingRun) -> None:
@@ -47,18 +47,20 @@ class Lines(ComparisonWatcher):
 
 
 def lines_of_plan(plan: Plan, left: Left) -> list[str]:
-    """What is to be done, and which settings do not hold for which contender."""
+    """What is to be done at most, and which settings do not hold for which contender."""
     if not left.searches and not left.trainings:
         return ["to be done: nothing, everything is finished", *plan.remarks]
     evaluations = sum(entry.evaluations for entry, _ in left.searches)
-    searches = f"{len(left.searches)} of {len(plan.searches)} searches (at most {_counted(evaluations, 'evaluation')})"
+    searches = (
+        f"{len(left.searches)} of {len(plan.searches)} searches (at most {_counted(evaluations, 'partial training')})"
+    )
     trainings = f"{len(left.trainings)} of {len(plan.trainings)} trainings of {_counted(plan.training.steps, 'step')}"
     return [f"to be done: {searches}, {trainings}", *plan.remarks]
 
 
 def table_of_plan(plan: Plan, left: Left) -> Table:
     """One row a contender: its searches, what each may take, and its trainings; what is left of how many."""
-    table = make_table("loss", "searches left", "evaluations each, at most", "trainings left", left=("loss",))
+    table = make_table("loss", "searches left", "partial trainings each, at most", "trainings left", left=("loss",))
     for row in plan_rows(plan, left):
         baseline = " (baseline)" if row["name"] == plan.baseline else ""
         table.add_row(

@@ -12,6 +12,7 @@ from evomal.search.genome import Genome
 from evomal.seeds import derive
 
 Vector = tuple[float, ...]
+GREATEST = 1e30  # coefficient
 DRAWS = 1000  # of one member, until it is accepted
 LEAST = 3  # members of a generation, from which pycma can learn
 
@@ -110,4 +111,5 @@ def require_population(size: int) -> None:
 
 
 def _vector(x: np.ndarray) -> Vector:
-    return tuple(float(value) for value in x)
+    # A search that runs away must not leave float32: its candidates fail, the search goes on.
+    return tuple(float(value) for value in np.clip(x, -GREATEST, GREATEST))

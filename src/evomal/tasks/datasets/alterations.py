@@ -1,10 +1,9 @@
 """Data sets made harder: few instances, rare classes, wrong labels, targets with outliers."""
 
-import math
 from dataclasses import dataclass, fields, replace
-from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 
 from evomal import seeds
@@ -13,6 +12,7 @@ from evomal.tasks.datasets.data import Data, Pair
 from evomal.tasks.datasets.disturbances import long_tail_rows, mislabelled, student_t
 from evomal.tasks.splits import split_off
 
+GREATEST = 1e9
 ONLY_FOR = {"imbalance": "classification", "label_noise": "classification", "target_noise": "regression"}
 
 
@@ -45,12 +45,12 @@ class Alterations:
 
     def __post_init__(self) -> None:
         size = self.train_size
-        whole = size is None or (_within(size, 1, math.inf) and size % 1 == 0)
+        whole = size is None or (_within(size, 1, GREATEST) and size % 1 == 0)
         for name, fits, advice in (
             ("train_size", whole, "a whole number of instances, at least 1"),
-            ("imbalance", _within(self.imbalance, 1, math.inf), "a finite ratio of at least 1, such as 100"),
+            ("imbalance", _within(self.imbalance, 1, GREATEST), "a ratio from 1 to below 1e9, such as 100"),
             ("label_noise", _within(self.label_noise, 0, 1), "a share from 0 to below 1, such as 0.4"),
-            ("target_noise", _within(self.target_noise, 0, math.inf), "a finite scale of at least 0, such as 0.5"),
+            ("target_noise", _within(self.target_noise, 0, GREATEST), "a scale from 0 to below 1e9, such as 0.5"),
         ):
             if not fits:
                 raise SettingError(f"{name} is {getattr(self, name)}; choose {advice}")
@@ -142,7 +142,9 @@ def _disturbed(pair: Pair, part: str, data: Data, alterations: Alterations) -> P
 
 
 def _within(value: Any, least: float, below: float) -> bool:
-    return isinstance(value, Real) and least <= float(value) < below
+    # Compared as it is: whole numbers may be too great for a float.
+    number = isinstance(value, int | float | np.number) and type(value) is not bool
+    return number and bool(least <= value < below)
 
 
 def _number(value: float) -> str:

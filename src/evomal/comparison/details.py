@@ -1,10 +1,11 @@
 """What stands below the table of a comparison: the metric at every learning rate, and the losses that were found."""
 
 import math
-from collections.abc import Callable, Sequence
-from statistics import fmean, median
+from collections.abc import Callable
+from statistics import fmean
 
-from evomal.comparison import Comparison, Contender, SearchSummary
+from evomal.comparison.contenders import Contender, SearchSummary
+from evomal.comparison.results import Comparison
 
 MOST = 160  # letters of a formula
 
@@ -23,7 +24,8 @@ def rates_table(comparison: Comparison, text: Callable[[object], str]) -> list[l
     for contender in comparison.contenders:
         means = [fmean(contender.values(lr, comparison.seeds)) for lr in comparison.lrs]
         shown = [f"{mean:.4f}" if math.isfinite(mean) else "diverged" for mean in means]
-        rows.append([text(contender.name), *shown, _ratio(contender)])
+        ratio = "" if contender.gradient_ratio is None else f"{contender.gradient_ratio:.3g}"
+        rows.append([text(contender.name), *shown, ratio])
     return rows
 
 
@@ -48,11 +50,6 @@ def _found(contender: Contender, search: SearchSummary, text: Callable[[object],
     formula = search.formula if len(search.formula) <= MOST else f"{search.formula[:MOST]}…"
     numbers = [_number(search.fitness), _number(search.baseline)]
     return [text(contender.name), str(search.seed), *numbers, text(formula)]
-
-
-def _ratio(contender: Contender) -> str:
-    known: Sequence[float] = [ratio for ratio in contender.ratios if ratio is not None]
-    return f"{median(known):.3g}" if known else ""
 
 
 def _number(value: float | None) -> str:
