@@ -8,10 +8,12 @@ from torch import nn
 
 from evomal.comparison.computed import computed, unlike
 from evomal.comparison.folder import ComparisonFolder
+from evomal.comparison.plan import make_plan
 from evomal.errors import RunFolderError
 from evomal.tasks import Task
 
 DRAW = torch.Generator().manual_seed(0)
+PLAN = make_plan(["focal"], "own_loss", [0, 1], "quick", task_loss="own_loss")
 X, Y = torch.randn(80, 4, generator=DRAW), torch.arange(80) % 3
 
 
@@ -52,31 +54,29 @@ def _scaled():
         (lambda: _task(weight=2.5), "metric on some data"),
     ],
 )
-def test_another_model_loss_or_metric_under_the_same_name_is_refused(tmp_path, plan_of, other, what):
-    plan = plan_of(("focal",), baseline="own_loss")
+def test_another_model_loss_or_metric_under_the_same_name_is_refused(tmp_path, other, what):
     folder = ComparisonFolder(tmp_path / "c")
-    folder.begin(plan, _task())
+    folder.begin(PLAN, _task())
     folder.end()
-    ComparisonFolder(tmp_path / "c").require_same(plan, _task())
+    ComparisonFolder(tmp_path / "c").require_same(PLAN, _task())
     old, new = (computed(task)[what] for task in (_task(), other()))
     with pytest.raises(RunFolderError) as caught:
-        ComparisonFolder(tmp_path / "c").require_same(plan, other())
+        ComparisonFolder(tmp_path / "c").require_same(PLAN, other())
     assert str(caught.value) == (
         f"'{tmp_path / 'c'}' holds a comparison with other settings (task: {what} was {old!r}, now {new!r}); give them "
         "again, another --out, or --force to start anew"
     )
 
 
-def test_an_older_folder_that_does_not_know_is_not_compared(tmp_path, plan_of):
-    plan = plan_of(("focal",), baseline="own_loss")
+def test_an_older_folder_that_does_not_know_is_not_compared(tmp_path):
     folder = ComparisonFolder(tmp_path)
-    folder.begin(plan, _task())
+    folder.begin(PLAN, _task())
     folder.end()
     known = yaml.safe_load((tmp_path / "comparison.yaml").read_text())
     assert known["task"]["computed"] == computed(_task())
     del known["task"]["computed"]
     (tmp_path / "comparison.yaml").write_text(yaml.safe_dump(known, sort_keys=False))
-    ComparisonFolder(tmp_path).require_same(plan, _task(smoothing=0.2))
+    ComparisonFolder(tmp_path).require_same(PLAN, _task(smoothing=0.2))
 
 
 def test_looking_changes_nothing():

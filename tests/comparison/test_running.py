@@ -159,7 +159,7 @@ def test_losses_tuned_for_another_rate_are_known(compare, finished, tmp_path):
     comparison = compare(methods=names).comparison
     assert [each.tuned_lrs for each in comparison.contenders] == [(None, None), (0.3, 0.3), (None, None)]
     note = f"the loss of {names[0]} was tuned or chosen for lr 0.3, not for the fixed lr 0.1"
-    assert [text for text in comparison.notes() if "tuned" in text] == [note]
+    assert [text for text in comparison.notes() if "was tuned" in text] == [note]
     assert [each.tuned_lrs for each in finished.comparison.contenders[1:]] == [(0.1, 0.1)] * 2
 
 

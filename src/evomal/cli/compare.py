@@ -108,9 +108,9 @@ def _run(
 
 def _say_plan(task: "Task", plan: "Plan", folder: "ComparisonFolder", as_json: bool) -> int:
     from evomal.comparison.left import what_is_left
+    from evomal.plain import cleaned
     from evomal.report.comparing import lines_of_plan, plan_rows, table_of_plan
     from evomal.report.tables import print_table
-    from evomal.report.text import cleaned
 
     left = what_is_left(task, plan, folder)
     if as_json:
@@ -124,9 +124,9 @@ def _say_plan(task: "Task", plan: "Plan", folder: "ComparisonFolder", as_json: b
 
 
 def _report(comparison: "Comparison", folder: Path, as_json: bool) -> None:
+    from evomal.plain import cleaned
     from evomal.report.compared import table_of_comparison
     from evomal.report.tables import print_table
-    from evomal.report.text import cleaned
 
     if as_json:
         print_json(comparison.as_dict())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evomal.errors import SettingError
-from evomal.report.text import cleaned
+from evomal.plain import cleaned
 
 GOOD, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""

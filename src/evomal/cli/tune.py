@@ -88,8 +88,8 @@ def _tuned(loss: "LearnedLoss", task: "Task", settings: LearnSettings) -> "Tuned
 
 
 def _print(result: dict[str, Any], meta_steps: int, quiet: bool, as_json: bool) -> None:
+    from evomal.plain import duration
     from evomal.report.tables import print_pairs
-    from evomal.report.text import duration
 
     if as_json:
         print_json(result)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from evomal.comparison.results import Cell, Comparison
 from evomal.comparison.statistics import PairedTest
-from evomal.comparison.words import duration
-from evomal.plain import finite_or_none
+from evomal.plain import duration, finite_or_none
 
 
 @dataclass(frozen=True, slots=True)

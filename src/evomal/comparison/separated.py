@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evomal.comparison.results import Cell, Comparison, Row
-from evomal.comparison.words import cleaned
-from evomal.plain import finite_or_none
+from evomal.plain import cleaned, finite_or_none
 
 
 def as_csv(comparison: Comparison) -> str:

@@ -5,8 +5,8 @@ from rich.text import Text
 
 from evomal.comparison import Comparison
 from evomal.comparison.columns import columns_of
+from evomal.plain import cleaned
 from evomal.report.tables import make_table
-from evomal.report.text import cleaned
 
 
 def table_of_comparison(comparison: Comparison) -> Table:

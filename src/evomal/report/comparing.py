@@ -11,8 +11,8 @@ from evomal.comparison.entries import Entry
 from evomal.comparison.left import Left
 from evomal.comparison.plan import Plan
 from evomal.comparison.running import ComparisonWatcher
+from evomal.plain import cleaned, duration
 from evomal.report.tables import make_table
-from evomal.report.text import cleaned, duration
 from evomal.training import TrainingRun
 
 

@@ -7,8 +7,8 @@ from rich.table import Table
 from evomal.expressions import simplify, to_latex, to_text
 from evomal.expressions.formula import activated, activated_latex, scaled, scaled_latex
 from evomal.losses import LearnedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
+from evomal.plain import cleaned
 from evomal.report.tables import make_table
-from evomal.report.text import cleaned
 
 DIGITS = 4
 TAYLOR_PARTS = (

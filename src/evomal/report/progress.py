@@ -12,7 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from evomal.config import LearnSettings
-from evomal.report.text import duration, outcomes_text
+from evomal.plain import duration
+from evomal.report.text import outcomes_text
 from evomal.search import Candidate, Watcher
 
 STAGES = {"tune": "tuning", "filter": "filtering", "train": "training"}

@@ -9,9 +9,9 @@ from evomal.errors import EvomalError, RunFolderError
 from evomal.expressions import parse, to_formula, to_text
 from evomal.expressions.formula import activated, scaled
 from evomal.losses import loss_from_entries
+from evomal.plain import cleaned
 from evomal.report.described import DIGITS
 from evomal.report.tables import make_table
-from evomal.report.text import cleaned
 
 
 def best_formulas(records: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:

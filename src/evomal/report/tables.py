@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from evomal.report.text import between, cleaned, duration, outcomes_text
+from evomal.plain import cleaned, duration
+from evomal.report.text import between, outcomes_text
 
 if TYPE_CHECKING:
     from evomal.search import LearnResult

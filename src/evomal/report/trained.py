@@ -9,8 +9,8 @@ from rich.table import Table
 
 from evomal.config import TrainSettings
 from evomal.losses import HandcraftedLoss, LearnedLoss
+from evomal.plain import cleaned
 from evomal.report.tables import make_table
-from evomal.report.text import cleaned
 from evomal.tasks import Task
 from evomal.training import MetaTest
 
