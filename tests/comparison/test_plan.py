@@ -1,6 +1,7 @@
 import json
 from math import inf, nan
 
+import numpy as np
 import pytest
 
 from evomal.comparison.plan import make_plan
@@ -129,3 +130,33 @@ def test_a_population_too_small_for_cma_es(method):
     with pytest.raises(SettingError) as caught:
         make_plan([method], "cross_entropy", [0, 1], population_size=2)
     assert str(caught.value) == ("setting 'population_size': CMA-ES needs 3 members or more, not 2; give more")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"methods": "focal"},
+            "setting 'methods': 'focal' is no list of such values; write methods=['evomal', 'focal']",
+        ),
+        ({"methods": ["focal", 3]}, "setting 'methods': ['focal', 3] is no list of such values; write "),
+        ({"methods": [""]}, "a name among the methods is empty; `evomal list` names methods and losses"),
+        ({"seeds": 3}, "setting 'seeds': 3 is no list of such values; write seeds=[0, 1, 2, 3, 4]"),
+        ({"seeds": [True, False]}, "setting 'seeds': [True, False] is no list of such values; write seeds="),
+        ({"lr_grid": 0.1}, "setting 'lr_grid': 0.1 is no list of such values; write lr_grid=[0.01, 0.1]"),
+        ({"lr_grid": ["a"]}, "setting 'lr_grid': ['a'] is no list of such values; write lr_grid=[0.01, 0.1]"),
+        ({"lr_grid": [1e39]}, "setting 'lrs': input should be less than or equal to 1000000 (got 1e+39)"),
+    ],
+)
+def test_what_is_no_list_is_said_in_one_sentence(given, message):
+    with pytest.raises(SettingError) as caught:
+        make_plan(**({"methods": ["focal"], "baseline": "cross_entropy", "seeds": [0, 1]} | given))
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_and_numbers_of_other_kinds_are_taken(tmp_path):
+    path = tmp_path / "loss.json"
+    plan = make_plan([path, "focal"], "cross_entropy", np.arange(2), lr_grid=np.array([0.5, 0.25]))
+    assert [entry.name for entry in plan.entries] == ["cross_entropy", str(path), "focal"]
+    assert (plan.training.seeds, plan.training.lrs) == ((0, 1), (0.01, 0.25, 0.5))

@@ -8,13 +8,14 @@ from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.plan import make_plan
 from evomal.comparison.results import Comparison
 from evomal.comparison.running import ComparisonWatcher, run_comparison
+from evomal.errors import SettingError
 from evomal.runs import make_executor
 from evomal.tasks import Task
 
 
 def compare(
     task: Task,
-    methods: Sequence[str],
+    methods: Sequence[str | PathLike[str]],
     seeds: Sequence[int],
     *,
     out: str | PathLike[str],
@@ -65,6 +66,12 @@ def compare(
         >>> [row.contender.name for row in comparison.rows()], written
         (['cross_entropy', 'focal'], ['table.csv', 'table.json', 'table.md'])
     """
+    if not isinstance(task, Task):
+        raise SettingError(
+            f"a comparison is made on one task, and this is a {type(task).__name__}; give an evomal.Task"
+        )
+    if type(workers) is not int or workers < 1:
+        raise SettingError(f"setting 'workers': {workers!r} is no number of processes; give 1 or more")
     own = task.task_loss_name
     plan = make_plan(methods, baseline or own, seeds, preset, lr_grid, own, **flat)
     executor = make_executor(workers)

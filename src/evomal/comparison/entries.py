@@ -65,6 +65,8 @@ def read_entry(name: str, preset: str | None, flat: dict[str, Any], task_loss: s
         >>> read_entry("gplfl", "quick", {"meta_steps": 3, "hidden": 20}).remarks
         ("setting 'meta_steps': gplfl always has 0, so 3 does not hold for it", 'gplfl does not use hidden')
     """
+    if not name:
+        raise SettingError("a name among the methods is empty; `evomal list` names methods and losses")
     if name in HANDCRAFTED or name == task_loss:
         return Entry(name, "handcrafted")
     method, *variants = name.split("+")

@@ -1,8 +1,10 @@
 """All that a comparison is going to do, known before anything is done."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Integral, Real
+from os import PathLike, fspath
 from typing import Any
 
 from evomal.comparison.entries import Entry, read_entries
@@ -71,7 +73,7 @@ def _effort(entry: Entry) -> int:
 
 
 def make_plan(
-    methods: Sequence[str],
+    methods: Sequence[str | PathLike[str]],
     baseline: str,
     seeds: Sequence[int],
     preset: str | None = None,
@@ -101,9 +103,10 @@ def make_plan(
         >>> [entry.name for entry in plan.entries], plan.training.lrs, len(plan.searches), len(plan.trainings)
         (['cross_entropy', 'evomal', 'ml3'], (0.01, 0.1, 0.3), 4, 18)
     """
-    if not methods:
+    names = [fspath(method) for method in listed("methods", methods, str | PathLike, "['evomal', 'focal']")]
+    seeds = tuple(dict.fromkeys(int(seed) for seed in listed("seeds", seeds, Integral, "[0, 1, 2, 3, 4]")))
+    if not names:
         raise SettingError("there is nothing to compare; give at least one of --methods")
-    seeds = tuple(dict.fromkeys(seeds))
     if len(seeds) < LEAST_SEEDS:
         raise SettingError(
             f"a paired test over seeds needs at least {LEAST_SEEDS} of them, and five or more are better; give --seeds "
@@ -111,13 +114,22 @@ def make_plan(
         )
     known = {kind: flat_fields(kind) for kind in (LearnSettings, TrainSettings)}
     _check_names(flat, {name for names in known.values() for name in names})
+    lr_grid = [float(rate) for rate in listed("lr_grid", lr_grid, Real, "[0.01, 0.1]")]
     for rate in lr_grid:
         if not (isfinite(rate) and rate > 0):
             raise SettingError(f"setting 'lr_grid': {rate} is no learning rate; give numbers above 0")
-    entries = read_entries(methods, baseline, preset, _part(flat, known[LearnSettings]), task_loss)
+    entries = read_entries(names, baseline, preset, _part(flat, known[LearnSettings]), task_loss)
     fixed = train_settings(preset, seeds=seeds, **_part(flat, known[TrainSettings]))
     rates = tuple(sorted({fixed.base.lr, *lr_grid}))
     return Plan(entries, baseline, train_settings(preset, seeds=seeds, lrs=rates, **_part(flat, known[TrainSettings])))
+
+
+def listed(name: str, values: Any, kind: Any, example: str) -> list[Any]:
+    """Values of one kind as a list, or a sentence that says what was meant to be a list of what."""
+    entries = list(values) if isinstance(values, Iterable) and not isinstance(values, str | bytes) else None
+    if entries is None or not all(isinstance(entry, kind) and not isinstance(entry, bool) for entry in entries):
+        raise SettingError(f"setting '{name}': {values!r} is no list of such values; write {name}={example}")
+    return entries
 
 
 def _check_names(flat: Mapping[str, Any], known: Collection[str]) -> None:
