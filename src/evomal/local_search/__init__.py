@@ -2,6 +2,7 @@
 
 from evomal.local_search.meta_gradient import meta_gradient
 from evomal.local_search.one_step import NotFiniteError
-from evomal.local_search.tune import Tuned, tune
+from evomal.local_search.tune import tune
+from evomal.local_search.walk import Tuned
 
 __all__ = ["NotFiniteError", "Tuned", "meta_gradient", "tune"]

@@ -1,0 +1,166 @@
+"""One task's share of a meta step: batches, initialisation, and the meta-gradient of every loss that is tuned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.local_search.base_step import BaseStep
+from evomal.local_search.functional import (
+    FunctionalModel,
+    batch_statistics,
+    plain_kernels,
+    random_state,
+    set_random_state,
+)
+from evomal.local_search.one_step import (
+    Batch,
+    Linearisation,
+    Phases,
+    adjoint,
+    linearise,
+    one_step,
+    reason_of,
+)
+from evomal.local_search.traced import TracedLinearisation, trace_linearisation
+from evomal.local_search.unroll import unrolled
+from evomal.losses import LearnedLoss, SymbolicLoss
+from evomal.losses.slopes import Predictions
+from evomal.seeds import derive
+from evomal.tasks import Batches, Task
+
+TOGETHER = 64 * 2**20  # bytes of parameters that a group of losses may hold between phases
+
+
+@dataclass(slots=True)
+class Tuned:
+    """How the tuning of one loss ended.
+
+    Args:
+        steps: Meta steps taken.
+        reason: Why the loss cannot be used, or None.
+        seconds: Time spent on this loss alone.
+        note: What ended the tuning early though the loss can be used, or None.
+    """
+
+    steps: int = 0
+    reason: str | None = None
+    seconds: float = 0.0
+    note: str | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether tuning goes on."""
+        return self.reason is None and self.note is None
+
+
+@dataclass(slots=True)
+class Pupil:
+    """A loss while it is tuned."""
+
+    loss: LearnedLoss
+    outcome: Tuned = field(default_factory=Tuned)
+
+
+class Walk:
+    """What all losses share while they are tuned: batches, initialisations, and the way to the meta-gradient."""
+
+    def __init__(self, task: Task, settings: LocalSearchSettings, base: BaseSettings, seed: int) -> None:
+        self.task, self.settings, self.seed = task, settings, seed
+        self.step = BaseStep(base.lr, base.momentum, base.nesterov, base.weight_decay)
+        self.train = Batches(len(task.train), base.batch_size, seed, task.key, "tune", "train")
+        self.valid = Batches(len(task.valid), base.batch_size, seed, task.key, "tune", "valid")
+        self.traced: TracedLinearisation | None = None
+        self.way = "traced" if settings.base_steps == 1 else "unrolled"
+
+    def meta_step(self, step: int, candidates: Sequence[Pupil]) -> None:
+        """The meta-gradient of every candidate, from one initialisation and one set of batches."""
+        count = self.settings.base_steps
+        train = [self.task.train.take(self.train.index(step * count + k)) for k in range(count)]
+        on_train = self.settings.task_loss_batch == "train"
+        valid = train[-1] if on_train else self.task.valid.take(self.valid.index(step))
+        model = self.task.make_model(derive(self.seed, self.task.key, "tune", "init", step))
+        model.train()
+        noise = derive(self.seed, self.task.key, "tune", "noise", step)
+        with batch_statistics(model):
+            functional = FunctionalModel(model)
+            torch.manual_seed(noise)  # inside seeded: the user's generators stay as they were
+            shared = self._linearise(functional, train[0][0])
+            masks = random_state(train[0][0].device)  # the same for every candidate
+            at, first = None, candidates[0].loss
+            if shared is not None and isinstance(first, SymbolicLoss):
+                at = Predictions.of(first, shared.outputs, train[0][1])
+            size = max(1, TOGETHER // max(1, sum(p.nbytes for p in functional.parameters)))
+            for start in range(0, len(candidates), size):
+                group = candidates[start : start + size]
+                _differentiate([(c, self._phases(c.loss, functional, shared, at, masks, train, valid)) for c in group])
+
+    def _linearise(self, model: FunctionalModel, x: Tensor) -> Linearisation | None:
+        """The linearisation at θ0, by the cheapest way that works for this model; None: unroll."""
+        if self.way == "traced" and self.traced is None:
+            other = self.task.make_model(derive(self.seed, self.task.key, "tune", "trace")).train()
+            with batch_statistics(other):
+                self.traced = trace_linearisation(model, x, FunctionalModel(other))
+            if self.traced is None:
+                self.way = "forward" if _forward_works(model, x) else "unrolled"
+        if self.way == "traced" and self.traced is not None:
+            return self.traced(model, x)
+        return linearise(model, x, keep=True) if self.way == "forward" else None
+
+    def _phases(
+        self,
+        loss: LearnedLoss,
+        model: FunctionalModel,
+        shared: Linearisation | None,
+        at: Predictions | None,
+        masks: Sequence[Tensor],
+        train: Sequence[Batch],
+        valid: Batch,
+    ) -> Phases:
+        """The meta-gradient of one loss, pausing where others may catch up."""
+        task_loss = self.task.task_loss
+        if shared is not None:
+            return (yield from one_step(loss, model, shared, train[0][1], valid, task_loss, self.step, at, masks))
+        set_random_state(masks, valid[0].device)
+        with plain_kernels():
+            return unrolled(loss, model, train, valid, task_loss, self.step)
+
+
+def _differentiate(pairs: Sequence[tuple[Pupil, Phases]]) -> None:
+    """Take the meta-gradients of some candidates, phase by phase; what one raises does not touch the others."""
+    while pairs:
+        pairs = [(candidate, phases) for candidate, phases in pairs if _goes_on(candidate, phases)]
+
+
+def _goes_on(candidate: Pupil, phases: Phases) -> bool:
+    """One phase of one candidate; False when its gradient is there, or the reason why there is none."""
+    start = perf_counter()
+    outcome = candidate.outcome
+    try:
+        next(phases)
+        return True
+    except StopIteration as ended:
+        if all(torch.isfinite(slope).all().item() for slope in ended.value):
+            for parameter, slope in zip(candidate.loss.parameters(), ended.value, strict=True):
+                parameter.grad = slope if parameter.grad is None else parameter.grad + slope
+        else:
+            outcome.note = "the meta-gradient was not finite"
+    except Exception as error:  # whatever a candidate does, the others go on
+        outcome.reason = reason_of(error)
+    finally:
+        outcome.seconds += perf_counter() - start
+    return False
+
+
+def _forward_works(model: FunctionalModel, x: Tensor) -> bool:
+    """Whether every operation of the model has a forward-mode derivative that agrees with its gradient."""
+    state = random_state(x.device)
+    try:
+        return adjoint(linearise(model, x, keep=True))
+    except RuntimeError:
+        return False
+    finally:
+        set_random_state(state, x.device)
