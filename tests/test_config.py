@@ -244,7 +244,10 @@ def test_generations_population_and_evaluations(method):
             {"method": "taylorglo", "sigma": 1e39},
             "setting 'sigma': input should be less than or equal to 1000000 (got 1e+39)",
         ),
-        ({"lr": 1e39}, "setting 'lr': input should be less than or equal to 1000000 (got 1e+39)"),
+        (
+            {"lr": 1e39},
+            "setting 'lr': input should be less than or equal to 1000000000000000000000000000000 (got 1e+39)",
+        ),
         ({"fitness_lrs": (1.0, -1.0)}, "setting 'fitness_lrs': input should be greater than 0 (got -1.0)"),
         (
             {"fitness_lrs": ()},

@@ -145,7 +145,10 @@ def test_a_population_too_small_for_cma_es(method):
         ({"seeds": [True, False]}, "setting 'seeds': [True, False] is no list of such values; write seeds="),
         ({"lr_grid": 0.1}, "setting 'lr_grid': 0.1 is no list of such values; write lr_grid=[0.01, 0.1]"),
         ({"lr_grid": ["a"]}, "setting 'lr_grid': ['a'] is no list of such values; write lr_grid=[0.01, 0.1]"),
-        ({"lr_grid": [1e39]}, "setting 'lrs': input should be less than or equal to 1000000 (got 1e+39)"),
+        (
+            {"lr_grid": [1e39]},
+            "setting 'lrs': input should be less than or equal to 1000000000000000000000000000000 (got 1e+39)",
+        ),
     ],
 )
 def test_what_is_no_list_is_said_in_one_sentence(given, message):

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from evomal.config.presets import FIXED
 
 Positive = Annotated[float, Field(gt=0)]
-Rate = Annotated[float, Field(gt=0, le=1e6)]  # far beyond use, and far from overflowing float32
+Rate = Annotated[float, Field(gt=0, le=1e30)]  # float32 ends at 3e38
 NotNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
