@@ -33,3 +33,20 @@ def test_it_is_what_the_command_does(tmp_path, capsys):
     one, other = ((tmp_path / name / "table.csv").read_text() for name in ("a", "b"))
     assert one == other
     assert [row.contender.name for row in comparison.rows()] == ["cross_entropy", "focal"]
+
+
+def test_contenders_of_earlier_calls_are_named_and_a_comparison_prints_its_table(tmp_path, capsys):
+    from evomal.cli import main
+
+    command = ["compare", "--dataset", "iris", "--model", "linear", "--seeds", "0", "1", "--steps", "20"]
+    out = ["--out", str(tmp_path / "a")]
+    assert main([*command, *out, "--methods", "focal"]) == 0
+    capsys.readouterr()
+    assert main([*command, *out, "--methods", "generalised_cross_entropy"]) == 0
+    line = "focal: in the folder from an earlier call, not in this table; name them to have them in it"
+    assert line in capsys.readouterr().out.splitlines()
+    comparison = evomal.compare(
+        named_task("iris", "linear"), ["focal", "generalised_cross_entropy"], [0, 1], out=tmp_path / "a", steps=20
+    )
+    assert str(comparison) == (tmp_path / "a" / "table.md").read_text()
+    assert str(comparison).startswith("# Comparison on iris/linear\n")

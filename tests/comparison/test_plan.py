@@ -137,7 +137,7 @@ def test_a_population_too_small_for_cma_es(method):
     [
         (
             {"methods": "focal"},
-            "setting 'methods': 'focal' is no list of such values; write methods=['evomal', 'focal']",
+            "setting 'methods': 'focal' is no list of such values; write methods=['evomal', 'focal', 'loss.json']",
         ),
         ({"methods": ["focal", 3]}, "setting 'methods': ['focal', 3] is no list of such values; write "),
         ({"methods": [""]}, "a name among the methods is empty; `evomal list` names methods and losses"),

@@ -276,3 +276,9 @@ def test_how_p_is_shown(p, shown):
     one = _contender("b", {0.1: (0.5, 0.5)})
     heads, rows = _table(as_markdown(_comparison(one, other, lrs=(0.1,), seeds=(0, 1))))
     assert rows[1][heads.index("p (Holm)")] == shown
+
+
+def test_searches_that_found_nothing_are_marked_in_their_row():
+    searches = tuple(_search(seed, 70.0, 100, None if seed == 2 else 0.2) for seed in SEEDS)
+    _, rows = _table(as_markdown(_comparison(CE, replace(LEARNED, searches=searches))))
+    assert [row[0] for row in rows] == ["cross_entropy (baseline)", "evomal (1 of 5 searches found nothing)"]

@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from evomal.config import BaseSettings, TrainSettings
-from evomal.errors import DataError
+from evomal.errors import DataError, SettingError
 from evomal.losses import SymbolicLoss, get_handcrafted
 from evomal.runs import InProcess, Processes
 from evomal.seeds import derive
-from evomal.tasks import Batches, Task
+from evomal.tasks import Batches, Task, named_task
 from evomal.training import MetaTest, TrainingRun, meta_test
 
 BASE = BaseSettings(batch_size=16)
@@ -188,3 +188,11 @@ def test_processes_give_what_this_process_gives(criterion):
         workers.close()
     assert _plain(here) == _plain(there)
     assert _plain(here) == _plain(meta_test(task, criterion, settings))
+
+
+def test_a_handcrafted_loss_by_name():
+    task = named_task("iris", "linear")
+    by_name, by_loss = (meta_test(task, loss, steps=20, seeds=(0, 1)) for loss in ("focal", get_handcrafted("focal")))
+    assert [run.test for run in by_name.runs] == [run.test for run in by_loss.runs]
+    with pytest.raises(SettingError, match=r"^criterion is \[\]; give a loss or the name of a handcrafted one$"):
+        meta_test(task, [], steps=1)

@@ -34,7 +34,10 @@ Methods = Annotated[
 Seeds = Annotated[list[int], typer.Option("--seeds", min=0, help="One search and one meta-test each; at least two.")]
 Rates = Annotated[
     list[float] | None,
-    typer.Option("--lr-grid", help="Base learning rates to try each loss at; the best on validation is taken."),
+    typer.Option(
+        "--lr-grid",
+        help="Base learning rates to try each loss at, beside the common one (--lr); the best on validation is taken.",
+    ),
 ]
 Baseline = Annotated[
     str | None, typer.Option("--baseline", help="What the others are tested against; the task loss if left out.")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from evomal.comparison.contenders import Contender
 from evomal.comparison.results import Cell, Comparison
 from evomal.comparison.statistics import PairedTest
 from evomal.plain import duration, finite_or_none
@@ -35,9 +36,7 @@ def columns_of(comparison: Comparison, text: Callable[[object], str]) -> list[Co
         The columns; with a single learning rate there are none for the best one.
     """
     rows, metric = comparison.rows(), text(comparison.metric)
-    names = [text(row.contender.name) for row in rows]
-    marked = [f"{name} (baseline)" if name == text(comparison.baseline) else name for name in names]
-    columns = [Column("loss", marked)]
+    columns = [Column("loss", [_marked(row.contender, comparison.baseline, text) for row in rows])]
     columns += _block(f"test {metric} at lr {comparison.fixed_lr:g}", "gain", [row.fixed for row in rows])
     if len(comparison.lrs) > 1:
         value, *gains = _block(f"test {metric} at best lr", "gain left", [row.best for row in rows])
@@ -50,6 +49,14 @@ def columns_of(comparison: Comparison, text: Callable[[object], str]) -> list[Co
         Column("partial trainings per seed", _counts([contender.evaluations_a_search for contender in contenders])),
         Column("meta steps per seed", _counts([contender.meta_steps_a_search for contender in contenders])),
     ]
+
+
+def _marked(contender: Contender, baseline: str, text: Callable[[object], str]) -> str:
+    """A name, with what must be known before its numbers are read."""
+    empty, searches = sum(search.fitness is None for search in contender.searches), len(contender.searches)
+    remarks = ["baseline"] if contender.name == baseline else []
+    remarks += [f"{empty} of {searches} searches found nothing"] if empty else []
+    return f"{text(contender.name)} ({', '.join(remarks)})" if remarks else text(contender.name)
 
 
 def _counts(numbers: Sequence[float | None]) -> list[str]:

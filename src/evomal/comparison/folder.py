@@ -129,6 +129,11 @@ class ComparisonFolder:
             self._lock.release()
             self._lock = None
 
+    @property
+    def contenders(self) -> tuple[str, ...]:
+        """Every contender that an earlier call named."""
+        return tuple(self._known.get("methods", ()))
+
     def search_folder(self, entry: Entry, seed: int) -> Path:
         """The run folder of one search."""
         return self.path / SEARCHES / f"{entry.name}-seed{seed}"

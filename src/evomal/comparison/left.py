@@ -25,11 +25,13 @@ class Left:
         searches: Every search that is not, in the order in which they are done.
         trainings: Every full training that is not finished; those whose loss is still to be found count as finished
             if they were done with what an earlier search found.
+        others: Contenders of earlier calls that this one does not name: they stay in the folder, not in the table.
     """
 
     finished: Mapping[tuple[Entry, int], SearchSummary]
     searches: list[tuple[Entry, int]]
     trainings: list[tuple[Entry, float, int]]
+    others: tuple[str, ...] = ()
 
 
 def what_is_left(task: Task, plan: Plan, folder: ComparisonFolder) -> Left:
@@ -56,7 +58,9 @@ def unfinished(task: Task, plan: Plan, folder: ComparisonFolder) -> Left:
     found = {key: folder.finished_search(*key) for key in plan.searches}
     finished = {key: summary for key, summary in found.items() if summary is not None}
     searches = [key for key, summary in found.items() if summary is None]
-    return Left(finished, searches, trainings_left(plan, folder, losses_of(task, plan, folder, finished)))
+    trainings = trainings_left(plan, folder, losses_of(task, plan, folder, finished))
+    named = {entry.name for entry in plan.entries}
+    return Left(finished, searches, trainings, tuple(name for name in folder.contenders if name not in named))
 
 
 def losses_of(

@@ -103,7 +103,9 @@ def make_plan(
         >>> [entry.name for entry in plan.entries], plan.training.lrs, len(plan.searches), len(plan.trainings)
         (['cross_entropy', 'evomal', 'ml3'], (0.01, 0.1, 0.3), 4, 18)
     """
-    names = [fspath(method) for method in listed("methods", methods, str | PathLike, "['evomal', 'focal']")]
+    names = [
+        fspath(method) for method in listed("methods", methods, str | PathLike, "['evomal', 'focal', 'loss.json']")
+    ]
     seeds = tuple(dict.fromkeys(int(seed) for seed in listed("seeds", seeds, Integral, "[0, 1, 2, 3, 4]")))
     if not names:
         raise SettingError("there is nothing to compare; give at least one of --methods")

@@ -120,6 +120,12 @@ class Comparison:
         """Remarks, one sentence each: what must be known to read the table rightly."""
         return notes_of(self)
 
+    def __str__(self) -> str:
+        """The comparison as Markdown: the table, the notes, every rate, and the losses found."""
+        from evomal.comparison.markdown import as_markdown  # which reads comparisons
+
+        return as_markdown(self)
+
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON; what is not finite is None."""
         shown = {name: getattr(self, name) for name in ("task", "metric", "baseline", "fixed_lr", "lrs", "seeds")}

@@ -48,14 +48,21 @@ class Lines(ComparisonWatcher):
 
 def lines_of_plan(plan: Plan, left: Left) -> list[str]:
     """What is to be done at most, and which settings do not hold for which contender."""
+    remarks = plan.remarks
+    if left.others:
+        names = ", ".join(left.others)
+        remarks = [
+            *remarks,
+            f"{names}: in the folder from an earlier call, not in this table; name them to have them in it",
+        ]
     if not left.searches and not left.trainings:
-        return ["to be done: nothing, everything is finished", *plan.remarks]
+        return ["to be done: nothing, everything is finished", *remarks]
     evaluations = sum(entry.evaluations for entry, _ in left.searches)
     searches = (
         f"{len(left.searches)} of {len(plan.searches)} searches (at most {_counted(evaluations, 'partial training')})"
     )
     trainings = f"{len(left.trainings)} of {len(plan.trainings)} trainings of {_counted(plan.training.steps, 'step')}"
-    return [f"to be done: {searches}, {trainings}", *plan.remarks]
+    return [f"to be done: {searches}, {trainings}", *remarks]
 
 
 def table_of_plan(plan: Plan, left: Left) -> Table:

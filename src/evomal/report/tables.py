@@ -57,12 +57,17 @@ def result_pairs(result: "LearnResult", loss_file: Path) -> dict[str, str]:
     return {
         "formula": result.loss.formula(digits=4),
         "fitness": fitness,
-        "beside it": f"{rival} with {baseline['loss']} in the same training",
+        "beside it": f"{rival} with {baseline['loss']} in the same training{_verdict(result)}",
         "outcomes": f"{outcomes_text(result.outcomes)} ({len(result.members)} in all)",
         "time": duration(result.seconds),
         "loss file": str(loss_file),
         "use it": f"criterion = evomal.load_loss({str(loss_file)!r}); loss = criterion(outputs, targets)",
     }
+
+
+def _verdict(result: "LearnResult") -> str:
+    """Said where it is easily overlooked: the task loss did better."""
+    return ": better than this loss" if result.fitness is not None and result.baseline < result.fitness else ""
 
 
 def table_of_price(price: "Price") -> Table:

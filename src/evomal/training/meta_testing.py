@@ -84,7 +84,7 @@ class MetaTest:
 
 def meta_test(
     task: Task,
-    criterion: LossFunction,
+    criterion: LossFunction | str,
     settings: TrainSettings | None = None,
     map_jobs: Callable[..., Any] | None = None,
     on_run: Callable[[TrainingRun], None] | None = None,
@@ -97,7 +97,7 @@ def meta_test(
 
     Args:
         task: The task, with a test split.
-        criterion: The loss, ``criterion(outputs, targets) -> scalar``.
+        criterion: The loss, ``criterion(outputs, targets) -> scalar``, or the name of a handcrafted one.
         settings: Steps, seeds, learning rates, schedule; None takes them from `flat`.
         map_jobs: Spreads the trainings, like the ``map`` of an executor; None runs them here.
         on_run: Told of every training as it ends.
@@ -116,6 +116,10 @@ def meta_test(
     settings = settings or train_settings(**flat)
     if task.test is None:
         raise DataError(f"task '{task.name}' has no test split; give one as Task(..., test=(x, y))")
+    if isinstance(criterion, str):
+        criterion = task.handcrafted(criterion)
+    if not callable(criterion):
+        raise SettingError(f"criterion is {criterion!r}; give a loss or the name of a handcrafted one")
     jobs = [(lr, seed) for lr in settings.lrs for seed in settings.seeds]
     spread = map_jobs or _here
     runs = []
