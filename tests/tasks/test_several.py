@@ -64,7 +64,7 @@ def test_a_set_can_be_sent_to_another_process():
         (lambda: 5, "a task is a int; give an evomal.Task, or a list of them"),
         (lambda: None, "a task is a NoneType; give an evomal.Task, or a list of them"),
         (lambda: [_task(), nn.Linear(1, 1)], "a task is a Linear; give an evomal.Task, or a list of them"),
-        (lambda: [_task(), _task()], "a task is there twice in one + one; give each once"),
+        (lambda: [_task(), _task()], "a task is there twice in one + one; give each once, or names that differ"),
         (
             lambda: [_task(), _regression()],
             "the tasks one + line are for classification and regression at once; one loss cannot be learned on them",
