@@ -11,6 +11,8 @@ from evomal.local_search import tune
 from evomal.seeds import derive
 from evomal.tasks import Batches
 
+OVERFLOWING = BaseSettings().model_copy(update={"lr": 1e38})  # more than a user may give
+
 
 def _sibling(name):
     spec = importlib.util.spec_from_file_location(f"tune_{name}", Path(__file__).with_name(f"{name}.py"))
@@ -102,13 +104,7 @@ def test_a_loss_that_overflows_is_of_no_use_and_the_others_go_on():
 
 def test_a_meta_gradient_that_overflows_keeps_the_last_finite_weights():
     loss = evomal.SymbolicLoss("square(sub(y, f))", task_type="classification", ignore_index=None)
-    (outcome,) = tune(
-        [loss],
-        _task("relu_in_place"),
-        LocalSearchSettings(meta_steps=3),
-        BaseSettings().model_copy(update={"lr": 1e38}),
-        seed=1,
-    )
+    (outcome,) = tune([loss], _task("relu_in_place"), LocalSearchSettings(meta_steps=3), OVERFLOWING, seed=1)
     assert outcome.reason is None
     assert outcome.note == "the meta-gradient was not finite"
     assert torch.isfinite(loss.weights).all()
@@ -191,12 +187,6 @@ def test_coefficients_that_are_no_longer_finite_are_put_back_together(make, monk
 
 def test_a_meta_gradient_that_overflows_keeps_all_matrices():
     loss = _neural()
-    (outcome,) = tune(
-        [loss],
-        _task("relu_in_place"),
-        LocalSearchSettings(meta_steps=3),
-        BaseSettings().model_copy(update={"lr": 1e38}),
-        seed=1,
-    )
+    (outcome,) = tune([loss], _task("relu_in_place"), LocalSearchSettings(meta_steps=3), OVERFLOWING, seed=1)
     assert (outcome.steps, outcome.reason, outcome.note) == (0, None, "the meta-gradient was not finite")
     assert loss.coefficients == _neural().coefficients

@@ -80,9 +80,8 @@ def compare(
     warn_of_workers(workers)
     folder = ComparisonFolder(out or Path("runs") / f"compare-{source.slug}", force)
     task = source.load()
-    lists = {name: tuple(value) or None for name, value in settings.items() if isinstance(value, list)}
     own = task.task_loss_name
-    plan = make_plan(methods, baseline or own, seeds, preset, lr_grid or (), own, **(settings | lists))
+    plan = make_plan(methods, baseline or own, seeds, preset, lr_grid or (), own, **options.with_tuples(settings))
     if dry_run:
         return _say_plan(task, plan, folder, as_json)
     command = shlex.join(["evomal", *context.obj])

@@ -44,8 +44,7 @@ def learn(
     **settings: Any,
 ) -> int:
     """Search for the loss that suits a task best, and save it as loss.json in a run folder."""
-    rates = settings.get("fitness_lrs")
-    chosen = learn_settings(preset, **settings | {"fitness_lrs": tuple(rates) if rates else None})
+    chosen = learn_settings(preset, **options.with_tuples(settings))
     sources = [source, *(source.beside(spec) for spec in also or ())]
     warn_of_workers(chosen.workers)
     if dry_run:

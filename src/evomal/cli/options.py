@@ -101,6 +101,16 @@ def _known(name: str, choices: tuple[Any, ...]) -> Callable[[str | None], str | 
     return check
 
 
+def with_tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings from options: lists as tuples, an empty list as not given.
+
+    Example:
+        >>> with_tuples({"lrs": [0.1, 0.3], "milestones": [], "steps": None})
+        {'lrs': (0.1, 0.3), 'milestones': None, 'steps': None}
+    """
+    return {name: tuple(value) or None if isinstance(value, list) else value for name, value in settings.items()}
+
+
 class SeveralValues(TyperCommand):
     """A command whose repeatable options take several values at once: ``--seeds 0 1 2``, or ``--seeds 0,1,2``."""
 

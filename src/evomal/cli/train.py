@@ -48,10 +48,7 @@ def train(
 
     Options with a list take several values: --seeds 0 1 2, or --seeds 0,1,2, or --seeds 0 --seeds 1.
     """
-    lists = {
-        name: tuple(settings[name]) or None for name in ("seeds", "lrs", "milestones") if settings[name] is not None
-    }
-    chosen = train_settings(preset, **(settings | lists))
+    chosen = train_settings(preset, **options.with_tuples(settings))
     warn_of_workers(workers)
     file = None if out is None else require_free(out, "train.json", force)
     results, ended = _trained(source, losses, chosen, workers, _told(quiet, sys.stderr if as_json else sys.stdout))
@@ -110,8 +107,9 @@ def _trained(
 def _told(quiet: bool, stream: Any) -> Callable[[str, "TrainingRun"], None]:
     def told(name: str, run: "TrainingRun") -> None:
         if not quiet:
-            ended = run.reason or f"validation {run.valid:.4f}, test {run.test:.4f}"
-            print(f"{name}  seed {run.seed}  lr {run.lr:g}: {ended}  ({run.seconds:.1f} s)", file=stream, flush=True)
+            print(
+                f"{name}  seed {run.seed}  lr {run.lr:g}: {run.ended}  ({run.seconds:.1f} s)", file=stream, flush=True
+            )
 
     return told
 

@@ -2,7 +2,7 @@
 
 from evomal.comparison.entries import Entry
 from evomal.comparison.plan import Plan
-from evomal.errors import DataError, EvomalError, SettingError
+from evomal.errors import DataError, EvomalError
 from evomal.losses import load_loss
 from evomal.losses.criterion import LossFunction
 from evomal.search.probing import probed
@@ -31,11 +31,7 @@ def finished_loss(entry: Entry, task: Task) -> LossFunction:
     """
     if entry.kind == "file":
         loss = load_loss(entry.name)
-        if loss.task_type != task.task_type:
-            raise SettingError(
-                f"loss '{entry.name}' is for {loss.task_type}, but task '{task.name}' is {task.task_type}; "
-                "give another loss"
-            )
+        task.require_kind(loss.task_type, entry.name)
         return loss.to(task.device)
     # The task's own loss may be a function of the user.
     return task.task_loss if entry.name == task.task_loss_name else task.handcrafted(entry.name)
@@ -58,7 +54,7 @@ def check(task: Task, plan: Plan) -> None:
         >>> plan = make_plan(["mse"], "cross_entropy", [0, 1])
         >>> try:
         ...     check(named_task("iris", "linear"), plan)
-        ... except SettingError as error:
+        ... except EvomalError as error:
         ...     print(str(error).partition(':')[0])
         'mse' cannot be compared here
     """
@@ -80,7 +76,7 @@ def _probe_searches(entry: Entry, task: Task, seeds: tuple[int, ...], done: set[
     """Probe the search with every seed, as it depends on the draw; what methods have in common is probed once."""
     for seed in seeds:
         settings = entry.seeded(seed)
-        probe = (seed, settings.filters, settings.tuning, settings.base)
-        if probe not in done:
+        depends_on = (seed, settings.filters, settings.tuning, settings.base)
+        if depends_on not in done:
             probed(TaskSet.of(task), settings)
-            done.add(probe)
+            done.add(depends_on)

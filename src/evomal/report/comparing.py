@@ -39,8 +39,7 @@ class Lines(ComparisonWatcher):
 
     def training(self, entry: Entry, run: TrainingRun) -> None:
         """Say what a training came to."""
-        ended = run.reason or f"validation {run.valid:.4f}, test {run.test:.4f}"
-        self._say(f"{entry.name}  seed {run.seed}  lr {run.lr:g}: {ended}  ({duration(run.seconds)})")
+        self._say(f"{entry.name}  seed {run.seed}  lr {run.lr:g}: {run.ended}  ({duration(run.seconds)})")
 
     def _say(self, line: str) -> None:
         print(cleaned(line), file=self._stream, flush=True)

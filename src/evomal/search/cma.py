@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from evomal.config.settings import LEAST_FOR_CMA
 from evomal.errors import EvomalError, SettingError
 from evomal.search.engine import Proposal
 from evomal.search.genome import Genome
@@ -14,7 +15,6 @@ from evomal.seeds import derive
 Vector = tuple[float, ...]
 GREATEST = 1e30  # coefficient
 DRAWS = 1000  # of one member, until it is accepted
-LEAST = 3  # members of a generation, from which pycma can learn
 
 
 class CmaEngine:
@@ -106,8 +106,10 @@ class CmaEngine:
 
 def require_population(size: int) -> None:
     """Refuse generations that CMA-ES cannot learn from."""
-    if size < LEAST:
-        raise SettingError(f"setting 'population_size': CMA-ES needs {LEAST} members or more, not {size}; give more")
+    if size < LEAST_FOR_CMA:
+        raise SettingError(
+            f"setting 'population_size': CMA-ES needs {LEAST_FOR_CMA} members or more, not {size}; give more"
+        )
 
 
 def _vector(x: np.ndarray) -> Vector:

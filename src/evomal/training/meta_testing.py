@@ -40,6 +40,11 @@ class TrainingRun:
     seconds: float
     reason: str | None = None
 
+    @property
+    def ended(self) -> str:
+        """What it came to, in words: the metrics, or why there are none."""
+        return self.reason or f"validation {self.valid:.4f}, test {self.test:.4f}"
+
 
 @dataclass(frozen=True, slots=True)
 class MetaTest:
