@@ -36,6 +36,10 @@ class RunFolderError(EvomalError):
     """A run folder cannot be used as asked."""
 
 
+class StorageError(EvomalError):
+    """A disk is full, or a folder was taken away, in the middle of a run; the command line exits with 1."""
+
+
 def one_line(error: BaseException) -> str:
     r"""An exception of somebody's code, quoted in a sentence: its kind and what it says, on one line.
 

@@ -23,7 +23,7 @@ from evomal.cli.output import BAD_USAGE, FAILED, GOOD, INTERRUPTED, printable, s
 from evomal.cli.show import show
 from evomal.cli.train import train
 from evomal.cli.tune import tune
-from evomal.errors import EvomalError, one_line
+from evomal.errors import EvomalError, StorageError, one_line
 from evomal.runs import WorkerError
 
 TRACEBACK = "--traceback"
@@ -146,12 +146,12 @@ def _run(arguments: list[str]) -> int:
 
 def _explained(error: Exception) -> int:
     """Say in one line what went wrong, and give the exit code."""
+    if isinstance(error, WorkerError | StorageError):
+        say(f"error: {printable(str(error))}")
+        return FAILED
     if isinstance(error, EvomalError):
         say(f"error: {printable(str(error))}")
         return BAD_USAGE
-    if isinstance(error, WorkerError):
-        say(f"error: {error}")
-        return FAILED
     if isinstance(error, typer.TyperException):
         say(f"error: {_usage(error)}")
         return BAD_USAGE

@@ -11,7 +11,7 @@ from evomal.atomic import write_atomically
 from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.document import MARK, differences, document_of
 from evomal.comparison.entries import Entry
-from evomal.comparison.lock import LOCK, FolderLock
+from evomal.runs.lock import LOCK, FolderLock
 from evomal.comparison.origin import Origin, origin_now
 from evomal.comparison.plan import Plan
 from evomal.comparison.records import Trained, read_search, read_training

@@ -61,6 +61,9 @@ class GeneticSettings(Settings):
     max_height: Annotated[int, Field(ge=1, le=64)] = Field(
         10, description="greatest height of a formula, checked after repair"
     )
+    start_from: tuple[str, ...] = Field(
+        (), description="losses to begin with: names of handcrafted ones, formulas, or loss files"
+    )
 
     @model_validator(mode="after")
     def _ranges_fit(self) -> Self:
@@ -109,6 +112,17 @@ class FilterSettings(Settings):
     gradient_equivalence: bool = Field(True, description="take over the fitness of equal gradients")
 
 
+class LimitSettings(Settings):
+    """When a search ends before its last generation; None means no such limit."""
+
+    max_time: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="wall time of this call in seconds, or such as 90s, 45m, 2h30m"
+    )
+    max_evaluations: Count | None = Field(None, description="candidates to evaluate; known ones cost nothing")
+    target_fitness: float | None = Field(None, description="fitness to be content with")
+    patience: Count | None = Field(None, description="generations without a better fitness")
+
+
 LEAST_FOR_CMA = 3  # members of a generation, from which CMA-ES can learn
 
 
@@ -136,6 +150,7 @@ class LearnSettings(Settings):
     neural: NeuralSettings = NeuralSettings()
     local_search: LocalSearchSettings = LocalSearchSettings()
     filters: FilterSettings = FilterSettings()
+    limits: LimitSettings = LimitSettings()
 
     _each_once = field_validator("fitness_lrs")(_once)
 

@@ -2,20 +2,26 @@
 
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, sleep
 
 from evomal.errors import RunFolderError
 
 LOCK = ".lock"
+PAUSE = 0.05  # seconds between two looks
 
 
 class FolderLock:
     """Keeps other processes out of a folder until it is released, or until this process ends in whatever way.
 
+    The system holds the lock for the open file, so a dead owner holds none; the file itself says nothing and stays.
+
     Args:
         folder: The folder; it exists. A small file in it is what is locked.
+        patience: Seconds to wait for whoever holds it.
 
     Raises:
         RunFolderError: Another process holds it.
+        OSError: The file cannot be made.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -29,20 +35,28 @@ class FolderLock:
         another evomal is
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience: float = 0.0) -> None:
         self._file = (folder / LOCK).open("a")
+        until = monotonic() + patience
+        while not self._taken():
+            if monotonic() >= until:
+                self._file.close()
+                raise RunFolderError(
+                    f"another evomal is at work in '{folder}'; wait until it ends, or give another --out"
+                ) from None
+            sleep(PAUSE)
+
+    def _taken(self) -> bool:
         try:
             with suppress(ImportError):  # not on Windows
                 from fcntl import LOCK_EX, LOCK_NB, flock
 
                 flock(self._file, LOCK_EX | LOCK_NB)
         except BlockingIOError:
-            self._file.close()
-            raise RunFolderError(
-                f"another evomal is at work in '{folder}'; wait until it ends, or give another --out"
-            ) from None
+            return False
         except OSError:  # a file system without locks
-            return
+            return True
+        return True
 
     def release(self) -> None:
         """Let others in."""
