@@ -11,7 +11,6 @@ from evomal.atomic import write_atomically
 from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.document import MARK, differences, document_of
 from evomal.comparison.entries import Entry
-from evomal.runs.lock import LOCK, FolderLock
 from evomal.comparison.origin import Origin, origin_now
 from evomal.comparison.plan import Plan
 from evomal.comparison.records import Trained, read_search, read_training
@@ -19,6 +18,7 @@ from evomal.comparison.writing import TABLES
 from evomal.errors import RunFolderError
 from evomal.runs import Journal, read_records
 from evomal.runs.journal import damaged
+from evomal.runs.lock import LOCK, FolderLock
 from evomal.tasks import Task
 
 CONFIG, TRAININGS, SEARCHES = "comparison.yaml", "trainings.jsonl", "searches"
