@@ -35,7 +35,9 @@ def test_the_defaults_are_the_papers():
         "mutation_depth": 2,
         "elitism_rate": 0.05,
         "max_height": 10,
+        "start_from": (),
     }
+    assert set(settings.limits.model_dump().values()) == {None}
     assert settings.local_search.model_dump() == {
         "meta_steps": 250,
         "base_steps": 1,
@@ -297,3 +299,51 @@ def test_settings_that_fit_are_taken(method):
 
 def test_a_rate_counts_once():
     assert learn_settings(fitness_lrs=(0.1, 1.0, 0.1)).fitness_lrs == (0.1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        (90, 90.0),
+        (0.5, 0.5),
+        ("90", 90.0),
+        ("1e3", 1000.0),
+        ("90s", 90.0),
+        ("45m", 2700.0),
+        ("2h", 7200.0),
+        ("2h30m", 9000.0),
+        (" 1d ", 86400.0),
+        ("1.5h", 5400.0),
+        ("1d2h3m4.5s", 93784.5),
+    ],
+)
+def test_a_time_is_seconds_or_a_text(given, seconds):
+    settings = learn_settings(max_time=given)
+    assert settings.limits.max_time == seconds
+    assert type(settings.limits.max_time) is float
+    assert validated(LearnSettings, yaml.safe_load(yaml.safe_dump(settings.model_dump(mode="json")))) == settings
+    assert validated(LearnSettings, {"limits": {"max_time": given}}) == settings
+
+
+@pytest.mark.parametrize("given", ["2 hrs", "30m2h", "2h30", "h", "", "soon", "nan", "inf", "1h-2m", "1:30"])
+def test_a_text_that_is_no_time(given):
+    with pytest.raises(SettingError) as caught:
+        learn_settings(max_time=given)
+    assert str(caught.value) == f"setting 'max_time': {given!r} is no time; write seconds, or such as 45m or 2h30m"
+
+
+@pytest.mark.parametrize(
+    ("flat", "message"),
+    [
+        ({"max_time": 0}, "setting 'max_time': input should be greater than 0 (got 0)"),
+        ({"max_time": "0s"}, "setting 'max_time': input should be greater than 0 (got '0s')"),
+        ({"max_time": f"{'9' * 400}d"}, "setting 'max_time': input should be a finite number (got inf)"),
+        ({"max_evaluations": 0}, "setting 'max_evaluations': input should be greater than or equal to 1 (got 0)"),
+        ({"patience": 0}, "setting 'patience': input should be greater than or equal to 1 (got 0)"),
+        ({"target_fitness": math.nan}, "setting 'target_fitness': input should be a finite number (got nan)"),
+    ],
+)
+def test_a_limit_that_cannot_be(flat, message):
+    with pytest.raises(SettingError) as caught:
+        learn_settings(**flat)
+    assert str(caught.value) == message

@@ -10,7 +10,7 @@ import pytest
 import evomal
 
 ROOMS = [
-    {"errors", "config", "seeds", "atomic", "plain"},
+    {"errors", "config", "seeds", "atomic", "interrupts", "plain", "plain_json", "plain_yaml"},
     {"expressions"},
     {"losses"},
     {"tasks"},

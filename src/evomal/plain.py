@@ -1,6 +1,7 @@
 """Plain values: numbers as JSON can hold them, times and names for people."""
 
 import math
+from typing import Any
 
 
 def finite_or_none(value: float | None) -> float | None:
@@ -34,3 +35,19 @@ def cleaned(text: object) -> str:
         'digits?[31m'
     """
     return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+
+
+def flattened(values: Any, name: str = "") -> dict[str, Any]:
+    """Nested plain values by names such as ``training: base: lr``.
+
+    Example:
+        >>> flattened({"training": {"base": {"lr": 0.1}, "seeds": [0, 1]}})
+        {'training: base: lr': 0.1, 'training: seeds': [0, 1]}
+    """
+    if not isinstance(values, dict):
+        return {name: values}
+    return {
+        inner: value
+        for key, entry in values.items()
+        for inner, value in flattened(entry, f"{name}: {key}" if name else str(key)).items()
+    }

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -29,6 +30,33 @@ def test_every_setting_has_an_option_whose_help_is_its_description(command, kind
         owner = kind.model_fields[stage].annotation if stage else kind
         assert owner.model_fields[name].description[1:] in options[name].help
         assert options[name].default is None  # "not given", so that a preset can speak
+
+
+def test_a_setting_that_may_be_none_is_an_option_of_its_own_kind(run):
+    shown = dict(line.split()[:2] for line in run("learn", "--help").out.splitlines() if line.startswith("  --"))
+    kinds = {"--max-time": "<str>", "--max-evaluations": "<int>", "--target-fitness": "<float>", "--patience": "<int>"}
+    assert {flag: shown[flag] for flag in kinds} == kinds
+    assert shown["--start-from"] == "<list[str]>"
+    options = options_of("learn")
+    assert all(options[flag[2:].replace("-", "_")].help.endswith(" (default: no limit).") for flag in kinds)
+    assert options["start_from"].help.endswith(" (default none).")
+    assert not [name for name, option in options.items() if "None" in (option.help or "")]
+
+
+def test_limits_and_losses_to_start_from_reach_the_settings(run, monkeypatch):
+    def prepare(self, config):
+        raise SettingError(json.dumps(config["settings"]))
+
+    monkeypatch.setattr("evomal.runs.folder.RunFolder.prepare", prepare)
+    iris = ["learn", "--dataset", "iris", "--model", "linear"]
+    formula = "abs(log(mul(y, f)))"
+    limits = ["--max-time", "2h30m", "--max-evaluations", 40, "--target-fitness", -1.5, "--patience", 3]
+    ended = run(*iris, *limits, "--start-from", "cross_entropy", formula, "a,b.json")
+    settings = json.loads(ended.err.removeprefix("evomal: error: "))
+    assert settings["genetic"]["start_from"] == ["cross_entropy", formula, "a,b.json"]
+    assert settings["limits"] == {**{"max_time": 9000.0, "max_evaluations": 40, "target_fitness": -1.5, "patience": 3}}
+    message = "setting 'max_time': '2 hrs' is no time; write seconds, or such as 45m or 2h30m"
+    assert run(*iris, "--max-time", "2 hrs") == (2, "", f"evomal: error: {message}\n")
 
 
 def test_options_are_spelled_as_the_design_says():

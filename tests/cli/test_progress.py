@@ -30,7 +30,7 @@ def candidate(outcome, fitness=0.5):
 def recorded(progress, *outcomes):
     """Members go through the search's record, which tells the progress of them."""
     task = evomal.Task(lambda: torch.nn.Linear(1, 2), (torch.randn(20, 1), torch.arange(20) % 2))
-    record = Record(TaskSet((task,)), progress.settings, None, progress, math.inf, 0.0)
+    record = Record(TaskSet((task,)), progress.settings, None, progress, math.inf)
     for outcome in outcomes:
         record.add(candidate(outcome))
     return record

@@ -100,10 +100,20 @@ def test_places_that_cannot_be_used(tmp_path, iris, plan_of):
     assert _snapshot(tmp_path) == {"file": b"mine"}
 
 
-@pytest.mark.parametrize("text", ["", "task: [", "task: {}\n", "task: 1\ntraining: 2\nmethods: 3\n", "- a\n"])
-def test_a_damaged_document_is_replaced_by_force_only(begun, iris, plan_of, text):
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "it lacks task and training and methods"),
+        ("task: [", "it is not complete, valid YAML"),
+        ("task: {}\n", "it lacks training and methods"),
+        ("task: 1\ntraining: 2\nmethods: 3\n", "it lacks task and training and methods"),
+        ("- a\n", "it is not complete, valid YAML"),
+        ("task: !!python/name:os.system\n", "it has a tag, 'tag:yaml.org,2002:python/name:os.system'"),
+    ],
+)
+def test_a_damaged_document_is_replaced_by_force_only(begun, iris, plan_of, text, what):
     (begun / "comparison.yaml").write_text("format: evomal-comparison\n" + text)
-    message = f"'{begun / 'comparison.yaml'}' is damaged; start anew with --force, or give another --out"
+    message = f"'{begun / 'comparison.yaml'}' is damaged ({what}); start anew with --force, or give another --out"
     _refused(message, ComparisonFolder, begun)
     folder = ComparisonFolder(begun, force=True)
     folder.begin(plan_of(), iris)

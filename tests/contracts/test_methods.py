@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import random
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from evomal.errors import SettingError
 from evomal.losses.loading import loss_from_entries
 from evomal.runs import comparable, read_journal
 from evomal.search import METHODS, Watcher, make_method
+from evomal.search.probing import probed
+from evomal.seeds import derive
+from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("method_tasks", Path(__file__).parents[1] / "search" / "tasks.py")
 tasks = importlib.util.module_from_spec(_spec)
@@ -145,6 +149,42 @@ def test_regression_works_as_well(name, tmp_path):
     assert result.fitness is not None
     outputs, targets = torch.randn(9, 1, generator=torch.Generator().manual_seed(3)), torch.linspace(-1, 1, 9)
     assert torch.equal(loaded(outputs, targets), result.loss(outputs, targets))
+
+
+START_FROM = ("mul(y, log(f))", "square(sub(y, f)) [0.5, 2.0, -1.0]")
+SEARCHES = [(name, {}) for name in METHODS] + [
+    (name, {"start_from": START_FROM}) for name in ("evomal", "gplfl", "glo")
+]
+
+
+def _synthetic(proposed):
+    """A fitness that depends on the genome alone, now and then the worst."""
+    drawn = derive(proposed.genome.key) % 1000
+    return {0: math.inf, 1: math.nan, 2: -math.inf}.get(drawn % 12, drawn / 1000)
+
+
+@pytest.mark.parametrize(("name", "given"), SEARCHES)
+def test_an_engine_goes_on_to_the_bit_from_its_state(name, given):
+    """Saved through JSON before every question and before every answer, and loaded into a fresh engine."""
+    together = TaskSet.of(tasks.blobs())
+    method = _method(name, seed=1, population_size=6, generations=4, cma_generations=3, **given)
+    probes = probed(together, method.settings)
+    asked, states = [], []
+    engine = method.engine(together, probes)
+    for generation in range(method.settings.generations):
+        states.append((generation, json.dumps(engine.state_dict(), allow_nan=False)))
+        proposals = engine.ask()
+        states.append((generation, json.dumps(engine.state_dict(), allow_nan=False)))
+        asked.append([(p.genome.key, p.origin, p.parents) for p in proposals])
+        engine.tell([_synthetic(p) for p in proposals])
+    for generation, state in states:
+        resumed = method.engine(together, probes)
+        resumed.load_state_dict(json.loads(state))
+        for expected in asked[generation:]:
+            proposals = resumed.ask()
+            assert [(p.genome.key, p.origin, p.parents) for p in proposals] == expected
+            resumed.tell([_synthetic(p) for p in proposals])
+        assert resumed.state_dict() == engine.state_dict()
 
 
 OTHERWISE = {"meta_steps": 5, "output_activation": "softplus", "rejection": True, "gradient_equivalence": True}

@@ -28,6 +28,7 @@ def test_white_space_means_nothing() -> None:
         ("mul(y, f, 1)", "operator 'mul' takes 2 arguments, not 3 (position 1 of 'mul(y, f, 1)')"),
         ("abs(log())", "operator 'log' takes 1 argument, not 0 (position 5 of 'abs(log())')"),
         ("abs", "operator 'abs' takes 1 argument, not 0 (position 1 of 'abs')"),
+        ("abs(y())", "leaf 'y' takes no arguments (position 5 of 'abs(y())')"),
         ("mul(y(f), f)", "leaf 'y' takes no arguments (position 5 of 'mul(y(f), f)')"),
         ("mul(y, f", "')' or ',' is missing at the end (position 9 of 'mul(y, f')"),
         ("mul(y f)", "')' or ',' is missing before 'f' (position 7 of 'mul(y f)')"),

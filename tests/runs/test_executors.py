@@ -1,5 +1,9 @@
+import fcntl
 import os
+import signal
+import threading
 import time
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -103,7 +107,7 @@ def test_arrays_are_mapped_into_all_workers_and_none_can_change_them(processes):
 def test_closing_removes_what_was_written():
     executor = Processes(2)
     assert list(executor.map(divmod, 7, [(2,)])) == [(3, 1)]
-    folder = executor._folder
+    folder = executor._folder.path
     assert list(folder.iterdir())
     executor.close()
     assert not folder.exists()
@@ -126,16 +130,146 @@ def test_one_worker_is_this_process():
     there.close()
 
 
-def _dies(shared):
-    import os
+@pytest.fixture
+def noted(tmp_path):
+    """What jobs wrote down, in the order in which they did."""
+    file = tmp_path / "noted"
+    file.touch()
+    return file
 
-    os._exit(9)
+
+@pytest.mark.parametrize("late", [0.0, 0.3])
+def test_what_a_killed_worker_did_is_done_again(processes, noted, caplog, late):
+    def dies_once(shared, number, file):
+        with open(file, "a") as lines:
+            lines.write(f"{number}\n")
+        if number == 3 and Path(file).read_text().split().count("3") == 1:
+            time.sleep(late)
+            os._exit(9)
+        return number * shared
+
+    results = processes.map(dies_once, 10, [(number, str(noted)) for number in range(8)])
+    assert list(results) == [0, 10, 20, 30, 40, 50, 60, 70]
+    assert [record.getMessage() for record in caplog.records] == [
+        "one of 2 worker processes was killed, perhaps for want of memory; what it was doing is done again"
+    ]
+    assert not caplog.records[0].exc_info
 
 
-def test_a_killed_worker_is_said_in_one_sentence():
-    executor = Processes(2)
-    try:
-        with pytest.raises(WorkerError, match=r"^one of 2 worker processes was killed, perhaps for want of memory;"):
-            list(executor.map(_dies, None, [(), ()]))
-    finally:
-        executor.close()
+def test_what_was_yielded_is_not_done_again(processes, noted):
+    def job(shared, number, file):
+        with open(file, "a") as lines:
+            lines.write(f"{number}\n")
+        if number == 5 and Path(file).read_text().split().count("5") == 1:
+            os._exit(9)
+        return number
+
+    results = processes.map(job, None, [(number, str(noted)) for number in range(6)])
+    seen = [next(results), next(results)]
+    done = noted.read_text().split()
+    assert seen + list(results) == list(range(6))
+    assert [noted.read_text().split().count(str(number)) for number in seen] == [done.count(str(n)) for n in seen]
+
+
+def test_a_worker_killed_from_outside_is_started_again(processes, noted, caplog):
+    def waits_once(shared, file):
+        first = not Path(file).read_text()
+        with open(file, "a") as lines:
+            lines.write(f"{os.getpid()}\n")
+        if first:
+            time.sleep(600)
+        return shared
+
+    def kill():
+        while not noted.read_text().endswith("\n"):
+            time.sleep(0.01)
+        os.kill(int(noted.read_text()), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert list(processes.map(waits_once, 7, [(str(noted),)])) == [7]
+    killer.join()
+    assert len(noted.read_text().split()) == 2
+    assert len(caplog.records) == 1
+
+
+def test_workers_killed_between_two_maps_are_started_again(processes):
+    def whoami(shared):
+        return os.getpid()
+
+    (first,) = processes.map(whoami, None, [()])
+    os.kill(first, signal.SIGKILL)
+    (second,) = processes.map(whoami, None, [()])
+    assert first != second
+
+
+def test_jobs_that_do_not_fit_together_get_through(processes, tmp_path):
+    def large(shared, number, memory):
+        with open(memory, "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os._exit(9)
+            time.sleep(0.5)
+        return number
+
+    assert list(processes.map(large, None, [(n, str(tmp_path / "memory")) for n in range(3)])) == [0, 1, 2]
+
+
+def test_a_job_is_alone_after_two_breaks(processes, noted, caplog):
+    def job(shared, number, file):
+        def lines():
+            return Path(file).read_text().split()
+
+        with open(file, "a") as out:
+            out.write(f"{number}\n")
+        if number == 0:
+            if lines().count("0") < 3:
+                os._exit(9)
+            before = len(lines())
+            time.sleep(0.5)
+            return len(lines()) - before
+        return number
+
+    assert list(processes.map(job, None, [(number, str(noted)) for number in range(4)])) == [0, 1, 2, 3]
+    told = "one of 2 worker processes was killed, perhaps for want of memory; what it was doing is done again"
+    assert [record.getMessage() for record in caplog.records] == [told, f"{told}, with one worker at a time"]
+
+
+def test_workers_that_are_killed_without_end_are_given_up(processes):
+    def job(shared, number):
+        if number == 2:
+            os._exit(9)
+        return number
+
+    results = processes.map(job, None, [(number,) for number in range(4)])
+    seen = []
+    with pytest.raises(WorkerError) as caught:
+        seen.extend(results)
+    assert str(caught.value) == (
+        "one of 2 worker processes was killed 3 times in a row, perhaps for want of memory; what is finished is kept, "
+        "go on with fewer workers"
+    )
+    assert seen == [0, 1]
+    # It can be used afterwards.
+    assert list(processes.map(divmod, 7, [(2,)])) == [(3, 1)]
+
+
+def test_an_exception_is_no_reason_to_do_it_again(processes, noted, caplog):
+    def fail(shared, file):
+        with open(file, "a") as lines:
+            lines.write("called\n")
+        raise MemoryError("a tensor of 10 TiB")
+
+    with pytest.raises(MemoryError, match=r"^a tensor of 10 TiB$"):
+        list(processes.map(fail, None, [(str(noted),)]))
+    assert noted.read_text().split() == ["called"]
+    assert caplog.records == []
+
+
+def test_ctrl_c_is_left_to_the_parent(processes):
+    def interrupted(shared):
+        signal.raise_signal(signal.SIGINT)
+        return shared
+
+    assert list(processes.map(interrupted, 7, [()] * 3)) == [7] * 3

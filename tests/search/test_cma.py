@@ -10,10 +10,11 @@ import torch
 
 from evomal.config import GeneticSettings, learn_settings
 from evomal.errors import EvomalError, SettingError
+from evomal.expressions import parse
 from evomal.losses import TaylorLoss
 from evomal.search.cma import CmaEngine
 from evomal.search.genetic import GeneticEngine
-from evomal.search.genome import Polynomial
+from evomal.search.genome import Formula, Polynomial
 from evomal.search.methods import GLO, TaylorGLO
 from evomal.search.probing import probed
 from evomal.search.two_phase import TwoPhaseEngine
@@ -210,6 +211,15 @@ def test_the_second_phase_has_the_best_formula_and_starts_around_one():
     settings = tasks.quick(method="glo")
     loss = samples[0].genome.loss(TaskSet((tasks.blobs(),)), settings)
     assert loss.weights.tolist() == pytest.approx(weights[0])
+
+
+def test_the_second_phase_starts_from_the_coefficients_that_the_best_formula_has():
+    given = Formula(parse("square(sub(y, f))"), (20.0, -30.0, 40.0))
+    genetic = GeneticEngine(GeneticSettings(population_size=6), random.Random(3), [given])
+    engine = TwoPhaseEngine(genetic, 1, 0.3, (0, "two"))
+    engine.tell([0.0, *[1.0] * 5])
+    weights = np.array([sample.genome.weights for sample in engine.ask()])
+    assert abs(weights - given.weights).max() < 5 * 0.3
 
 
 def test_the_second_phase_finds_coefficients():

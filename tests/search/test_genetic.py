@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 import random
@@ -10,6 +11,8 @@ from evomal.errors import EvomalError, ExpressionError, SettingError
 from evomal.expressions import MAX_DEPTH, canonical, parse
 from evomal.expressions.generate import MAX_GROWN_DEPTH
 from evomal.search.genetic import FormulaProposal, GeneticEngine
+from evomal.search.genome import Formula
+from evomal.seeds import derive
 
 
 def _engine(seed: int = 0, **settings: float) -> GeneticEngine:
@@ -30,10 +33,59 @@ def test_the_initial_population_is_complete_canonical_and_as_large_as_asked() ->
 
 
 def test_formulas_to_start_from_come_first_in_canonical_form() -> None:
-    given = [parse("square(sub(y, f))"), parse("log(mul(f, y))")]
+    given = [Formula(parse("square(sub(y, f))")), Formula(parse("log(mul(f, y))"), (1.0, 2.0, 3.0))]
     proposals = GeneticEngine(GeneticSettings(population_size=5), random.Random(0), given).ask()
-    assert [str(p.expression) for p in proposals[:2]] == ["square(sub(y, f))", "log(mul(y, f))"]
-    assert len(proposals) == 5
+    assert [p.genome.key for p in proposals[:2]] == ["square(sub(y, f))", "log(mul(y, f)) [1.0, 3.0, 2.0]"]
+    assert [p.weights for p in proposals[2:]] == [None] * 3
+    assert {p.origin for p in proposals} == {"initial"}
+
+
+def test_coefficients_stay_with_copies_and_with_nothing_else() -> None:
+    given = Formula(parse("square(sub(y, f))"), (0.5, 2.0, -1.0))
+    settings = GeneticSettings(population_size=40, elitism_rate=0.1, crossover_rate=0.3, mutation_rate=0.3)
+    engine, copies = GeneticEngine(settings, random.Random(0), [given]), 0
+    for _ in range(6):
+        before = engine.ask()
+        engine.tell([0.0 if p.weights else 1.0 for p in before])
+        for p in engine.ask():
+            parent = before[p.parents[0]]
+            same = p.expression == parent.expression
+            assert p.weights == (parent.weights if same else None)
+            assert same or p.origin in ("crossover", "mutation")
+            copies += p.genome.key == given.key
+    assert copies > 20
+
+
+def test_a_child_that_is_too_high_is_a_copy_coefficients_and_all() -> None:
+    given = Formula(parse("mul(y, f)"), (3.0, 4.0))
+    settings = GeneticSettings(
+        population_size=30, min_depth=1, max_depth=1, max_height=1, crossover_rate=0.0, mutation_rate=1.0
+    )
+    engine = GeneticEngine(settings, random.Random(0), [given])
+    engine.tell([float(index) for index, _ in enumerate(engine.ask())])
+    copies = [p for p in engine.ask() if p.parents[0] == 0 and p.expression == given.expression]
+    assert {"mutation", "elite"} == {p.origin for p in copies}
+    assert {p.weights for p in copies} == {given.weights}
+
+
+@pytest.mark.parametrize(
+    ("seed", "settings", "digest"),
+    [
+        (0, {}, "8502f0043879a6b4"),
+        (1, {"population_size": 12, "max_height": 4}, "9420b99ad7b23b99"),
+        (2, {"population_size": 30, "elitism_rate": 0.2, "tournament_size": 2}, "0d12a1abab5e5242"),
+    ],
+)
+def test_a_search_proposes_what_it_always_did(seed: int, settings: dict[str, float], digest: str) -> None:
+    """Taken down before engines knew of coefficients: runs of then can be repeated."""
+    engine, seen = _engine(seed, **settings), hashlib.sha256()
+    for _ in range(12):
+        proposals = engine.ask()
+        for p in proposals:
+            seen.update(f"{p.genome.key}|{p.origin}|{list(p.parents)}\n".encode())
+        drawn = [derive(p.genome.key) % 1000 for p in proposals]
+        engine.tell([math.inf if value < 50 else value / 1000 for value in drawn])
+    assert seen.hexdigest()[:16] == digest
 
 
 def test_asking_again_gives_the_same_generation() -> None:
@@ -183,23 +235,31 @@ def test_telling_what_was_not_asked() -> None:
 @pytest.mark.parametrize(
     ("formula", "message"),
     [
-        ("abs(f)", "'abs(f)' cannot start a search: it must contain both y and f"),
+        (Formula(parse("abs(f)")), "'abs(f)' cannot start a search: it lacks y; a loss needs both y and f"),
         (
-            "abs(abs(abs(mul(y, f))))",
-            "'abs(abs(abs(mul(y, f))))' cannot start a search: its height 4 is above max_height 3",
+            Formula(parse("abs(abs(abs(mul(y, f))))")),
+            "'abs(abs(abs(mul(y, f))))' cannot start a search: it has height 4, above max_height 3",
+        ),
+        (
+            Formula(parse("mul(y, f)"), (1.0,)),
+            "'mul(y, f) [1.0]' cannot start a search: it has 2 edges and needs as many coefficients, not 1",
+        ),
+        (
+            Formula(parse("mul(y, f)"), (1.0, math.inf)),
+            "'mul(y, f) [1.0, inf]' cannot start a search: it has a coefficient that is not finite or above 1e+30",
         ),
     ],
 )
-def test_formulas_that_cannot_start_a_search(formula: str, message: str) -> None:
+def test_formulas_that_cannot_start_a_search(formula: Formula, message: str) -> None:
     settings = GeneticSettings(max_depth=3, max_height=3)
     with pytest.raises(ExpressionError) as caught:
-        GeneticEngine(settings, random.Random(0), [parse(formula)])
+        GeneticEngine(settings, random.Random(0), [formula])
     assert str(caught.value) == message
 
 
 def test_more_formulas_than_places() -> None:
     with pytest.raises(SettingError, match="'population_size': 2 places cannot hold 3 formulas to start from"):
-        GeneticEngine(GeneticSettings(population_size=2), random.Random(0), [parse("mul(y, f)")] * 3)
+        GeneticEngine(GeneticSettings(population_size=2), random.Random(0), [Formula(parse("mul(y, f)"))] * 3)
 
 
 @pytest.mark.parametrize(

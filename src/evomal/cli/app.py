@@ -27,7 +27,7 @@ from evomal.errors import EvomalError, StorageError, one_line
 from evomal.runs import WorkerError
 
 TRACEBACK = "--traceback"
-EPILOG = "Exit codes: 0 good, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C."
+EPILOG = "Exit codes: 0 good, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C, 143 by SIGTERM."
 
 app = typer.Typer(
     name="evomal",
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `evomal` on the command line; None takes it from there.
 
     Returns:
-        The exit code: 0 good, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C.
+        The exit code: 0 good, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C, 143 by SIGTERM.
 
     Example:
         >>> main(["--version"])
@@ -85,8 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # φ must not stop a terminal that has no φ
     shown = TRACEBACK in given or os.environ.get("EVOMAL_TRACEBACK", "") not in ("", "0")
     keep_freed_memory()
-    with _ctrl_c_remembered() as stopped:
-        return _guarded([argument for argument in given if argument != TRACEBACK], shown, stopped)
+    with _stops_remembered() as stopped:
+        code = _guarded([argument for argument in given if argument != TRACEBACK], shown, stopped)
+        return 128 + stopped[-1] if code == INTERRUPTED and stopped else code
 
 
 def _guarded(arguments: list[str], shown: bool, stopped: list[int]) -> int:
@@ -115,24 +116,25 @@ def _guarded(arguments: list[str], shown: bool, stopped: list[int]) -> int:
 
 
 @contextmanager
-def _ctrl_c_remembered() -> Iterator[list[int]]:
-    """A list that is no longer empty once Ctrl-C was pressed; the interrupt itself goes on as always."""
+def _stops_remembered() -> Iterator[list[int]]:
+    """The signals that were to end the program: Ctrl-C, or what schedulers send, which then is the same as Ctrl-C."""
     seen: list[int] = []
 
     def handler(number: int, frame: FrameType | None) -> None:
         seen.append(number)
         signal.default_int_handler(number, frame)
 
-    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    # Only where nobody else handles it, and only the main thread may ask for it.
-    ours = usual and threading.current_thread() is threading.main_thread()
-    if ours:
-        signal.signal(signal.SIGINT, handler)
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    # Only where nobody else handles them, and only the main thread may ask for it.
+    main = threading.current_thread() is threading.main_thread()
+    ours = {number: plain for number, plain in usual.items() if main and signal.getsignal(number) is plain}
+    for number in ours:
+        signal.signal(number, handler)
     try:
         yield seen
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, plain in ours.items():
+            signal.signal(number, plain)
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,17 +1,17 @@
 """`evomal learn`: search for the loss that suits a task best."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import evomal
 from evomal.cli import options
+from evomal.cli.given import given_task_options
 from evomal.cli.output import GOOD, INTERRUPTED, print_json, say, warn_of_workers
-from evomal.cli.source import TaskSource, task_options
+from evomal.cli.run import Given, Run, new_run, old_run
 from evomal.config import LearnSettings, learn_settings
+from evomal.errors import SettingError
 from evomal.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 @options.setting_options(LearnSettings)
-@task_options
+@given_task_options
 def learn(
     context: typer.Context,
-    source: TaskSource,
+    task: dict[str, Any],
     also: Annotated[
         list[str] | None,
         typer.Option(
@@ -34,6 +34,11 @@ def learn(
         Path | None,
         typer.Option("--out", help="The run folder (default runs/DATASET-MODEL-seedN, with the method if another)."),
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", help="Go on with the run in this folder; it says all that other options would."),
+    ] = None,
+    override: options.Override = False,
     force: options.Force = False,
     preset: options.Preset = None,
     dry_run: Annotated[
@@ -44,62 +49,77 @@ def learn(
     **settings: Any,
 ) -> int:
     """Search for the loss that suits a task best, and save it as loss.json in a run folder."""
-    chosen = learn_settings(preset, **options.with_tuples(settings))
-    sources = [source, *(source.beside(spec) for spec in also or ())]
-    warn_of_workers(chosen.workers)
+    given = Given(task, also or [], preset, options.with_tuples(settings), context.obj, override)
     if dry_run:
-        return _price(sources, chosen, as_json)
-    method = "" if chosen.method == "evomal" else f"-{chosen.method}"
-    slug = "+".join(each.slug for each in sources)
-    folder = RunFolder(out or Path("runs") / f"{slug}{method}-seed{chosen.seed}", force)
-    # Before torch is imported: a run that dies at once leaves word of what it was.
-    folder.prepare(
-        {
-            "command": shlex.join(["evomal", *context.obj]),
-            "evomal": evomal.__version__,
-            "preset": preset,
-            "task": source.as_dict(),
-            **({"also": also} if also else {}),
-            "settings": chosen.model_dump(mode="json"),
-        }
-    )
+        return _price(given, as_json)
+    run = _begun(given, out, force) if resume is None else _reopened(given, resume, out, force)
     try:
-        result = _search(sources, chosen, folder, quiet, sys.stderr if as_json else sys.stdout)
+        result = _result(run, quiet, sys.stderr if as_json else sys.stdout)
+    except KeyboardInterrupt:
+        if not run.folder.kept:
+            raise
+        say(f"stopped; what is finished is kept, go on with evomal learn --resume {run.folder.path}")
+        return INTERRUPTED
     finally:
-        folder.discard()
-    _report(result, folder, source, as_json)
+        run.folder.discard()
+    _report(result, run, as_json)
     return INTERRUPTED if result.interrupted else GOOD
 
 
-def _search(
-    sources: list[TaskSource], settings: LearnSettings, folder: RunFolder, quiet: bool, stream: Any
-) -> "LearnResult":
-    tasks = [source.load() for source in sources]
+def _begun(given: Given, out: Path | None, force: bool) -> Run:
+    if given.override:
+        raise SettingError("--override is for a run that goes on; give --resume DIR, or leave it out")
+    run = new_run(given, out, force)
+    warn_of_workers(run.settings.workers)
+    return run
+
+
+def _reopened(given: Given, folder: Path, out: Path | None, force: bool) -> Run:
+    if force or (out is not None and out.resolve() != folder.resolve()):
+        raise SettingError(f"--resume goes on in '{folder}'; leave out {'--force' if force else '--out'}")
+    return old_run(given, folder)
+
+
+def _result(run: Run, quiet: bool, stream: Any) -> "LearnResult":
+    """What a run comes to, learned now if it is not finished."""
+    from evomal.search.past import Past
+
+    past = Past(run.folder)
+    done = past.finished(run.settings) if run.settings == past.settings else None
+    return done or _search(run, quiet, stream)
+
+
+def _search(run: Run, quiet: bool, stream: Any) -> "LearnResult":
+    tasks = [source.load() for source in run.sources]
     from evomal.report.progress import make_progress
     from evomal.search import make_method
     from evomal.tasks import TaskSet
 
     together = TaskSet.of(tasks)
-    method = make_method(settings)
-    if settings.method == "glo" and not quiet:  # two phases are easily forgotten
+    method = make_method(run.settings)
+    if run.settings.method == "glo" and not quiet:  # two phases are easily forgotten
         print(f"budget: {method.budget(len(tasks))}", file=stream, flush=True)
-    with make_progress(together.name, settings, stream, quiet) as progress:
-        return method.learn(together, out=folder, watcher=progress)
+    with make_progress(together.name, run.settings, stream, quiet) as progress:
+        return method.learn(together, out=run.folder, watcher=progress, override=run.override)
 
 
-def _report(result: "LearnResult", folder: RunFolder, source: TaskSource, as_json: bool) -> None:
+def _report(result: "LearnResult", run: Run, as_json: bool) -> None:
     from evomal.report.tables import print_pairs, result_pairs
 
+    folder: RunFolder = run.folder
     if as_json:
-        print_json({**result.as_dict(), "task": source.as_dict(), "out": str(folder.path), "loss": str(folder.loss)})
+        task = run.sources[0].as_dict()
+        print_json({**result.as_dict(), "task": task, "out": str(folder.path), "loss": str(folder.loss)})
     else:
         print_pairs(result_pairs(result, folder.loss), sys.stdout)
     if result.interrupted:
-        say(f"stopped by Ctrl-C; the best loss so far is in {folder.loss}")
+        say(f"stopped early; the best loss so far is in {folder.loss}; go on with evomal learn --resume {folder.path}")
 
 
-def _price(sources: list[TaskSource], settings: LearnSettings, as_json: bool) -> int:
-    tasks = [source.load() for source in sources]
+def _price(given: Given, as_json: bool) -> int:
+    settings = learn_settings(given.preset, **given.settings)
+    warn_of_workers(settings.workers)
+    tasks = [source.load() for source in given.sources]
     from evomal.report.tables import print_table, table_of_price
     from evomal.search.pricing import price
 
@@ -109,4 +129,4 @@ def _price(sources: list[TaskSource], settings: LearnSettings, as_json: bool) ->
     else:
         print_table(table_of_price(priced), sys.stdout)
         print(f"assumed: {priced.assumption}")
-    return 0
+    return GOOD

@@ -2,9 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Collection, Iterable
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
+from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 from typer.core import TyperCommand
 
@@ -20,6 +22,10 @@ Preset = Annotated[
     typer.Option("--preset", help=f"Named settings ({', '.join(PRESETS)}); options given beside it override them."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what lies in --out.")]
+Override = Annotated[
+    bool,
+    typer.Option("--override", help="With --resume: take over given values of those settings that may change."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the end result only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
@@ -63,33 +69,50 @@ def _parameter(kind: type[Settings], name: str, stage: str) -> inspect.Parameter
     assert owner is not None
     field: FieldInfo = owner.model_fields[name]
     flag = SPELLED.get(name, f"--{name.replace('_', '-')}")
-    values = get_args(field.annotation)
-    is_choice = get_origin(field.annotation) is Literal
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag,
-        help=_help(field, values if is_choice else ()),
+        help=_help(field, choices),
         show_default=False,  # the option's own is None, "not given"; the help says the setting's
-        callback=_known(name, values) if is_choice else None,
+        callback=_known(name, choices) if choices else None,
     )
-    plain: Any = str if is_choice else list[_bare(values[0])] if values else field.annotation  # type: ignore[misc]
-    return inspect.Parameter(name, _KEYWORD, default=None, annotation=Annotated[plain | None, option])
+    return inspect.Parameter(
+        name, _KEYWORD, default=None, annotation=Annotated[_plain(field.annotation) | None, option]
+    )
 
 
-def _bare(kind: Any) -> Any:
-    """The type alone, without the limits that pydantic checks."""
-    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+def _plain(kind: Any) -> Any:
+    """The type of an option: several values as a list, without the limits that pydantic checks.
+
+    Example:
+        >>> _plain(tuple[Annotated[int, "above 0"], ...]), _plain(float | None), _plain(Literal["mean", "sum"])
+        (list[int], <class 'float'>, <class 'str'>)
+    """
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return str
+    if origin is tuple:
+        return list[_plain(parts[0])]  # type: ignore[misc]
+    if origin in (Union, UnionType):  # a setting or None
+        return _plain(parts[0])
+    if origin is Annotated:
+        # What a setting reads itself, such as 45m, is text before.
+        return str if any(isinstance(part, BeforeValidator) for part in parts) else parts[0]
+    return kind
 
 
 def _help(field: FieldInfo, choices: tuple[Any, ...]) -> str:
     text = f"{field.description}"
     listed = f": {', '.join(choices)}" if choices else ""
-    return f"{text[0].upper()}{text[1:]}{listed} (default {_shown(field.default)})."
+    return f"{text[0].upper()}{text[1:]}{listed} (default{_shown(field.default)})."
 
 
 def _shown(default: Any) -> str:
+    if default is None:
+        return ": no limit"
     if isinstance(default, tuple):
-        return " ".join(f"{value:.4g}" for value in default)
-    return str(default).lower() if isinstance(default, bool) else str(default)
+        return f" {' '.join(f'{value:.4g}' for value in default) or 'none'}"
+    return f" {str(default).lower() if isinstance(default, bool) else default}"
 
 
 def _known(name: str, choices: tuple[Any, ...]) -> Callable[[str | None], str | None]:

@@ -2,17 +2,18 @@
 
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evomal.atomic import write_atomically
+from evomal.atomic import storing, write_atomically
 from evomal.cli import options
-from evomal.cli.output import GOOD, INTERRUPTED, as_json_text, print_json, require_free, say, warn_of_workers
-from evomal.cli.source import TaskSource, task_options
-from evomal.config import TrainSettings, flat_fields, train_settings
+from evomal.cli.given import given_task_options
+from evomal.cli.output import GOOD, INTERRUPTED, as_json_text, print_json, say, warn_of_workers
+from evomal.cli.training import Given, Job, new_job, old_job
+from evomal.config import TrainSettings, flat_fields
+from evomal.errors import SettingError, StorageError
 from evomal.runs import WorkerError
 
 if TYPE_CHECKING:
@@ -24,22 +25,35 @@ SETTINGS = [name for name in flat_fields(TrainSettings) if name != "lr"]
 
 
 @options.setting_options(TrainSettings, SETTINGS)
-@task_options
+@given_task_options
 def train(
+    context: typer.Context,
+    task: dict[str, Any],
     losses: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--loss", help="A loss file, a run folder (its best loss), or a handcrafted loss; several may be given."
         ),
-    ],
-    source: TaskSource,
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="A JSON file for the results, or a folder for train.json."),
+        typer.Option(
+            "--out",
+            help="A JSON file for the results, or a folder for train.json; finished trainings are kept beside it.",
+        ),
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            "--resume", help="Go on with a call that was stopped; give its --out, which says all that options would."
+        ),
+    ] = None,
+    override: options.Override = False,
     force: options.Force = False,
     preset: options.Preset = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Trainings at a time, one thread each.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Trainings at a time, one thread each (default 1).")
+    ] = None,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
     **settings: Any,
@@ -48,70 +62,94 @@ def train(
 
     Options with a list take several values: --seeds 0 1 2, or --seeds 0,1,2, or --seeds 0 --seeds 1.
     """
-    chosen = train_settings(preset, **options.with_tuples(settings))
-    warn_of_workers(workers)
-    file = None if out is None else require_free(out, "train.json", force)
-    results, ended = _trained(source, losses, chosen, workers, _told(quiet, sys.stderr if as_json else sys.stdout))
-    if ended is not None and not results:
-        raise ended
-    document = {
-        "task": source.as_dict(),
-        "workers": workers,
-        "settings": chosen.model_dump(mode="json"),
-        "results": [result.as_dict() for result in results],
-    }
-    if file is not None:
-        write_atomically(file, as_json_text(document) + "\n")
-    if as_json:
-        print_json(document)
-    else:
-        _print(results)
-    if ended is not None:
-        say(f"{len(results)} of {len(losses)} losses are finished; the others were stopped")
-        if isinstance(ended, KeyboardInterrupt):
-            return INTERRUPTED
-        raise ended
-    return GOOD
+    given = Given(losses or (), task, preset, workers, options.with_tuples(settings), context.obj)
+    job = _begun(given, out, force, override) if resume is None else _reopened(given, resume, out, force, override)
+    stream = sys.stderr if as_json else sys.stdout
+    try:
+        warn_of_workers(job.workers)
+        results, ended = _trained(job, _told(job, quiet, stream))
+        return _reported(job, results, ended, as_json)
+    finally:
+        if job.journal is not None:
+            job.journal.close()
 
 
-def _trained(
-    source: TaskSource, names: list[str], settings: TrainSettings, workers: int, told: Callable[..., None]
-) -> "tuple[list[Trained], BaseException | None]":
-    """Read every loss, then the data, then train with one loss after the other; an early end keeps what is finished."""
-    from evomal.cli.losses import read_loss
-    from evomal.losses import LearnedLoss
+def _begun(given: Given, out: Path | None, force: bool, override: bool) -> Job:
+    if override:
+        raise SettingError("--override is for a call that goes on; give --resume OUT, or leave it out")
+    return new_job(given, out, force)
+
+
+def _reopened(given: Given, resume: Path, out: Path | None, force: bool, override: bool) -> Job:
+    if force or out is not None:
+        raise SettingError(f"--resume goes on with '{resume}'; leave out {'--force' if force else '--out'}")
+    job = old_job(given, resume, override)
+    for note in [] if job.journal is None else job.journal.notes():
+        say(f"warning: {note}; results may differ in their last bits")
+    return job
+
+
+def _trained(job: Job, told: Callable[..., None]) -> "tuple[list[Trained], BaseException | None]":
+    """Train with one loss after the other; an early end keeps what is finished."""
+    from evomal.comparison.meta_tests import meta_tests
     from evomal.report.trained import Trained
     from evomal.runs import make_executor
-    from evomal.training import meta_test
-    from evomal.training.step_size import gradient_norm_ratio
 
-    named = [read_loss(name) for name in names]
-    task = source.load()
-    losses = {loss.name: loss.fitted(task) for loss in named}
-    executor = make_executor(workers)
+    executor = make_executor(job.workers)
     results = []
     try:
-        for name, loss in losses.items():
-            test = meta_test(task, loss, settings, executor.map, partial(told, name))
-            ratio = None
-            if isinstance(loss, LearnedLoss):
-                ratio = gradient_norm_ratio(loss, task, settings.base.batch_size, settings.seeds[0])
-            results.append(Trained(name, loss, test, task, settings, ratio))
-    except (KeyboardInterrupt, WorkerError) as error:
+        for tested in meta_tests(job.task, job.losses, job.settings, executor, job.journal, told):
+            results.append(Trained(tested.name, tested.loss, tested.test, job.task, job.settings, tested.ratio))
+    except (KeyboardInterrupt, WorkerError, StorageError) as error:
         return results, error
     finally:
         executor.close()
     return results, None
 
 
-def _told(quiet: bool, stream: Any) -> Callable[[str, "TrainingRun"], None]:
+def _told(job: Job, quiet: bool, stream: Any) -> Callable[[str, "TrainingRun"], None]:
     def told(name: str, run: "TrainingRun") -> None:
         if not quiet:
             print(
                 f"{name}  seed {run.seed}  lr {run.lr:g}: {run.ended}  ({run.seconds:.1f} s)", file=stream, flush=True
             )
 
+    if job.journal is not None and job.journal.finished and not quiet:
+        print(f"{job.journal.finished} of {job.journal.all_trainings} trainings are finished", file=stream, flush=True)
     return told
+
+
+def _reported(job: Job, results: "list[Trained]", ended: BaseException | None, as_json: bool) -> int:
+    """Write and print what is finished; say how to go on with the rest."""
+    if results:
+        document = {
+            "task": job.source.as_dict(),
+            "workers": job.workers,
+            "settings": job.settings.model_dump(mode="json"),
+            "results": [result.as_dict() for result in results],
+        }
+        if job.journal is not None and not isinstance(ended, StorageError):
+            with storing(job.journal.out):
+                write_atomically(job.journal.out, as_json_text(document) + "\n")
+        if as_json:
+            print_json(document)
+        else:
+            _print(results)
+    if ended is None:
+        return GOOD
+    _say_what_is_left(job, len(results))
+    if isinstance(ended, KeyboardInterrupt) and (results or (job.journal is not None and job.journal.finished)):
+        return INTERRUPTED
+    raise ended
+
+
+def _say_what_is_left(job: Job, results: int) -> None:
+    journal = job.journal
+    if journal is not None and journal.finished:
+        kept = f"{journal.finished} of {journal.all_trainings} trainings are finished and kept"
+        say(f"{kept}; go on with evomal train --resume {journal.out}")
+    if results:
+        say(f"{results} of {len(job.losses)} losses are finished; the others were stopped")
 
 
 def _print(results: "list[Trained]") -> None:

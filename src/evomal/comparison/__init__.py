@@ -2,10 +2,10 @@
 
 from evomal.comparison.comparing import compare
 from evomal.comparison.contenders import Contender, SearchSummary
-from evomal.comparison.origin import Origin
 from evomal.comparison.results import Cell, Comparison, Row
 from evomal.comparison.statistics import PairedTest, holm, paired_test
 from evomal.comparison.writing import write_tables
+from evomal.search.origin import Origin
 
 __all__ = [
     "Cell",

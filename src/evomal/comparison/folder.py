@@ -5,23 +5,23 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evomal.atomic import write_atomically
 from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.document import MARK, differences, document_of
 from evomal.comparison.entries import Entry
-from evomal.comparison.origin import Origin, origin_now
 from evomal.comparison.plan import Plan
 from evomal.comparison.records import Trained, read_search, read_training
 from evomal.comparison.writing import TABLES
 from evomal.errors import RunFolderError
+from evomal.plain_yaml import read_yaml, yaml_text
 from evomal.runs import Journal, read_records
 from evomal.runs.journal import damaged
 from evomal.runs.lock import LOCK, FolderLock
+from evomal.search.origin import Origin, origin_now
 from evomal.tasks import Task
 
 CONFIG, TRAININGS, SEARCHES = "comparison.yaml", "trainings.jsonl", "searches"
+FIRST_LINE = f"format: {MARK}\n".encode()
 
 
 class ComparisonFolder:
@@ -61,12 +61,12 @@ class ComparisonFolder:
             if not path.is_dir() or {each.name for each in path.iterdir()} <= {LOCK}:
                 return {}
             config = path / CONFIG
-            text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
+            start = _start(config) if config.is_file() else b""
         except OSError as error:  # no permission, or a name that is too long
             raise RunFolderError(f"'{path}' cannot be read ({error.strerror}); give another --out") from None
-        if not text.startswith(f"format: {MARK}\n"):
+        if start != FIRST_LINE:
             raise RunFolderError(f"'{path}' holds files that are no comparison; give another folder for --out")
-        return {} if self._force else self._read(text)
+        return {} if self._force else self._read(config)
 
     def require_same(self, plan: Plan, task: Task) -> None:
         """Make sure that a plan goes on from what lies here.
@@ -120,7 +120,7 @@ class ComparisonFolder:
         self.origin = origin_now(command, self._known if finished else {})
         methods = self._known.get("methods", {}) | document["methods"]
         self._known = document | {"methods": methods} | self.origin.as_dict()
-        write_atomically(self.path / CONFIG, yaml.safe_dump(self._known, sort_keys=False, allow_unicode=True))
+        write_atomically(self.path / CONFIG, yaml_text(self._known))
         self._force = False
 
     def end(self) -> None:
@@ -164,14 +164,13 @@ class ComparisonFolder:
         """The journal of trainings, open for appending."""
         return Journal(self.path / TRAININGS)
 
-    def _read(self, text: str) -> dict[str, Any]:
-        try:
-            known = yaml.safe_load(text)
-            if all(isinstance(known[part], dict) for part in ("task", "training", "methods")):
-                return dict(known)
-        except (TypeError, KeyError, yaml.YAMLError):
-            pass
-        raise RunFolderError(f"'{self.path / CONFIG}' is damaged; start anew with --force, or give another --out")
+    def _read(self, config: Path) -> dict[str, Any]:
+        remedy = "start anew with --force, or give another --out"
+        known = read_yaml(config, remedy=remedy)
+        lacking = [part for part in ("task", "training", "methods") if not isinstance(known.get(part), dict)]
+        if lacking:
+            raise RunFolderError(f"'{config}' is damaged (it lacks {' and '.join(lacking)}); {remedy}")
+        return known
 
     def _clear(self) -> None:
         """Remove what a comparison writes, and nothing else; its document stays until a new one takes its place."""
@@ -180,3 +179,8 @@ class ComparisonFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _start(config: Path) -> bytes:
+    with config.open("rb") as stream:
+        return stream.read(len(FIRST_LINE))

@@ -103,6 +103,10 @@ def read_training(record: dict[str, Any]) -> tuple[tuple[str, float, int], Train
         for metric in ("valid", "test"):
             values[metric] = float("nan") if values[metric] is None else float(values[metric])
         run = TrainingRun(**values)
-        return (str(name), float(run.lr), int(run.seed)), Trained(run, loss)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError) as error:
         raise ValueError("no training") from error
+    texts = isinstance(name, str) and all(text is None or isinstance(text, str) for text in (loss, run.reason))
+    whole = type(run.seed) is type(run.steps) is int
+    if not (texts and whole and _is_number(run.lr) and _is_number(run.seconds)):
+        raise ValueError("no training")
+    return (name, float(run.lr), run.seed), Trained(run, loss)

@@ -1,6 +1,5 @@
 """One search of a comparison, in a run folder of its own."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +7,15 @@ from evomal.atomic import write_atomically
 from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.records import SUMMARY, search_record
 from evomal.config import LearnSettings
+from evomal.errors import EvomalError, StorageError
 from evomal.plain import finite_or_none
 from evomal.runs import RunFolder
-from evomal.search import make_method
+from evomal.runs.config import CONFIG
+from evomal.search import LearnResult, make_method
 from evomal.search.provenance import described
 from evomal.tasks import Task
+
+PATIENCE = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,23 @@ class Job:
 
 
 def run_search(task: Task, job: Job) -> SearchSummary | None:
-    """One search, in its run folder; None if it was interrupted."""
+    """One search in its run folder, gone on with where an earlier call left it; None if it was interrupted.
+
+    Raises:
+        EvomalError: The search cannot be run.
+        StorageError: Nothing more can be written; what is finished is kept.
+    """
     path = Path(job.folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # What an earlier call left here was not finished; a killed one leaves folders beside it, too.
-    for beside in path.parent.glob(f".{path.name}.*"):
-        shutil.rmtree(beside, ignore_errors=True)
-    run = RunFolder(path, force=path.exists())
-    run.prepare({"task": described(task), "settings": job.settings.model_dump(mode="json")})
-    result = make_method(job.settings).learn(task, out=run)
+    try:
+        run, result = _learn(task, job, path, resume=(path / CONFIG).exists())
+    except StorageError:
+        raise
+    except EvomalError:
+        if not path.exists():
+            raise
+        # What lies there is damaged, or of another search: it is done anew.
+        run, result = _learn(task, job, path, resume=False)
     if result.interrupted:
         return None
     summary = SearchSummary(
@@ -56,3 +67,11 @@ def run_search(task: Task, job: Job) -> SearchSummary | None:
     )
     write_atomically(path / SUMMARY, search_record(summary))
     return summary
+
+
+def _learn(task: Task, job: Job, path: Path, resume: bool) -> tuple[RunFolder, LearnResult]:
+    # A worker whose caller was killed may still be at work there for a moment.
+    run = RunFolder(path, force=path.exists() and not resume, resume=resume, patience=PATIENCE)
+    if not resume:
+        run.prepare({"task": described(task), "settings": job.settings.model_dump(mode="json")})
+    return run, make_method(job.settings).learn(task, out=run)

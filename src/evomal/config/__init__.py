@@ -1,6 +1,15 @@
 """Settings, presets, and how one becomes the other."""
 
-from evomal.config.building import STAGES, fitting, flat_fields, learn_settings, train_settings, unused, validated
+from evomal.config.building import (
+    STAGES,
+    changed,
+    fitting,
+    flat_fields,
+    learn_settings,
+    train_settings,
+    unused,
+    validated,
+)
 from evomal.config.presets import FIXED, PRESETS, UNUSED, USUAL
 from evomal.config.settings import (
     BaseSettings,
@@ -8,6 +17,7 @@ from evomal.config.settings import (
     FilterSettings,
     GeneticSettings,
     LearnSettings,
+    LimitSettings,
     LocalSearchSettings,
     NeuralSettings,
     Settings,
@@ -25,10 +35,12 @@ __all__ = [
     "FilterSettings",
     "GeneticSettings",
     "LearnSettings",
+    "LimitSettings",
     "LocalSearchSettings",
     "NeuralSettings",
     "Settings",
     "TrainSettings",
+    "changed",
     "fitting",
     "flat_fields",
     "learn_settings",

@@ -52,6 +52,37 @@ def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
     return _build(LearnSettings, preset, flat, USUAL.get(method, {}), fixed)
 
 
+def changed(settings: LearnSettings, preset: str | None = None, **flat: Any) -> LearnSettings:
+    """Settings of a search with some of them given anew, for a run that goes on.
+
+    Args:
+        settings: The settings of then.
+        preset: A name in `PRESETS` that was given again, or None.
+        **flat: Single settings; None means "not given".
+
+    Returns:
+        The validated settings; what was not given is as it was.
+
+    Raises:
+        SettingError: A name is unknown, a value is out of range, or the method does not have it.
+
+    Example:
+        >>> changed(learn_settings("quick", seed=3), generations=20).genetic.generations
+        20
+    """
+    fields, method = flat_fields(LearnSettings), settings.method
+    presets = PRESETS.get(_known_preset(preset) or "", {}) | USUAL.get(method, {}) | FIXED.get(method, {})
+    again = {name: value for name, value in presets.items() if name in PRESETS.get(preset or "", {}) and name in fields}
+    given = again | {name: value for name, value in flat.items() if value is not None}
+    nested = settings.model_dump()
+    for name, value in given.items():
+        if name not in fields:
+            raise unknown_name("setting", name, fields)
+        stage = fields[name]
+        (nested[stage] if stage else nested)[name] = value
+    return validated(LearnSettings, nested)
+
+
 def unused(method: str, flat: dict[str, Any]) -> list[str]:
     """The names of given settings that a method does not use, or has otherwise.
 
@@ -93,8 +124,7 @@ def _build(
     usual: dict[str, Any] | None = None,
     fixed: dict[str, Any] | None = None,
 ) -> S:
-    if preset is not None and preset not in PRESETS:
-        raise unknown_name("preset", preset, PRESETS)
+    _known_preset(preset)
     fields = flat_fields(kind)
     given = {name: value for name, value in flat.items() if value is not None}
     for name in given:
@@ -108,6 +138,12 @@ def _build(
         stage = fields[name]
         (nested.setdefault(stage, {}) if stage else nested)[name] = value
     return validated(kind, nested)
+
+
+def _known_preset(preset: str | None) -> str | None:
+    if preset is not None and preset not in PRESETS:
+        raise unknown_name("preset", preset, PRESETS)
+    return preset
 
 
 def validated(kind: type[S], values: dict[str, Any]) -> S:

@@ -48,6 +48,7 @@ _TREES = (
     "mutation_depth",
     "elitism_rate",
     "max_height",
+    "start_from",
 )
 _CMA = ("sigma", "cma_generations")
 _NEURAL = ("hidden", "neural_steps")

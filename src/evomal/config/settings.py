@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from evomal.config.presets import FIXED
+from evomal.config.times import Duration
 
 Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1e30)]  # float32 ends at 3e38
@@ -115,8 +116,8 @@ class FilterSettings(Settings):
 class LimitSettings(Settings):
     """When a search ends before its last generation; None means no such limit."""
 
-    max_time: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="wall time of this call in seconds, or such as 90s, 45m, 2h30m"
+    max_time: Duration | None = Field(
+        None, description="wall time of the search in this call: seconds, or such as 90s, 45m, 2h30m"
     )
     max_evaluations: Count | None = Field(None, description="candidates to evaluate; known ones cost nothing")
     target_fitness: float | None = Field(None, description="fitness to be content with")

@@ -1,7 +1,10 @@
 """The canonical form, in which `a + b` and `b + a` meet."""
 
+from collections.abc import Iterator, Sequence
+
 from evomal.expressions.operators import LEAVES, OPERATORS
 from evomal.expressions.tree import Expression
+from evomal.expressions.weights import check_weights
 
 _RANK = {symbol: rank for rank, symbol in enumerate((*LEAVES, *OPERATORS))}
 
@@ -27,6 +30,42 @@ def canonical(expression: Expression) -> Expression:
     if children and OPERATORS[expression.symbol].commutative:
         children = tuple(sorted(children, key=_order))
     return expression if children == expression.children else Expression(expression.symbol, children)
+
+
+def canonical_weighted(expression: Expression, weights: Sequence[float]) -> tuple[Expression, tuple[float, ...]]:
+    """The canonical form of a formula with coefficients, each of which goes where its edge goes.
+
+    Arguments of one formula are sorted by their coefficients, so that here, too, `a + b` and `b + a` meet.
+
+    Args:
+        expression: The formula.
+        weights: One number per edge, in pre-order of the child node.
+
+    Returns:
+        The canonical form, as `canonical` gives it, and its weights.
+
+    Raises:
+        ExpressionError: The weights do not fit the expression.
+
+    Example:
+        >>> from evomal.expressions import parse
+        >>> canonical_weighted(parse("add(mul(f, y), 1)"), [2, 3, 4, 5])
+        (parse('add(1, mul(y, f))'), (5.0, 2.0, 4.0, 3.0))
+    """
+    return _sorted(expression, iter(check_weights(expression, weights)))
+
+
+def _sorted(node: Expression, weights: Iterator[float]) -> tuple[Expression, tuple[float, ...]]:
+    """A subtree and the weights below it, sorted; takes those weights, in pre-order."""
+    arguments = []
+    for child in node.children:
+        weight = next(weights)
+        tree, below = _sorted(child, weights)
+        arguments.append((tree, (weight, *below)))
+    if arguments and OPERATORS[node.symbol].commutative:
+        arguments.sort(key=lambda argument: (*_order(argument[0]), argument[1]))
+    children = tuple(tree for tree, _ in arguments)
+    return Expression(node.symbol, children), tuple(weight for _, own in arguments for weight in own)
 
 
 def _order(expression: Expression) -> tuple[int, tuple[int, ...]]:

@@ -115,7 +115,10 @@ class _Parser:
         if token.text not in OPERATORS and token.text not in LEAVES:
             raise self._error(unknown_symbol(token.text))
         self.next += 1
-        children = self._arguments() if self._peek().text == "(" else ()
+        called = self._peek().text == "("
+        if called and token.text in LEAVES:  # not even empty brackets
+            raise self._error(arity_mismatch(token.text, 1), token)
+        children = self._arguments() if called else ()
         if wrong := arity_mismatch(token.text, len(children)):
             raise self._error(wrong, token)
         return Expression(token.text, children)

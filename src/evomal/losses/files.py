@@ -7,15 +7,17 @@ from typing import Any, NoReturn
 
 from evomal.atomic import write_atomically
 from evomal.errors import LossFileError
+from evomal.plain_json import INVALID, NotPlainError, check_limits, parsed_json
 
 FORMAT = "evomal-loss"
 VERSION = 1
 MAX_BYTES = 4_000_000  # a neural loss of the greatest width has 66,000 weights
-MAX_NESTING = 20
+BY_EVOMAL = "give a file written by evomal"
+NEVER_INFO = {"scale"}  # a file leaves it out where it is 1: `info` must not put another one there
 
 
 def write_document(entries: dict[str, Any], info: dict[str, Any], path: str | PathLike[str]) -> None:
-    """Write a loss file that is complete or not there at all.
+    """Write a loss file that is complete or not there at all, and that `read_document` reads.
 
     Args:
         entries: What the family needs to build the loss again, ``family`` included.
@@ -23,65 +25,85 @@ def write_document(entries: dict[str, Any], info: dict[str, Any], path: str | Pa
         path: The file; one that exists is replaced.
 
     Raises:
-        LossFileError: Something is not JSON, such as NaN; nothing is written.
+        LossFileError: Something is not JSON, such as NaN, or past a limit of loss files; nothing is written.
     """
     document = {"format": FORMAT, "version": VERSION, **entries}
     try:
-        text = json.dumps(document | info | document, indent=2, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        rest = {name: value for name, value in info.items() if name not in NEVER_INFO}
+        text = json.dumps(document | rest | document, indent=2, allow_nan=False) + "\n"
+        _entries(text.encode())
+    except (TypeError, ValueError, AttributeError, RecursionError, _OddFileError) as error:
         refuse(Path(path), f"the loss cannot be written ({error})", "keep weights finite and info plain")
-    write_atomically(Path(path), text + "\n")
+    write_atomically(Path(path), text)
 
 
 def read_document(file: Path) -> dict[str, Any]:
     """The entries of a loss file of this version, without ``format`` and ``version``.
 
     Raises:
-        LossFileError: The file is missing, damaged, no loss file, or from a later version.
+        LossFileError: The file is missing, damaged, no loss file, past a limit, or from a later version.
     """
-    document = _json_object(file)
-    if document.pop("format", None) != FORMAT:
-        refuse(file, "its \"format\" is not 'evomal-loss'", "give a file written by evomal")
-    version = document.pop("version", None)
-    if version != VERSION or isinstance(version, bool):
-        refuse(file, f"it has version {version!r}; this evomal reads {VERSION}", "update evomal")
-    return document
-
-
-def _json_object(file: Path) -> dict[str, Any]:
     try:
         with file.open("rb") as stream:  # a device may never end, so no more than enough is read
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         refuse(file, f"it cannot be read ({error.strerror})", "check the path")
-    if len(data) > MAX_BYTES:
-        refuse(file, f"it has more than {MAX_BYTES:,} bytes", "give a file written by evomal")
-    if data[:1] == b"\x80" or data[:2] == b"PK":
-        refuse(file, "it is a pickle or an archive, which could run code", "give a JSON file")
+    except ValueError as error:  # a NUL in its name
+        refuse(file, f"it cannot be read ({error})", "check the path")
     try:
-        document = json.loads(data.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
-    except (UnicodeDecodeError, ValueError, RecursionError):
-        refuse(file, "it is not complete, valid JSON", "save the loss anew, or mend the file")
-    if _depth(document) > MAX_NESTING:
-        refuse(file, f"its entries nest more than {MAX_NESTING} deep", "give a file written by evomal")
-    if not isinstance(document, dict):
-        refuse(file, "it is not a JSON object", "give a file written by evomal")
+        return _entries(data)
+    except _OddFileError as odd:
+        refuse(file, str(odd), odd.remedy)
+
+
+class _OddFileError(Exception):
+    """What is wrong with the bytes of a file, and what to do."""
+
+    def __init__(self, what: str, remedy: str = BY_EVOMAL) -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
+
+def _entries(data: bytes) -> dict[str, Any]:
+    if len(data) > MAX_BYTES:
+        raise _OddFileError(f"it has more than {MAX_BYTES:,} bytes")
+    if data[:1] == b"\x80" or data[:2] == b"PK":
+        raise _OddFileError("it is a pickle or an archive, which could run code", "give a JSON file")
+    try:
+        document = parsed_json(data)
+        if not isinstance(document, dict):
+            raise _OddFileError("it is not a JSON object")
+        if document.pop("format", None) != FORMAT:
+            raise _OddFileError("its \"format\" is not 'evomal-loss'")
+        # A later version may have other limits, so that it is named before they are looked at.
+        _check_version(document.pop("version", None))
+        check_limits(document)
+    except NotPlainError as error:
+        remedy = "save the loss anew, or mend the file" if str(error) == INVALID else BY_EVOMAL
+        raise _OddFileError(str(error), remedy) from None
     return document
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("an entry is there twice")
-    return dict(pairs)
+def _check_version(version: Any) -> None:
+    whole = isinstance(version, int) and not isinstance(version, bool)
+    if whole and version > VERSION:
+        raise _OddFileError(
+            f"it comes from the future (version {brief(str(version))}; this evomal reads {VERSION})", "update evomal"
+        )
+    if not whole or version < VERSION:
+        raise _OddFileError(
+            f'its "version" is {brief(repr(version))}, which never was one; this evomal reads {VERSION}'
+        )
 
 
-def _depth(value: Any) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
+def brief(text: str, limit: int = 400) -> str:
+    """A sentence that quotes a file, without the middle of what is long.
 
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    Example:
+        >>> brief("its version is " + "9" * 100, limit=40)
+        'its version is 99999999999 … 9999999999'
+    """
+    return text if len(text) <= limit else f"{text[: 2 * limit // 3]} … {text[-(limit // 4) :]}"
 
 
 def refuse(file: Path, what: str, remedy: str) -> NoReturn:

@@ -1,13 +1,14 @@
 """Losses of any family from plain entries: those of a loss file, or of a journal's line."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from evomal.errors import EvomalError, LossFileError, SettingError
-from evomal.losses.files import read_document
+from evomal.losses.files import brief, read_document
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.neural import NeuralLoss
 from evomal.losses.symbolic import SymbolicLoss
@@ -29,16 +30,17 @@ def load_loss(path: str | PathLike[str]) -> LearnedLoss:
         called. What else the file says is in its `info`.
 
     Raises:
-        LossFileError: The file is missing, damaged, from a later version, or its parts contradict one another.
+        LossFileError: The file is missing, damaged, past a limit, from a later version, or its parts contradict one
+            another.
     """
     file = Path(path)
-    if file.is_dir():
-        file /= "loss.json"
+    with suppress(OSError):  # a name that is too long, no permission: reading will say so
+        file = file / "loss.json" if file.is_dir() else file
     entries = read_document(file)
     try:
         return loss_from_entries(entries)
     except EvomalError as error:
-        raise LossFileError(f"loss file '{file}': {error}") from None
+        raise LossFileError(f"loss file '{file}': {brief(str(error))}") from None
 
 
 def loss_from_entries(entries: Mapping[str, Any]) -> LearnedLoss:
@@ -61,7 +63,7 @@ def loss_from_entries(entries: Mapping[str, Any]) -> LearnedLoss:
     family = rest.pop("family", None)
     if not isinstance(family, str) or family not in FAMILIES:
         *names, last = map(repr, FAMILIES)
-        raise SettingError(f"its family {family!r} is unknown; use {', '.join(names)} or {last}")
+        raise SettingError(f"its family {brief(repr(family))} is unknown; use {', '.join(names)} or {last}")
     try:
         return FAMILIES[family].from_entries(rest).requires_grad_(False)
     except OverflowError:  # JSON has whole numbers of any length

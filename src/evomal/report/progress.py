@@ -1,7 +1,7 @@
 """Progress of a search: live on a terminal, one line a generation in a pipe, or nothing."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from types import TracebackType
 from typing import Self, TextIO
@@ -38,7 +38,14 @@ class Progress(Watcher):
         self.counts: Counter[str] = Counter()
         self.best: Candidate | None = None
         self.done = 0
+        self._before: Counter[str] = Counter()
         self._clock, self._start = clock, clock()
+
+    def resumed(self, members: Sequence[Candidate], best: Candidate | None, generation: int) -> None:
+        """Count what an earlier call had finished."""
+        self.counts.update(member.outcome or "unfinished" for member in members)
+        self._before = Counter(self.counts)
+        self.best, self.done = best, generation
 
     def member(self, candidate: Candidate, best: Candidate | None) -> None:
         """Count an outcome."""
@@ -57,8 +64,9 @@ class Progress(Watcher):
     @property
     def per_minute(self) -> float:
         """Evaluations per minute; what the outer filter answers is none."""
-        known = self.counts["archived"] + self.counts["elite"]
-        return 60 * (self.counts.total() - known) / max(self.seconds, 1e-9)
+        now = self.counts - self._before
+        known = now["archived"] + now["elite"]
+        return 60 * (now.total() - known) / max(self.seconds, 1e-9)
 
     @property
     def left(self) -> float | None:
@@ -66,8 +74,9 @@ class Progress(Watcher):
 
         Later generations meet more known formulas, so it is rather less.
         """
-        share = self.counts.total() / self.settings.evaluations
-        return self.seconds * (1 - share) / share if self.done and share else None
+        now = self.counts.total() - self._before.total()
+        left = self.settings.evaluations - self.counts.total()
+        return self.seconds * left / now if self.done and now else None
 
     @property
     def formula(self) -> str:
@@ -111,6 +120,16 @@ class LineProgress(Progress):
         super().__init__(name, settings, clock)
         self._stream = stream
         self._shown: Candidate | None = None
+
+    def resumed(self, members: Sequence[Candidate], best: Candidate | None, generation: int) -> None:
+        """Say where the run goes on."""
+        super().resumed(members, best, generation)
+        where = f"generation {generation + 1}/{self.settings.generations}"
+        print(
+            f"going on with {where}  best {self.fitness}  {len(members)} candidates are finished",
+            file=self._stream,
+            flush=True,
+        )
 
     def generation(self, number: int, best: Candidate | None) -> None:
         """Write the line."""

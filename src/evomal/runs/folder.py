@@ -1,5 +1,6 @@
-"""The run folder: settings, journal and best loss of one search."""
+"""The run folder: settings, journal, checkpoints and best loss of one search."""
 
+import json
 import shutil
 from contextlib import suppress
 from os import PathLike
@@ -11,13 +12,16 @@ import yaml
 
 from evomal.atomic import write_atomically
 from evomal.errors import RunFolderError
-from evomal.runs.journal import JOURNAL, Journal
+from evomal.runs.checkpoint import Checkpoints
+from evomal.runs.config import CONFIG, FORMAT, VERSION, read_config
+from evomal.runs.journal import JOURNAL, Journal, read_journal
+from evomal.runs.lock import LOCK, FolderLock
 
-CONFIG, LOSS = "config.yaml", "loss.json"
+LOSS = "loss.json"
 
 
 class RunFolder:
-    """A folder that a search writes into.
+    """A folder that a search writes into, and no other process until it ends.
 
     The settings are written first, into a folder beside the final one; `begin` puts it in its place when everything
     has been probed. An older run that is replaced waits beside until the new one has its first record. So bad input
@@ -26,49 +30,112 @@ class RunFolder:
     Args:
         path: Where the run shall lie.
         force: Replace a run that lies there.
+        resume: Go on with the run that lies there.
+        patience: Seconds to wait for another process that is at work there.
+
+    Attributes:
+        config: What is known of the run as plain values.
+        resumed: Whether it goes on with an earlier one.
+        kept: Whether it stays, as there is something to show.
 
     Raises:
-        RunFolderError: The path is a file, cannot be written, or holds something and `force` is not set.
+        RunFolderError: The path is a file, cannot be written, or holds something and neither `force` nor `resume` is
+            set; with `resume`, it holds no run; another process is at work there.
     """
 
-    def __init__(self, path: str | PathLike[str], force: bool = False) -> None:
+    def __init__(
+        self, path: str | PathLike[str], force: bool = False, resume: bool = False, patience: float = 0.0
+    ) -> None:
         self.path = Path(path)
+        self.config: dict[str, Any] = {}
+        self.resumed = self.kept = resume
         self._force = force
         try:
             whole = self.path.resolve()
             self.path.exists()
         except (OSError, RuntimeError, ValueError) as error:  # too long, a circle of links, a NUL
             raise RunFolderError(f"'{path}' cannot be a run folder ({error}); give another --out") from None
-        if Path.cwd().is_relative_to(whole):
+        if Path.cwd().is_relative_to(whole) and not resume:
             raise RunFolderError(f"'{path}' is or holds the current folder; give a folder of its own for --out")
-        self._check()
         self._place = whole  # what a link points to, as the link stays
         self._beside: Path | None = None
         self._older: Path | None = None
         self._begun = False
         self._made: list[Path] = []
+        self._locks: list[FolderLock] = []
+        self._closed: RunFolderError | None = None
+        if resume:
+            self._reopen(patience)
+        else:
+            self._check()
 
     def _check(self) -> None:
         """Refuse a place that holds something which is not to be replaced."""
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"'{self.path}' is a file; give a folder for --out")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and {each.name for each in self.path.iterdir()} - {LOCK}:
             if not self._force:
-                raise RunFolderError(f"'{self.path}' already holds a run; give another --out, or --force to replace it")
+                raise RunFolderError(
+                    f"'{self.path}' already holds a run; go on with it by --resume {self.path}, give another --out, or "
+                    "--force to replace it"
+                )
             if not (self.path / CONFIG).is_file():
                 raise RunFolderError(f"'{self.path}' holds files that are not a run; give another folder for --out")
+            if (self.path / LOCK).exists():
+                FolderLock(self.path).release()
+
+    def _reopen(self, patience: float) -> None:
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            raise RunFolderError(f"'{self.path}' holds no run to go on with; start one with --out {self.path}")
+        try:
+            self._locks.append(FolderLock(self.path, patience))
+        except OSError as error:  # of a finished run the result can be told all the same
+            self._closed = self._unwritable(error)
+        try:
+            self.config = read_config(self.path)
+        except RunFolderError:
+            self.discard()
+            raise
+
+    def require_writable(self) -> None:
+        """Make sure that a run that goes on can be written into.
+
+        Raises:
+            RunFolderError: It lies in a folder that is read-only.
+        """
+        if self._closed is not None:
+            raise self._closed
 
     def prepare(self, config: dict[str, Any]) -> None:
         """Write the resolved settings into the folder beside."""
+        self.config = {"format": FORMAT, "version": VERSION, **config}
         try:
             parent = self._place.parent
             self._made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
             parent.mkdir(parents=True, exist_ok=True)
             self._beside = Path(mkdtemp(dir=parent, prefix=f".{self._place.name[:100]}.starting-"))
             self._beside.chmod(0o755)
-            write_atomically(self._beside / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+            self._locks.append(FolderLock(self._beside))
+            self._write_config(self._beside)
         except OSError as error:
-            raise RunFolderError(f"'{self.path}' cannot be written ({error.strerror}); give another --out") from None
+            raise self._unwritable(error) from None
+
+    def describe(self, entries: dict[str, Any]) -> None:
+        """Add to what is known of the run, or change it.
+
+        Args:
+            entries: Plain values; they take the place of those of the same name.
+
+        Raises:
+            RunFolderError: It cannot be written.
+        """
+        if entries.items() <= self.config.items():
+            return
+        self.config |= entries
+        try:
+            self._write_config(self._beside or self._place)
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def begin(self) -> None:
         """Put the prepared folder in its place; what lies there waits beside until `keep`.
@@ -76,22 +143,30 @@ class RunFolder:
         Raises:
             RunFolderError: Another run has taken the place in the meantime.
         """
+        if self.resumed:
+            return
         assert self._beside is not None
         self._check()
-        if self._place.exists():
-            self._older = self._beside.with_name(self._beside.name.replace(".starting-", ".replaced-"))
-            self._place.rename(self._older)
-        self._beside.rename(self._place)
+        try:
+            if self._place.exists():
+                self._locks.append(FolderLock(self._place))
+                self._older = self._beside.with_name(self._beside.name.replace(".starting-", ".replaced-"))
+                self._place.rename(self._older)
+            self._beside.rename(self._place)
+        except OSError as error:
+            raise self._unwritable(error) from None
         self._begun = True
 
     def keep(self) -> None:
-        """The run has something to show: the older one can go."""
-        self._begun, self._beside, older, self._older = False, None, self._older, None
-        if older is not None:
-            shutil.rmtree(older, ignore_errors=True)
+        """The run has something to show: the older one can go, and so can what killed calls left beside it."""
+        self.kept, self._begun, self._beside, self._older = True, False, None, None
+        for kind in ("replaced", "starting"):
+            for left in self._place.parent.glob(f".{_escaped(self._place.name[:100])}.{kind}-*"):
+                if kind == "replaced" or _is_idle(left):
+                    shutil.rmtree(left, ignore_errors=True)
 
     def discard(self) -> None:
-        """Leave everything as it was, if the run ended before `keep`."""
+        """Leave everything as it was, if the run ended before `keep`; let other processes in."""
         begun, older, beside = self._begun, self._older, self._beside
         self._begun, self._older, self._beside = False, None, None  # a second call finds nothing to do
         if begun:
@@ -103,12 +178,48 @@ class RunFolder:
         with suppress(OSError):  # a folder that holds something stays, and so do those above it
             for folder in self._made:
                 folder.rmdir()
+        while self._locks:
+            self._locks.pop().release()
 
     @property
     def loss(self) -> Path:
         """The best loss so far."""
         return self.path / LOSS
 
-    def journal(self) -> "Journal":
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Where the run stands."""
+        return Checkpoints(self._place)
+
+    def journal(self) -> Journal:
         """The journal, open for appending."""
-        return Journal(self.path / JOURNAL)
+        return Journal(self._place / JOURNAL)
+
+    def records(self) -> list[dict[str, Any]]:
+        """What the journal holds, by generation and index; nothing before the first record.
+
+        Raises:
+            RunFolderError: A line is damaged.
+        """
+        return read_journal(self.path) if (self.path / JOURNAL).exists() else []
+
+    def _write_config(self, folder: Path) -> None:
+        plain = json.loads(json.dumps(self.config))  # nothing is there twice, so there are no anchors
+        write_atomically(folder / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+    def _unwritable(self, error: OSError) -> RunFolderError:
+        remedy = "make it writable, or go on with a copy of it" if self.resumed else "give another --out"
+        return RunFolderError(f"'{self.path}' cannot be written ({error.strerror}); {remedy}")
+
+
+def _is_idle(folder: Path) -> bool:
+    """Whether nobody is at work in a folder that was left."""
+    try:
+        FolderLock(folder).release()
+    except (OSError, RunFolderError):
+        return False
+    return True
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

@@ -1,10 +1,13 @@
 """Journals: plain records, one JSON object per line, appended as soon as they are known."""
 
 import json
+import os
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from evomal.atomic import storing
 from evomal.errors import RunFolderError
 
 JOURNAL = "journal.jsonl"
@@ -15,16 +18,33 @@ class Journal:
 
     Args:
         path: The file. A last line that was torn while it was written is cut off first.
+
+    Raises:
+        StorageError: The file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a+b")
-        self._cut_torn_line()
+        self._path = path
+        with storing(path):
+            self._file = path.open("a+b", buffering=0)  # nothing waits in a buffer when the disk is full
+            self._cut_torn_line()
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append a record; it is in the file when this returns."""
-        self._file.write((json.dumps(record, allow_nan=False) + "\n").encode())
-        self._file.flush()
+        """Append a record; it is on the disk when this returns.
+
+        Raises:
+            StorageError: It cannot be written; the records before it are as they were.
+        """
+        line = memoryview((json.dumps(record, allow_nan=False) + "\n").encode())
+        with storing(self._path):
+            try:
+                while line:
+                    line = line[self._file.write(line) :]
+                os.fsync(self._file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    self._cut_torn_line()
+                raise
 
     def close(self) -> None:
         """Close the file."""

@@ -18,6 +18,7 @@ class FolderLock:
     Args:
         folder: The folder; it exists. A small file in it is what is locked.
         patience: Seconds to wait for whoever holds it.
+        name: A file in it, made if it lacks: then only this file is locked, and others may work in the folder.
 
     Raises:
         RunFolderError: Another process holds it.
@@ -35,14 +36,15 @@ class FolderLock:
         another evomal is
     """
 
-    def __init__(self, folder: Path, patience: float = 0.0) -> None:
-        self._file = (folder / LOCK).open("a")
+    def __init__(self, folder: Path, patience: float = 0.0, name: str = LOCK) -> None:
+        self._file = (folder / name).open("a")
+        place = folder if name == LOCK else folder / name
         until = monotonic() + patience
         while not self._taken():
             if monotonic() >= until:
                 self._file.close()
                 raise RunFolderError(
-                    f"another evomal is at work in '{folder}'; wait until it ends, or give another --out"
+                    f"another evomal is at work in '{place}'; wait until it ends, or give another --out"
                 ) from None
             sleep(PAUSE)
 

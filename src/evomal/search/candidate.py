@@ -31,6 +31,7 @@ class Candidate:
         fitness: The metric after partial training; infinite is the worst.
         fitness_lr: The multiple of the base learning rate at which the fitness was reached.
         score: Share of the possible improvement reached in the rejection filter (D8).
+        signature: What gradient-equivalent losses share (D9), as 16 hexadecimal digits; None where it was not measured.
         same_as: (generation, index) of the candidate whose fitness was taken over.
         tuned_steps: Meta steps taken.
         trainings: Partial trainings done for it.
@@ -50,6 +51,7 @@ class Candidate:
     fitness: float = math.inf
     fitness_lr: float = 1.0
     score: float | None = None
+    signature: str | None = None
     same_as: tuple[int, int] | None = None
     tuned_steps: int = 0
     trainings: int = 0
@@ -66,6 +68,11 @@ class Candidate:
     def place(self) -> tuple[int, int]:
         """(generation, index)."""
         return self.generation, self.index
+
+    @property
+    def own(self) -> bool:
+        """Whether it was evaluated itself, not taken over from another member."""
+        return self.outcome not in ("elite", "archived")
 
     @property
     def rank(self) -> tuple[float, int, int, int]:
@@ -92,6 +99,7 @@ class Candidate:
     def record(self, task_type: str, settings: LearnSettings) -> dict[str, Any]:
         """The journal's line: plain values only, None for the worst fitness."""
         scale = {} if self.scale == 1 else {"scale": self.scale}
+        start = {} if self.genome.start is None else {"start": list(self.genome.start)}
         rate = {} if len(settings.fitness_lrs) == 1 else {"fitness_lr": self.fitness_lr}
         return {
             "generation": self.generation,
@@ -104,7 +112,9 @@ class Candidate:
             "fitness": finite_or_none(self.fitness),
             **rate,
             "score": finite_or_none(self.score),
+            "signature": self.signature,
             "same_as": None if self.same_as is None else list(self.same_as),
+            **start,
             "weights": self.weights,
             **scale,
             "tuned_steps": self.tuned_steps,

@@ -2,18 +2,20 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from evomal.config.settings import LEAST_FOR_CMA
 from evomal.errors import EvomalError, SettingError
+from evomal.plain import finite_or_none
 from evomal.search.engine import Proposal
-from evomal.search.genome import Genome
+from evomal.search.genome import GREATEST, Genome
+from evomal.search.states import MOST_GENERATIONS, ODD, damaged, fitness, listed
 from evomal.seeds import derive
 
 Vector = tuple[float, ...]
-GREATEST = 1e30  # coefficient
 DRAWS = 1000  # of one member, until it is accepted
 
 
@@ -54,20 +56,11 @@ class CmaEngine:
         accept: Callable[[Vector], bool] = lambda coefficients: True,
     ) -> None:
         require_population(population)
-        with warnings.catch_warnings():  # it says that it cannot plot
-            warnings.simplefilter("ignore", UserWarning)
-            from cma import CMAEvolutionStrategy
-
-        draws = np.random.default_rng(derive(*seed_parts, "cma"))
-        options = {
-            "popsize": population,
-            "verbose": -9,
-            "seed": math.nan,  # no number of its own: the global generator stays as it is
-            "randn": lambda *shape: draws.standard_normal(shape),
-            "CMA_mirrors": 0,  # its default for a population below 6, which wants all members drawn at once
-        }
-        self._strategy = CMAEvolutionStrategy(list(start), sigma, options)
+        self._start, self._sigma, self._seed_parts = tuple(start), sigma, seed_parts
         self._population, self._make, self._accept = population, make, accept
+        self._draws = np.random.default_rng(derive(*seed_parts, "cma"))
+        self._strategy = self._begun()
+        self._told: list[list[float | None]] = []
         self._asked: list[np.ndarray] | None = None
 
     def ask(self) -> list[Proposal]:
@@ -94,6 +87,68 @@ class CmaEngine:
         worst = max(greatest + 1.0, math.nextafter(greatest, math.inf))
         self._strategy.tell(self._asked, [value if math.isfinite(value) else worst for value in fitnesses])
         self._asked = None
+        self._told.append([finite_or_none(float(value)) for value in fitnesses])
+
+    def state_dict(self) -> dict[str, Any]:
+        """All fitnesses told, from which the search can be gone through again, and where that must lead."""
+        return {"told": [list(row) for row in self._told], "asked": self._asked is not None, **self._standing()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state written by `state_dict`: the search so far is gone through again, without evaluations.
+
+        Args:
+            state: The state, as it came back from JSON.
+
+        Raises:
+            EvomalError: The state is damaged, or these versions and this machine compute otherwise than those that
+                it comes from; the engine is then as it was before.
+        """
+        again = CmaEngine(self._start, self._sigma, self._population, self._seed_parts, self._make, self._accept)
+        try:
+            again._go_through(state)
+        except ODD as error:
+            raise damaged("CMA-ES engine", error) from None
+        if any(state.get(name) != value for name, value in again._standing().items()):
+            raise EvomalError(
+                "the state of the CMA-ES engine is damaged, or comes from another version of cma or numpy or another "
+                "kind of CPU; start the search again"
+            )
+        self._strategy, self._draws = again._strategy, again._draws
+        self._told, self._asked = again._told, again._asked
+
+    def _go_through(self, state: Mapping[str, Any]) -> None:
+        rows, asked = listed(state["told"]), state["asked"]
+        if len(rows) > MOST_GENERATIONS or type(asked) is not bool:
+            raise ValueError("its generations cannot be counted")
+        told = [[fitness(value) for value in listed(row, self._population)] for row in rows]
+        for fitnesses in told:
+            self.ask()
+            self.tell(fitnesses)
+        if asked:
+            self.ask()
+
+    def _standing(self) -> dict[str, Any]:
+        """Where the search stands, as far as it takes to know it again."""
+        return {
+            "draws": self._draws.bit_generator.state,
+            "mean": [finite_or_none(value) for value in self._strategy.mean.tolist()],
+            "sigma": finite_or_none(float(self._strategy.sigma)),
+        }
+
+    def _begun(self) -> Any:
+        with warnings.catch_warnings():  # it says that it cannot plot
+            warnings.simplefilter("ignore", UserWarning)
+            from cma import CMAEvolutionStrategy
+
+        draws = self._draws
+        options = {
+            "popsize": self._population,
+            "verbose": -9,
+            "seed": math.nan,  # no number of its own: the global generator stays as it is
+            "randn": lambda *shape: draws.standard_normal(shape),
+            "CMA_mirrors": 0,  # its default for a population below 6, which wants all members drawn at once
+        }
+        return CMAEvolutionStrategy(list(self._start), self._sigma, options)
 
     def _drawn(self) -> np.ndarray:
         """One member that is accepted, as pycma itself draws again what has no value; else the last one drawn."""

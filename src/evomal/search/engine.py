@@ -1,8 +1,8 @@
 """What all engines have in common: they ask for evaluations, are told fitnesses, and never train."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from evomal.search.genome import Genome
 
@@ -31,6 +31,16 @@ class Engine(Protocol):
 
     def tell(self, fitnesses: Sequence[float]) -> None:
         """Take the fitnesses of the generation that was asked for, in its order."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the search depends on besides the engine's arguments, as plain JSON values; none is infinite."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on, to the bit, from a state that came back from JSON.
+
+        Raises:
+            EvomalError: An engine of these arguments never wrote such a state; this one is then as it was before.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,45 +6,14 @@ It never trains: who evaluates the proposals, where and how many at a time, is n
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from evomal.config import GeneticSettings
-from evomal.errors import EvomalError, ExpressionError, SettingError, one_line
-from evomal.expressions import (
-    Expression,
-    canonical,
-    crossover,
-    finished,
-    mutate,
-    parse,
-    ramped_half_and_half,
-    repair,
-)
+from evomal.errors import EvomalError, ExpressionError, SettingError
+from evomal.expressions import Expression, canonical, crossover, finished, mutate, ramped_half_and_half, repair
 from evomal.expressions.tree import shortened
+from evomal.search.genetic_state import FormulaProposal, GeneticState, Origin
 from evomal.search.genome import Formula
-
-Origin = Literal["initial", "crossover", "mutation", "reproduction", "elite"]
-
-
-@dataclass(frozen=True, slots=True)
-class FormulaProposal:
-    """One member of a generation that waits for its fitness.
-
-    Attributes:
-        expression: The formula: canonical, complete, within the height limit.
-        origin: The operation that was drawn for it; a child that was too high is a copy of its first parent.
-        parents: Where its parents stood in the previous generation.
-    """
-
-    expression: Expression
-    origin: Origin
-    parents: tuple[int, ...] = ()
-
-    @property
-    def genome(self) -> Formula:
-        """The formula, its coefficients still to be found."""
-        return Formula(self.expression)
 
 
 class GeneticEngine:
@@ -53,10 +22,11 @@ class GeneticEngine:
     Args:
         settings: Population, rates and limits.
         rng: Where all randomness comes from; the engine advances it.
-        initial: Formulas to start from, put first in the initial population.
+        initial: Formulas to start from, put first in the initial population; see `evomal.search.starting.starts`.
+            Coefficients that they bring along stay with them for as long as they are copied.
 
     Raises:
-        SettingError: The depths are out of reach, or there are more formulas to start from than places.
+        SettingError: There are more formulas to start from than places.
         ExpressionError: A formula to start from lacks `y` or `f`, or is too high.
 
     Example:
@@ -69,13 +39,13 @@ class GeneticEngine:
     Source: Raymond et al. 2023, Section 3.1.2.
     """
 
-    def __init__(self, settings: GeneticSettings, rng: random.Random, initial: Sequence[Expression] = ()) -> None:
+    def __init__(self, settings: GeneticSettings, rng: random.Random, initial: Sequence[Formula] = ()) -> None:
         self.settings = settings
         self._rng = rng
         self._initial = _checked_initial(settings, initial)
         self._generation = 0
-        self._told: list[tuple[Expression, float]] = []
-        self._asked: list[FormulaProposal] | None = None
+        self._told: tuple[tuple[Formula, float], ...] = ()
+        self._asked: tuple[FormulaProposal, ...] | None = None
 
     @property
     def generation(self) -> int:
@@ -89,7 +59,7 @@ class GeneticEngine:
             `population_size` proposals, elites first.
         """
         if self._asked is None:
-            self._asked = self._bred() if self._told else self._first()
+            self._asked = tuple(self._bred() if self._told else self._first())
         return list(self._asked)
 
     def tell(self, fitnesses: Sequence[float]) -> None:
@@ -109,7 +79,7 @@ class GeneticEngine:
                 f"tell() got {len(fitnesses)} fitnesses for {len(self._asked)} proposals: give one for each"
             )
         values = [float(fitness) if math.isfinite(fitness) else math.inf for fitness in fitnesses]
-        self._told = [(asked.expression, value) for asked, value in zip(self._asked, values, strict=True)]
+        self._told = tuple((asked.genome, value) for asked, value in zip(self._asked, values, strict=True))
         self._asked = None
         self._generation += 1
 
@@ -119,20 +89,7 @@ class GeneticEngine:
         Returns:
             The state, from which `load_state_dict` goes on to the bit; an infinite fitness is None.
         """
-        version, numbers, gauss = self._rng.getstate()
-        asked = (
-            None
-            if self._asked is None
-            else [
-                {"expression": str(p.expression), "origin": p.origin, "parents": list(p.parents)} for p in self._asked
-            ]
-        )
-        return {
-            "generation": self._generation,
-            "rng": [version, list(numbers), gauss],
-            "told": [[str(tree), value if math.isfinite(value) else None] for tree, value in self._told],
-            "asked": asked,
-        }
+        return GeneticState(self._generation, self._rng.getstate(), self._told, self._asked).plain()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state written by `state_dict`.
@@ -143,27 +100,17 @@ class GeneticEngine:
         Raises:
             EvomalError: The state is damaged; the engine is then as it was before.
         """
-        try:
-            version, numbers, gauss = state["rng"]
-            rng_state = (version, tuple(numbers), gauss)
-            random.Random().setstate(rng_state)
-            generation = int(state["generation"])
-            told = [(parse(text), math.inf if v is None else float(v)) for text, v in state["told"]]
-            asked = None if state["asked"] is None else [_proposal(record) for record in state["asked"]]
-        except (KeyError, TypeError, ValueError, ExpressionError) as error:
-            raise EvomalError(
-                f"the state of the genetic engine is damaged ({one_line(error)}); start the search again"
-            ) from None
-        self._rng.setstate(rng_state)
-        self._generation, self._told, self._asked = generation, told, asked
+        read = GeneticState.read(state, self.settings)
+        self._rng.setstate(read.rng)
+        self._generation, self._told, self._asked = read.generation, read.told, read.asked
 
     def _first(self) -> list[FormulaProposal]:
         settings = self.settings
         drawn = ramped_half_and_half(
             self._rng, settings.population_size - len(self._initial), settings.min_depth, settings.max_depth
         )
-        trees = [*self._initial, *(self._fitting(tree) for tree in drawn)]
-        return [FormulaProposal(tree, "initial") for tree in trees]
+        formulas = [*self._initial, *(Formula(self._fitting(tree)) for tree in drawn)]
+        return [_copy(formula, "initial") for formula in formulas]
 
     def _fitting(self, tree: Expression) -> Expression:
         """The tree repaired and canonical; drawn anew until repair keeps it within the height limit."""
@@ -181,7 +128,7 @@ class GeneticEngine:
         size = len(self._told)
         ranking = sorted(range(size), key=self._rank)
         elites = ranking[: max(1, round(self.settings.elitism_rate * size))]
-        bred = [FormulaProposal(self._told[index][0], "elite", (index,)) for index in elites]
+        bred = [_copy(self._told[index][0], "elite", index) for index in elites]
         return bred + [self._child() for _ in range(size - len(bred))]
 
     def _child(self) -> FormulaProposal:
@@ -191,45 +138,41 @@ class GeneticEngine:
         parent = self._told[first][0]
         if draw < settings.crossover_rate:
             second = self._tournament()
-            child = crossover(parent, self._told[second][0], self._rng)
+            child = crossover(parent.expression, self._told[second][0].expression, self._rng)
             return self._proposed(child, parent, "crossover", (first, second))
         if draw < settings.crossover_rate + settings.mutation_rate:
-            child = mutate(parent, self._rng, settings.mutation_depth)
+            child = mutate(parent.expression, self._rng, settings.mutation_depth)
             return self._proposed(child, parent, "mutation", (first,))
-        return FormulaProposal(parent, "reproduction", (first,))
+        return _copy(parent, "reproduction", first)
 
     def _proposed(
-        self, child: Expression, parent: Expression, origin: Origin, parents: tuple[int, ...]
+        self, child: Expression, parent: Formula, origin: Origin, parents: tuple[int, ...]
     ) -> FormulaProposal:
-        return FormulaProposal(finished(child, parent, self._rng, self.settings.max_height), origin, parents)
+        tree = finished(child, parent.expression, self._rng, self.settings.max_height)
+        # What is its parent again is a copy of it; any other child finds coefficients of its own.
+        weights = parent.weights if tree == parent.expression else None
+        return FormulaProposal(tree, origin, parents, weights)
 
     def _tournament(self) -> int:
         entrants = [self._rng.randrange(len(self._told)) for _ in range(self.settings.tournament_size)]
         return min(entrants, key=self._rank)
 
     def _rank(self, index: int) -> tuple[float, int, int]:
-        tree, fitness = self._told[index]
-        return fitness, tree.size, index
+        formula, fitness = self._told[index]
+        return fitness, formula.size, index
 
 
-def _checked_initial(settings: GeneticSettings, initial: Sequence[Expression]) -> tuple[Expression, ...]:
+def _copy(formula: Formula, origin: Origin, *parents: int) -> FormulaProposal:
+    return FormulaProposal(formula.expression, origin, parents, formula.weights)
+
+
+def _checked_initial(settings: GeneticSettings, initial: Sequence[Formula]) -> tuple[Formula, ...]:
     if len(initial) > settings.population_size:
         raise SettingError(
             f"setting 'population_size': {settings.population_size} places cannot hold "
             f"{len(initial)} formulas to start from"
         )
-    for tree in initial:
-        if not tree.complete:
-            raise ExpressionError(f"'{shortened(str(tree))}' cannot start a search: it must contain both y and f")
-        if tree.height > settings.max_height:
-            raise ExpressionError(
-                f"'{shortened(str(tree))}' cannot start a search: its height {tree.height} is above "
-                f"max_height {settings.max_height}"
-            )
-    return tuple(canonical(tree) for tree in initial)
-
-
-def _proposal(record: Mapping[str, Any]) -> FormulaProposal:
-    if record["origin"] not in get_args(Origin):
-        raise ValueError(f"unknown origin {record['origin']!r}")
-    return FormulaProposal(parse(record["expression"]), record["origin"], tuple(map(int, record["parents"])))
+    for formula in initial:
+        if fault := formula.fault(settings.max_height):
+            raise ExpressionError(f"'{shortened(formula.key)}' cannot start a search: it {fault}")
+    return tuple(formula.canonical() for formula in initial)

@@ -1,5 +1,6 @@
 """What engines propose: the makings of a loss, before anything is known of its worth."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,10 +9,14 @@ from typing import Any, Protocol
 import torch
 
 from evomal.config import LearnSettings
-from evomal.expressions import Expression, to_text
+from evomal.expressions import Expression, canonical, to_text
+from evomal.expressions.canonical import canonical_weighted
 from evomal.losses import LearnedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
 from evomal.seeds import generator
 from evomal.tasks import TaskSet
+
+GREATEST = 1e30
+"""No coefficient is larger: float32 ends at 3e38."""
 
 
 class Genome(Protocol):
@@ -27,6 +32,11 @@ class Genome(Protocol):
     def size(self) -> int:
         """How large it is; of equally good ones the smallest wins."""
 
+    @property
+    @abstractmethod
+    def start(self) -> tuple[float, ...] | None:
+        """The coefficients that it was proposed with; None if they are drawn."""
+
     @abstractmethod
     def entries(self, settings: LearnSettings) -> dict[str, Any]:
         """The entries of a loss file that stand for the structure, as plain values."""
@@ -38,11 +48,11 @@ class Genome(Protocol):
 
 @dataclass(frozen=True)
 class Formula:
-    """A formula, with coefficients that are still to be found or, from CMA-ES, given.
+    """A formula, with coefficients that are still to be found or given: by CMA-ES, or by a loss to begin with.
 
     Args:
-        expression: The formula in canonical form.
-        weights: φ, or None.
+        expression: The formula; in canonical form once it is a member of a generation.
+        weights: φ, one number per edge in pre-order of the child node, or None. Local search begins with it.
     """
 
     expression: Expression
@@ -58,6 +68,37 @@ class Formula:
     def size(self) -> int:
         """Nodes of the formula."""
         return self.expression.size
+
+    @property
+    def start(self) -> tuple[float, ...] | None:
+        """The coefficients that it has, or None."""
+        return self.weights
+
+    def canonical(self) -> "Formula":
+        """The same loss with the arguments of commutative operators sorted, each with its coefficients (D7)."""
+        if self.weights is None:
+            return Formula(canonical(self.expression))
+        return Formula(*canonical_weighted(self.expression, self.weights))
+
+    def fault(self, max_height: int) -> str | None:
+        """What keeps it out of a search, said of it; None if nothing does.
+
+        Example:
+            >>> from evomal.expressions import parse
+            >>> Formula(parse("abs(f)")).fault(max_height=10)
+            'lacks y; a loss needs both y and f'
+        """
+        tree, weights = self.expression, self.weights
+        if not tree.complete:
+            missing = " and ".join(leaf for leaf in ("y", "f") if not tree.contains(leaf))
+            return f"lacks {missing}; a loss needs both y and f"
+        if tree.height > max_height:
+            return f"has height {tree.height}, above max_height {max_height}"
+        if weights is not None and len(weights) != tree.edges:
+            return f"has {tree.edges} edges and needs as many coefficients, not {len(weights)}"
+        if weights is not None and not all(math.isfinite(weight) and abs(weight) <= GREATEST for weight in weights):
+            return f"has a coefficient that is not finite or above {GREATEST:g}"
+        return None
 
     def entries(self, settings: LearnSettings) -> dict[str, Any]:
         """Family, expression and output activation."""
@@ -99,6 +140,11 @@ class Polynomial:
         """All are of one size."""
         return len(self.parameters)
 
+    @property
+    def start(self) -> tuple[float, ...]:
+        """The parameters."""
+        return self.parameters
+
     def entries(self, settings: LearnSettings) -> dict[str, Any]:
         """The family; the parameters are its coefficients."""
         return {"family": "taylor"}
@@ -127,6 +173,11 @@ class Network:
     def size(self) -> int:
         """Units."""
         return self.hidden
+
+    @property
+    def start(self) -> None:
+        """Drawn from the seed."""
+        return None
 
     def entries(self, settings: LearnSettings) -> dict[str, Any]:
         """Family and width."""

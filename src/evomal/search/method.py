@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from os import PathLike
 from time import perf_counter
 from typing import Any, ClassVar
@@ -13,10 +14,15 @@ from evomal.search.candidate import Candidate
 from evomal.search.engine import Engine
 from evomal.search.evaluation import Evaluator
 from evomal.search.filters import FilterProbe
+from evomal.search.limits import Ended, LimitReached
+from evomal.search.past import Past
 from evomal.search.probing import probed
 from evomal.search.record import Record
 from evomal.search.result import LearnResult
+from evomal.search.resuming import describe, opened, require_settings
 from evomal.search.stages import train_stage
+from evomal.search.standing import Standing
+from evomal.search.starting import resolved
 from evomal.search.watching import Watcher
 from evomal.tasks import Task, TaskSet
 
@@ -83,6 +89,8 @@ class Method(ABC):
         out: str | PathLike[str] | RunFolder | None = None,
         force: bool = False,
         watcher: Watcher | None = None,
+        resume: bool = False,
+        override: bool = False,
     ) -> LearnResult:
         """Search for the loss with the best metric after partial training.
 
@@ -93,51 +101,73 @@ class Method(ABC):
             out: Run folder for settings, journal and best loss; None writes nothing.
             force: Replace a run that lies in `out`.
             watcher: Told of progress.
+            resume: Go on with the run that lies in `out`, or start it if there is none. What comes out is, to the bit,
+                what an uninterrupted run gives; a finished run gives its result at once.
+            override: Go on though number of generations, workers or limits differ from those of then.
 
         Returns:
             The best loss and all that was tried.
 
         Raises:
             EvomalError: The task cannot be learned on, or the folder cannot be used.
+            StorageError: Nothing more can be written; what is finished is kept.
         """
         start = perf_counter()
         tasks = TaskSet.of(task)
-        folder = _prepared(out, force, self.settings)
-        executor = make_executor(self.settings.workers)
+        method = copy(self)
+        method.settings = resolved(self.settings, tasks.task_type)
+        folder = opened(out, force, resume, method.settings)
         try:
-            probes = probed(tasks, self.settings)
-            baseline = train_stage(tasks, self.settings, None).fitness
-            record = Record(tasks, self.settings, folder, watcher or Watcher(), baseline, start)
-            evaluator = Evaluator(tasks, self.settings, probes, executor, record.watcher)
-            return self._search(self.engine(tasks, probes), evaluator, record)
+            past = Past(folder)
+            require_settings(past, method.settings, override)
+            return past.finished(method.settings) or method._learn(tasks, folder, watcher or Watcher(), past, start)
         finally:
-            executor.close()
             if folder is not None:
                 folder.discard()
 
-    def _search(self, engine: Engine, evaluator: Evaluator, record: Record) -> LearnResult:
+    def _learn(
+        self, tasks: TaskSet, folder: RunFolder | None, watcher: Watcher, past: Past, start: float
+    ) -> LearnResult:
+        """Probe the tasks, and set up what the outer loop needs."""
+        settings = self.settings
+        if folder is not None:
+            folder.require_writable()
+        executor = make_executor(settings.workers)
+        try:
+            probes = probed(tasks, settings)
+            if folder is not None:
+                describe(folder, tasks, settings, past)
+            engine = self.engine(tasks, probes)
+            first = past.restore(engine)
+            standing = Standing(folder, past.state, start)
+            baseline = past.baseline(lambda: train_stage(tasks, settings, None).fitness)
+            record = Record(tasks, settings, folder, watcher, baseline, standing)
+            evaluator = Evaluator(tasks, settings, probes, executor, watcher, standing, record.limits)
+            members = list(past.members.values())
+            with record:
+                record.recall(members, first)
+                evaluator.recall([member for member in members if member.generation < first])
+                return self._search(engine, evaluator, record, past, first)
+        finally:
+            executor.close()
+
+    def _search(self, engine: Engine, evaluator: Evaluator, record: Record, past: Past, first: int) -> LearnResult:
         """The outer loop: ask the engine, evaluate, tell it, until the last generation."""
-        interrupted = False
-        with record:
-            try:
-                for generation in range(self.settings.generations):
-                    members = [
-                        Candidate(generation, index, proposed.genome, proposed.origin, proposed.parents)
-                        for index, proposed in enumerate(engine.ask())
-                    ]
-                    evaluator.evaluate(members, record.add)
-                    engine.tell([member.fitness for member in members])
-                    record.watcher.generation(generation, record.best)
-            except KeyboardInterrupt:
-                if not record.members:
-                    raise
-                interrupted = True
-        return record.result(interrupted)
-
-
-def _prepared(out: str | PathLike[str] | RunFolder | None, force: bool, settings: LearnSettings) -> RunFolder | None:
-    if out is None or isinstance(out, RunFolder):
-        return out
-    folder = RunFolder(out, force)
-    folder.prepare({"settings": settings.model_dump(mode="json")})
-    return folder
+        ended: Ended = "generations"
+        try:
+            for generation in range(first, self.settings.generations):
+                members = [
+                    past.known(Candidate(generation, index, proposed.genome, proposed.origin, proposed.parents))
+                    for index, proposed in enumerate(engine.ask())
+                ]
+                record.begin(generation, members, engine)
+                evaluator.evaluate(members, record.add)
+                engine.tell([member.fitness for member in members])
+                record.generation(generation)
+        except LimitReached as limit:
+            ended = limit.ended
+        except KeyboardInterrupt:
+            if not record.members:
+                raise
+            ended = "interrupt"
+        return record.result(ended)

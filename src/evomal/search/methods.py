@@ -12,6 +12,7 @@ from evomal.search.genetic import GeneticEngine
 from evomal.search.genome import Network, Polynomial
 from evomal.search.method import Method
 from evomal.search.single import SingleEngine
+from evomal.search.starting import starts
 from evomal.search.two_phase import TwoPhaseEngine
 from evomal.seeds import python_random
 from evomal.tasks import TaskSet
@@ -132,7 +133,7 @@ class GLO(Method):
 
 
 def _genetic(tasks: TaskSet, settings: LearnSettings) -> GeneticEngine:
-    return GeneticEngine(settings.genetic, python_random(settings.seed, tasks.key, "genetic"))
+    return GeneticEngine(settings.genetic, python_random(settings.seed, tasks.key, "genetic"), starts(settings))
 
 
 METHODS: Mapping[str, type[Method]] = MappingProxyType(

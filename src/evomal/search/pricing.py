@@ -15,6 +15,7 @@ from evomal.search.genome import Formula, Genome
 from evomal.search.methods import make_method
 from evomal.search.probing import probed
 from evomal.search.stages import judge_stage, train_stage
+from evomal.search.starting import resolved
 from evomal.tasks import Task, TaskSet
 
 FORMULAS = 4
@@ -125,6 +126,7 @@ def price(task: Task | Sequence[Task], settings: LearnSettings) -> Price:
     """
     start = perf_counter()
     tasks = TaskSet.of(task)
+    settings = resolved(settings, tasks.task_type)
     probes = probed(tasks, settings)
     method = make_method(settings)
     new, low, high = method.shares

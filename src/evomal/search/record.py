@@ -1,17 +1,23 @@
 """What a search has found so far, written down as soon as it is known."""
 
-import math
+from collections.abc import Sequence
 from time import perf_counter
 from types import TracebackType
 from typing import Self
 
+from evomal.atomic import storing
 from evomal.config import LearnSettings
+from evomal.errors import SettingError
+from evomal.interrupts import uninterrupted
 from evomal.losses import LearnedLoss
 from evomal.plain import finite_or_none
 from evomal.runs import Journal, RunFolder
 from evomal.search.candidate import Candidate
+from evomal.search.engine import Engine
+from evomal.search.limits import ENDINGS, Ended, Limits
 from evomal.search.provenance import provenance
-from evomal.search.result import LearnResult
+from evomal.search.result import LearnResult, best_of
+from evomal.search.standing import Standing
 from evomal.search.watching import Watcher
 from evomal.tasks import TaskSet
 
@@ -25,7 +31,7 @@ class Record:
         folder: Where to write; None writes nothing.
         watcher: Told of every candidate.
         baseline: The task loss's metric after the same partial training.
-        start: When the search began, by `time.perf_counter`.
+        standing: Where the search stands.
     """
 
     def __init__(
@@ -35,17 +41,48 @@ class Record:
         folder: RunFolder | None,
         watcher: Watcher,
         baseline: float,
-        start: float,
+        standing: Standing | None = None,
     ) -> None:
         self.tasks, self.settings, self.folder, self.watcher = tasks, settings, folder, watcher
         self.baseline = baseline
+        self.standing = standing or Standing(start=perf_counter())
+        self.limits = Limits(settings.limits)
         self.best: Candidate | None = None
         self.members: list[Candidate] = []
         self.journal: Journal | None = None
-        self.start = start
+        self._unknown = True
+
+    @property
+    def evaluated(self) -> int:
+        """Candidates that were evaluated, not known already."""
+        return sum(member.own for member in self.members)
+
+    def recall(self, members: Sequence[Candidate], generation: int) -> None:
+        """Take in what an earlier call had finished; its best loss is saved, as that call may have died before."""
+        if not members:
+            return
+        if self.folder is not None:
+            self.folder.keep()
+        self.members += members
+        best = best_of(members)
+        if best.outcome == "trained":
+            self.best = best
+            self._save(best)
+        self.watcher.resumed(members, self.best, generation)
 
     def add(self, candidate: Candidate) -> None:
-        """Take down a finished candidate; a new best loss is saved at once."""
+        """Take down a finished candidate; a new best loss is saved at once.
+
+        Raises:
+            LimitReached: The search ends here.
+        """
+        with uninterrupted():
+            self._write(candidate)
+        self.watcher.member(candidate, self.best)
+        self.limits.check_best(self.best)
+        self.limits.check_time()
+
+    def _write(self, candidate: Candidate) -> None:
         if self.folder is not None and self.journal is not None:
             self.journal.write(candidate.record(self.tasks.task_type, self.settings))
             if not self.members:
@@ -55,23 +92,52 @@ class Record:
         if candidate.outcome == "trained" and (self.best is None or candidate.rank < self.best.rank):
             self.best = candidate
             self._save(candidate)
-        self.watcher.member(candidate, self.best)
 
-    def result(self, interrupted: bool) -> LearnResult:
-        """The result of the search, saved."""
-        best = self.best or max(self.members, key=lambda c: (_score(c), -c.genome.size))
+    def begin(self, generation: int, members: Sequence[Candidate], engine: Engine) -> None:
+        """A generation begins, or goes on.
+
+        Raises:
+            LimitReached: The search ends here.
+        """
+        self.limits.check_best(self.best)
+        self._unknown = any(member.outcome is None for member in members)
+        if self._unknown:
+            self.standing.turn(generation, engine, self.baseline)
+
+    def generation(self, number: int) -> None:
+        """A generation is complete.
+
+        Raises:
+            LimitReached: The search ends here.
+        """
+        if self._unknown:
+            self.watcher.generation(number, self.best)
+        self.limits.check_generation(number, self.best, self.evaluated)
+
+    def result(self, ended: Ended) -> LearnResult:
+        """The result of the search, saved.
+
+        Raises:
+            SettingError: Nothing is finished.
+        """
+        if not self.members:
+            raise SettingError(
+                f"the search stopped {ENDINGS[ended]} before its first candidate was finished; go on with --resume"
+            )
+        best = best_of(self.members)
         loss = self._save(best)
+        self.standing.end(ended)
         members = tuple(sorted(self.members, key=lambda c: c.place))
         fitness = finite_or_none(best.fitness)
-        seconds = perf_counter() - self.start
-        return LearnResult(loss, fitness, self.baseline, best, members, self.settings, seconds, interrupted)
+        return LearnResult(loss, fitness, self.baseline, best, members, self.settings, self.standing.seconds, ended)
 
     def _save(self, candidate: Candidate) -> LearnedLoss:
         loss = candidate.finished_loss(self.tasks, self.settings)
         candidate.formula = loss.formula(digits=4)
         loss.info = provenance(loss, candidate, self.tasks, self.settings, self.baseline)
         if self.folder is not None:
-            loss.save(self.folder.loss)
+            with storing(self.folder.loss):
+                loss.save(self.folder.loss)
         return loss
 
     def __enter__(self) -> Self:
@@ -87,7 +153,3 @@ class Record:
         """Close the journal."""
         if self.journal is not None:
             self.journal.close()
-
-
-def _score(candidate: Candidate) -> float:
-    return -math.inf if candidate.score is None or math.isnan(candidate.score) else candidate.score

@@ -1,6 +1,8 @@
 """What a search ends with."""
 
+import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +10,7 @@ from evomal.config import LearnSettings
 from evomal.losses import LearnedLoss
 from evomal.plain import finite_or_none
 from evomal.search.candidate import Candidate
+from evomal.search.limits import ENDINGS, Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +24,9 @@ class LearnResult:
         best: The candidate it comes from.
         members: Every member of every generation, by (generation, index).
         settings: The settings of the search.
-        seconds: Wall time.
-        interrupted: Whether the search was stopped before its end.
+        seconds: Wall time, over all calls.
+        ended: What ended the search: its last ``generations``, a limit (``target``, ``patience``, ``evaluations``,
+            ``time``), or an ``interrupt``.
     """
 
     loss: LearnedLoss
@@ -32,7 +36,12 @@ class LearnResult:
     members: tuple[Candidate, ...] = field(repr=False)
     settings: LearnSettings
     seconds: float
-    interrupted: bool = False
+    ended: Ended = "generations"
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the search was stopped from outside before its end."""
+        return self.ended == "interrupt"
 
     @property
     def outcomes(self) -> Counter[str]:
@@ -55,8 +64,9 @@ class LearnResult:
     def message(self) -> str:
         """In plain words, what came out."""
         count = len(self.members)
-        if self.fitness is None and self.interrupted:
-            return f"stopped after {count} candidates, before any was trained; the loss has no fitness"
+        if self.fitness is None and self.ended != "generations":
+            stopped = f"stopped {ENDINGS[self.ended]} after {count} candidates"
+            return f"{stopped}, before any was trained; the loss has no fitness"
         if self.fitness is None and count == 1:
             return f"the loss could not be trained ({self.best.reason}); it has no fitness"
         if self.fitness is None:
@@ -64,8 +74,9 @@ class LearnResult:
                 f"none of the {count} candidates could be trained: all were rejected or failed; the loss is the one "
                 "that came nearest to passing the rejection filter, and has no fitness"
             )
-        ended = "stopped early after" if self.interrupted else "from"
-        return f"fitness {self.fitness:.4f}, {ended} {count} candidates"
+        if self.ended == "generations":
+            return f"fitness {self.fitness:.4f}, from {count} candidates"
+        return f"fitness {self.fitness:.4f}, stopped {ENDINGS[self.ended]} after {count} candidates"
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain values."""
@@ -82,6 +93,19 @@ class LearnResult:
             "trainings": self.trainings,
             "meta_steps": self.meta_steps,
             "seconds": self.seconds,
+            "ended": self.ended,
             "interrupted": self.interrupted,
             "message": self.message,
         }
+
+
+def best_of(members: Iterable[Candidate]) -> Candidate:
+    """The best candidate that was trained itself (D9), else the one that came nearest to passing the filter (D11)."""
+    trained = [member for member in members if member.outcome == "trained"]
+    if trained:
+        return min(trained, key=lambda member: member.rank)
+    return min(members, key=lambda member: (-_score(member), member.genome.size, member.place))
+
+
+def _score(member: Candidate) -> float:
+    return -math.inf if member.score is None or math.isnan(member.score) else member.score

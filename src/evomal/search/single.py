@@ -1,9 +1,11 @@
 """The engine of a method that does not search: one proposal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from evomal.search.engine import Proposal
 from evomal.search.genome import Genome
+from evomal.search.states import damaged
 
 
 class SingleEngine:
@@ -27,3 +29,16 @@ class SingleEngine:
 
     def tell(self, fitnesses: Sequence[float]) -> None:
         """Nothing is learned from it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Accept what `state_dict` gives.
+
+        Raises:
+            EvomalError: The state is another engine's.
+        """
+        if state != {}:
+            raise damaged("engine", "it should be empty")

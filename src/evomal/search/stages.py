@@ -1,5 +1,6 @@
 """The stages of an evaluation as plain functions of (tasks, job): what executors run, here or in workers."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Judgement:
 
     Args:
         score: Share of the possible improvement (D8); None where that filter is off or the loss failed.
-        signature: Rounded gradient norms (D9); None where that filter is off or the loss failed.
+        signature: Digest of the rounded gradient norms (D9); None where that filter is off or the loss failed.
         reason: Why the loss failed, or None.
         seconds: Time taken.
     """
@@ -68,12 +69,16 @@ def judge_stage(tasks: TaskSet, settings: LearnSettings, probes: Sequence[Filter
     try:
         with one_thread():
             if settings.filters.gradient_equivalence:
-                signature = " ".join(gradient_signature(loss, probe) for probe in probes)
+                signature = _digest(" ".join(gradient_signature(loss, probe) for probe in probes))
             if settings.filters.rejection:
                 score = min(improvement(loss, probe, settings.filters) for probe in probes)
     except Exception as error:  # whatever a candidate does, the run goes on
         reason = reason_of(error)
     return Judgement(score, signature, reason, perf_counter() - start)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

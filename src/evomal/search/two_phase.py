@@ -1,17 +1,19 @@
 """The engine of GLO: genetic programming for the formula, then CMA-ES for the coefficients of the best."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from evomal.expressions import Expression
 from evomal.search.cma import CmaEngine, Vector
 from evomal.search.engine import Proposed
 from evomal.search.genetic import GeneticEngine
+from evomal.search.genetic_state import plain_told, read_told
 from evomal.search.genome import Formula
+from evomal.search.states import ODD, damaged, whole
 
 
 class TwoPhaseEngine:
-    """Some generations of one engine, then CMA-ES from coefficients of 1.
+    """Some generations of one engine, then CMA-ES from coefficients of 1, or from those that the best formula has.
 
     Args:
         formulas: The genetic engine of the first phase.
@@ -38,9 +40,9 @@ class TwoPhaseEngine:
     def __init__(
         self, formulas: GeneticEngine, generations: int, sigma: float, seed_parts: tuple[str | int, ...]
     ) -> None:
-        self._formulas, self._left = formulas, generations
+        self._formulas, self._generations, self._left = formulas, generations, generations
         self._sigma, self._parts = sigma, seed_parts
-        self._best: tuple[float, int, Expression] | None = None
+        self._best: tuple[Formula, float] | None = None
         self._coefficients: CmaEngine | None = None
 
     def ask(self) -> Sequence[Proposed]:
@@ -55,17 +57,59 @@ class TwoPhaseEngine:
         proposals = self._formulas.ask()
         self._formulas.tell(fitnesses)
         for proposal, fitness in zip(proposals, fitnesses, strict=True):
-            tree = proposal.expression
-            entry = (fitness if math.isfinite(fitness) else math.inf, tree.size, tree)
-            if self._best is None or entry[:2] < self._best[:2]:
+            entry = (proposal.genome, fitness if math.isfinite(fitness) else math.inf)
+            if self._best is None or _rank(entry) < _rank(self._best):
                 self._best = entry
         self._left -= 1
         if self._left == 0 and self._best is not None:
-            self._coefficients = self._second_phase(self._best[2])
+            self._coefficients = self._second_phase(self._best[0])
 
-    def _second_phase(self, formula: Expression) -> CmaEngine:
+    def state_dict(self) -> dict[str, Any]:
+        """Both phases, and the best formula so far."""
+        return {
+            "left": self._left,
+            "best": None if self._best is None else plain_told(*self._best),
+            "formulas": self._formulas.state_dict(),
+            "coefficients": None if self._coefficients is None else self._coefficients.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state written by `state_dict`.
+
+        Args:
+            state: The state, as it came back from JSON.
+
+        Raises:
+            EvomalError: The state is damaged; the engine is then as it was before.
+        """
+        try:
+            left = whole(state["left"], self._generations)
+            told = self._generations - left
+            best = read_told(state["best"], self._formulas.settings) if told else None
+            formulas, second = state["formulas"], state["coefficients"]
+            if formulas["generation"] != told:
+                raise ValueError("its phases contradict one another")
+        except ODD as error:
+            raise damaged("two-phase engine", error) from None
+        coefficients = None
+        if best is not None and left == 0:
+            coefficients = self._second_phase(best[0])
+            coefficients.load_state_dict(second)
+        # Last: whatever is wrong is found before anything has changed.
+        self._formulas.load_state_dict(formulas)
+        self._left, self._best, self._coefficients = left, best, coefficients
+
+    def _second_phase(self, formula: Formula) -> CmaEngine:
+        tree = formula.expression
+
         def make(weights: Vector) -> Formula:
-            return Formula(formula, weights)
+            return Formula(tree, weights)
 
         population = self._formulas.settings.population_size
-        return CmaEngine([1.0] * formula.edges, self._sigma, population, self._parts, make)
+        start = formula.weights or [1.0] * tree.edges
+        return CmaEngine(start, self._sigma, population, self._parts, make)
+
+
+def _rank(entry: tuple[Formula, float]) -> tuple[float, int]:
+    formula, fitness = entry
+    return fitness, formula.size

@@ -1,5 +1,7 @@
 """What a search tells while it runs."""
 
+from collections.abc import Sequence
+
 from evomal.search.candidate import Candidate
 
 
@@ -11,6 +13,9 @@ class Watcher:
         ...     def generation(self, number, best):
         ...         print(number, best.key if best else "nothing yet")
     """
+
+    def resumed(self, members: Sequence[Candidate], best: Candidate | None, generation: int) -> None:
+        """The search goes on with `generation`; an earlier call had finished these members."""
 
     def stage(self, name: str, count: int) -> None:
         """A stage (``tune``, ``filter``, ``train``) begins for `count` candidates."""

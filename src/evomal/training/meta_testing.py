@@ -1,6 +1,6 @@
 """Meta-testing: fresh networks trained in full with a finished loss, over seeds and learning rates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import inf, isfinite, nan
 from statistics import fmean, stdev
@@ -93,6 +93,7 @@ def meta_test(
     settings: TrainSettings | None = None,
     map_jobs: Callable[..., Any] | None = None,
     on_run: Callable[[TrainingRun], None] | None = None,
+    done: Iterable[TrainingRun] = (),
     **flat: Any,
 ) -> MetaTest:
     """Train fresh networks with a loss at every learning rate and seed, and choose the rate on validation.
@@ -106,6 +107,8 @@ def meta_test(
         settings: Steps, seeds, learning rates, schedule; None takes them from `flat`.
         map_jobs: Spreads the trainings, like the ``map`` of an executor; None runs them here.
         on_run: Told of every training as it ends.
+        done: Trainings of an earlier call with the same task, loss and settings: they are taken as they are, and
+            `on_run` is not told of them. Those at other rates or seeds are left out.
         **flat: Single settings, such as ``steps=2000, seeds=(0, 1, 2), lrs=(0.01, 0.1)``; see
             `evomal.config.train_settings`.
 
@@ -119,20 +122,30 @@ def meta_test(
     if settings is not None and flat:
         raise SettingError(f"give either settings or single values, not both ({', '.join(flat)})")
     settings = settings or train_settings(**flat)
-    if task.test is None:
-        raise DataError(f"task '{task.name}' has no test split; give one as Task(..., test=(x, y))")
+    require_test_split(task)
     if isinstance(criterion, str):
         criterion = task.handcrafted(criterion)
     if not callable(criterion):
         raise SettingError(f"criterion is {criterion!r}; give a loss or the name of a handcrafted one")
+    finished = {(run.lr, run.seed): run for run in done}
     jobs = [(lr, seed) for lr in settings.lrs for seed in settings.seeds]
-    spread = map_jobs or _here
-    runs = []
-    for run in spread(train_once, task, [(criterion, settings, lr, seed) for lr, seed in jobs]):
-        runs.append(run)
+    left = [(criterion, settings, lr, seed) for lr, seed in jobs if (lr, seed) not in finished]
+    for run in (map_jobs or _here)(train_once, task, left) if left else ():
+        finished[run.lr, run.seed] = run
         if on_run:
             on_run(run)
-    return MetaTest(task.metric.name, best_rate(runs, settings.lrs), tuple(runs))
+    runs = tuple(finished[job] for job in jobs)
+    return MetaTest(task.metric.name, best_rate(runs, settings.lrs), runs)
+
+
+def require_test_split(task: Task) -> None:
+    """Refuse a task that nothing can be tested on.
+
+    Raises:
+        DataError: It has no test split.
+    """
+    if task.test is None:
+        raise DataError(f"task '{task.name}' has no test split; give one as Task(..., test=(x, y))")
 
 
 def train_once(task: Task, criterion: LossFunction, settings: TrainSettings, lr: float, seed: int) -> TrainingRun:

@@ -6,7 +6,7 @@ import torch
 import yaml
 from torch import nn
 
-from evomal.comparison.computed import computed, unlike
+from evomal.search.computed import computed, unlike
 from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.plan import make_plan
 from evomal.errors import RunFolderError

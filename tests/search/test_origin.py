@@ -6,7 +6,7 @@ import torch
 import yaml
 
 import evomal
-from evomal.comparison.origin import Origin, origin_now, versions
+from evomal.search.origin import Origin, origin_now, versions
 
 OLD = {"evomal": "0.0.1", "torch": "2.0"}
 

@@ -1,4 +1,4 @@
-"""How the parts of a comparison were made: the command, and the versions of what computes."""
+"""How the parts of a run or a comparison were made: the command, and the versions of what computes."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,7 +12,7 @@ EARLIER = "earlier_versions"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What made a comparison.
+    """What made a run or a comparison.
 
     Args:
         command: The last command line; None for a call from Python.
@@ -66,7 +66,7 @@ def versions() -> dict[str, str]:
 
 
 def origin_now(command: str | None, before: Mapping[str, Any]) -> Origin:
-    """The origin of a comparison that starts, or goes on.
+    """The origin of what starts, or goes on.
 
     Args:
         command: The command line, or None.

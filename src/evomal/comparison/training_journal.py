@@ -1,0 +1,154 @@
+"""The journal of `evomal train`: every training that is finished, beside the file of the results."""
+
+import os
+from pathlib import Path
+
+from evomal.comparison.entries import Entry
+from evomal.comparison.records import Trained, training_record
+from evomal.comparison.train_call import TrainCall
+from evomal.comparison.train_records import Finished, read_trainings, require_ours
+from evomal.errors import RunFolderError
+from evomal.runs import Journal
+from evomal.runs.lock import FolderLock
+from evomal.search.origin import Origin
+from evomal.training import TrainingRun
+
+
+class TrainingJournal:
+    """What a call of `evomal train` was and what of it is finished: a line each, written as soon as it is known.
+
+    The first line says what the call does. A call that goes on with more seeds, say, adds a line that says so. Nobody
+    else may write here until `close`.
+
+    Args:
+        out: Where the results go: a JSON file, or a folder for ``train.json``.
+
+    Attributes:
+        out: The file of the results.
+        path: The journal.
+
+    Example:
+        >>> TrainingJournal(Path("results/r.json")).path.name
+        'r.trainings.jsonl'
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out / "train.json" if out.is_dir() else out
+        self.path = self.out.with_name(f"{self.out.stem}.trainings.jsonl")
+        self._calls: list[TrainCall] = []
+        self._done: Finished = {}
+        self._lock: FolderLock | None = None
+        self._journal: Journal | None = None
+
+    @property
+    def finished(self) -> int:
+        """How many of the call's trainings are finished."""
+        return sum(key in self._done for key in self._calls[-1].trainings) if self._calls else 0
+
+    @property
+    def all_trainings(self) -> int:
+        """How many trainings the call has."""
+        return len(self._calls[-1].trainings) if self._calls else 0
+
+    def trainings(self, loss: str) -> list[TrainingRun]:
+        """What is finished with a loss, at whatever rates and seeds."""
+        return [trained.run for (name, _, _), trained in self._done.items() if name == loss]
+
+    def notes(self) -> list[str]:
+        """Remarks, one sentence each: versions under which parts were finished, if others than those of now."""
+        *earlier, now = (call.versions for call in self._calls)
+        return list(dict.fromkeys(Origin(versions=now, earlier=tuple(earlier)).changes()))
+
+    def require_free(self, force: bool) -> None:
+        """Make sure that no finished training would be lost unless that is wanted.
+
+        Raises:
+            RunFolderError: There is one whose results are not in the file of the results, or another process is at
+                work, or what lies here is somebody else's file.
+        """
+        if not self.path.exists():
+            return
+        if self._lock is None:
+            self._take()
+        if force:
+            return
+        self._calls, self._done = read_trainings(self.path)
+        left = self.all_trainings - self.finished
+        if self._done and (left or not self.out.exists()):
+            an = "an interrupted" if left else "an earlier"
+            raise RunFolderError(
+                f"'{self.path}' holds {len(self._done)} finished trainings of {an} call; go on with evomal train "
+                f"--resume {self.out}, or start anew with --force"
+            )
+
+    def begin(self, call: TrainCall, force: bool) -> None:
+        """Start anew; with `force`, whatever trainings lie here go now.
+
+        Raises:
+            RunFolderError: `require_free` refuses, or nothing can be written.
+        """
+        self.require_free(force)  # another process may have been here in the meantime
+        if self._lock is None:
+            self._take()
+        try:
+            os.truncate(self.path, 0)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        self._calls, self._done = [], {}
+        self.go_on(call)
+
+    def reopen(self) -> TrainCall:
+        """Take what lies here, to go on with it.
+
+        Returns:
+            The call, with all that was added to it.
+
+        Raises:
+            RunFolderError: Nothing lies here, it is damaged, or another process is at work.
+        """
+        if not self.path.is_file():
+            raise RunFolderError(
+                f"'{self.out}' has no trainings to go on with ('{self.path}' is missing); start with --out {self.out}"
+            )
+        self._take()
+        self._calls, self._done = read_trainings(self.path)
+        if not self._calls:
+            raise RunFolderError(f"'{self.path}' was torn before it said what is trained; start with --out {self.out}")
+        return self._calls[-1]
+
+    def go_on(self, call: TrainCall) -> None:
+        """Write from now on; what the call does is written down where it differs from what stands there."""
+        self._journal = Journal(self.path)
+        before = [each.model_copy(update={"command": call.command}) for each in self._calls[-1:]]
+        if before != [call]:
+            self._journal.write(call.as_record())
+            self._calls.append(call)
+
+    def write(self, loss: str, trained: Trained) -> None:
+        """Write down a finished training; it is on the disk when this returns.
+
+        Raises:
+            StorageError: It cannot be written; those before are as they were.
+        """
+        assert self._journal is not None
+        entry = Entry(loss, "handcrafted" if trained.loss is None else "file")
+        self._journal.write(training_record(entry, trained))
+        self._done[loss, trained.run.lr, trained.run.seed] = trained
+
+    def close(self) -> None:
+        """Let other processes in; what is written stays."""
+        if self._journal is not None:
+            self._journal.close()
+        if self._lock is not None:
+            self._lock.release()
+        self._journal = self._lock = None
+
+    def _take(self) -> None:
+        require_ours(self.path)
+        try:
+            self._lock = FolderLock(self.path.parent, name=self.path.name)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> RunFolderError:
+        return RunFolderError(f"'{self.path}' cannot be written ({error.strerror}); give another --out")
