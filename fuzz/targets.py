@@ -6,6 +6,7 @@ A file is read, or refused by one sentence. What is read holds what is promised 
 import contextlib
 import io
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +17,18 @@ from typing import Any
 import torch
 
 from evomal.cli import main
+from evomal.cli.output import printable
 from evomal.comparison.folder import FIRST_LINE, ComparisonFolder
 from evomal.comparison.plan import Plan, make_plan
 from evomal.comparison.running import run_comparison
-from evomal.errors import EvomalError, ExpressionError, LossFileError, RunFolderError
+from evomal.config import LearnSettings, learn_settings
+from evomal.errors import EvomalError, ExpressionError, LossFileError, RunFolderError, StorageError
 from evomal.expressions import parse, to_formula, to_latex, to_text
 from evomal.losses import LearnedLoss, load_loss
 from evomal.plain_yaml import read_yaml, yaml_text
-from evomal.runs import InProcess
+from evomal.runs import InProcess, RunFolder
+from evomal.search import EvoMAL
+from evomal.search.past import Past
 from evomal.tasks import Task, named_task
 from fuzz import samples
 
@@ -37,7 +42,7 @@ def _folder() -> Path:
 
 def _file(name: str, data: bytes) -> Path:
     path = _folder() / name
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
 
@@ -193,6 +198,49 @@ def _compared(document: bytes, trained: bytes) -> None:
     ComparisonFolder(path).require_same(*reversed(_comparison()))
 
 
+PARTS = ("config.yaml", "journal.jsonl", "checkpoint/state.json")
+BETWEEN = b"\n=====\n"
+
+
+@lru_cache
+def _run() -> tuple[LearnSettings, tuple[bytes, ...]]:
+    """The settings of a small search, and what is in its folder: finished, and stopped in its last generation."""
+    settings = learn_settings(
+        population_size=3, generations=3, meta_steps=1, partial_steps=4, rejection_threshold=0.0, rejection_steps=5,
+        batch_size=16,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as path:
+        EvoMAL(settings).learn(_comparison()[0], out=f"{path}/run")
+        config, journal, state = ((Path(path) / "run" / part).read_bytes() for part in PARTS)
+        stopped = b"".join(journal.splitlines(keepends=True)[:-2])
+        before = (Path(path) / "run/checkpoint/previous.json").read_bytes()
+        return settings, (BETWEEN.join([config, journal, state]), BETWEEN.join([config, stopped, before]))
+
+
+def run_folder(data: bytes) -> None:
+    """What is left of a search is refused, or the search goes on from it to its end."""
+    path = _folder() / "search"
+    shutil.rmtree(path, ignore_errors=True)
+    for part, text in zip(PARTS, data.split(BETWEEN), strict=False):
+        _file(f"search/{part}", text)
+    settings, _ = _run()
+    try:
+        folder = RunFolder(path, resume=True)
+        try:
+            same = Past(folder).settings == settings
+        finally:
+            folder.discard()
+        # Other settings may be those of a search of years.
+        if same:
+            result = EvoMAL(settings).learn(_comparison()[0], out=path, resume=True)
+            assert len(result.candidates) == settings.evaluations
+            json.dumps(result.as_dict())
+            load_loss(path)
+    except EvomalError as error:
+        assert not isinstance(error, StorageError)
+        _one_sentence(printable(str(error)))
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Something to fuzz.
@@ -222,6 +270,7 @@ TARGETS = {
     "yaml_file": Target(yaml_file, samples.yaml_files),
     "comparison": Target(comparison, _documents),
     "trainings": Target(trainings, lambda: [_finished()[1]]),
+    "run_folder": Target(run_folder, lambda: list(_run()[1])),
     "show": Target(show, samples.loss_files),
 }
 """Every target by name."""

@@ -19,6 +19,7 @@ def test_one_family():
         "ModelError",
         "RunFolderError",
         "SettingError",
+        "StorageError",
         "UnknownNameError",
     }
     assert all(issubclass(kind, EvomalError) for kind in FAMILY)

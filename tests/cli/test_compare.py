@@ -242,8 +242,8 @@ def test_a_killed_worker_is_one_line_and_what_is_finished_is_kept(run, tmp_path)
     ended = run(*command, "--steps", 200, "--workers", 2, "--out", "c")
     assert ended.code == 1
     assert ended.err == (
-        "evomal: error: one of 2 worker processes was killed, perhaps for want of memory; what was finished is kept, "
-        "start again with fewer workers\n"
+        "evomal: error: one of 2 worker processes was killed 3 times in a row, perhaps for want of memory; what is "
+        "finished is kept, go on with fewer workers\n"
     )
     kept = len((tmp_path / "c/trainings.jsonl").read_text().splitlines())
     assert 2 <= kept < 16

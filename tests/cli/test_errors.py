@@ -184,14 +184,14 @@ class Evil:
             json.dumps(GOOD | {"expression": "abs(" * 5000 + "y" + ")" * 5000}),
             "the formula is nested 5000 deep; at most 64 levels are allowed",
         ),
-        ("[" * 5000 + "]" * 5000, "it is not complete, valid JSON; save the loss anew, or mend the file"),
+        ("[" * 5000 + "]" * 5000, "its entries nest more than 20 deep; give a file written by evomal"),
         (pickle.dumps(Evil()), "it is a pickle or an archive, which could run code; give a JSON file"),
         (json.dumps(GOOD | {"expression": "__import__('os').system('touch hacked')"}), None),
         (
             json.dumps(GOOD | {"expression": "abs(y)", "weights": [1.0]}),
             "formula 'abs(y)' lacks f; a loss needs both y and f",
         ),
-        (json.dumps(GOOD | {"version": 2}), "it has version 2; this evomal reads 1; update evomal"),
+        (json.dumps(GOOD | {"version": 2}), "it comes from the future (version 2; this evomal reads 1); update evomal"),
         (
             json.dumps(GOOD).replace("1.0]", "NaN]"),
             "it is not complete, valid JSON; save the loss anew, or mend the file",
@@ -282,10 +282,10 @@ def test_force_gives_the_old_run_back_if_the_new_one_ends_before_its_first_candi
         raise error
 
     assert run("learn", *small, "--generations", 1, "--out", "a", "--quiet").code == 0
-    before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    before = files(tmp_path / "a")
     monkeypatch.setattr("evomal.search.evaluation.Evaluator.evaluate", broken)
     assert run("learn", *small, "--seed", 9, "--out", "a", "--force").code in (130, 1)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
+    assert files(tmp_path / "a") == before
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 

@@ -5,6 +5,8 @@ from evomal.errors import RunFolderError
 from evomal.runs import RunFolder
 
 CONFIG = {"settings": {"seed": 3, "lr": 1e-3, "note": "φ"}}
+HELD = "already holds a run; go on with it by --resume, give another --out, or --force to replace it"
+MARK = {"format": "evomal-run", "version": 1}
 
 
 def _snapshot(folder):
@@ -20,7 +22,14 @@ def _started(path, force=False):
     folder.prepare(CONFIG)
     folder.begin()
     folder.keep()
+    folder.discard()  # lets others in
     return folder
+
+
+def _dies(folder):
+    """As if its process had been killed: the system gives its locks back, and nothing else happens."""
+    for lock in folder._locks:
+        lock.release()
 
 
 def _refused(message, path, force=False):
@@ -36,7 +45,7 @@ def test_a_run_appears_whole_when_it_begins(tmp_path):
     folder.prepare(CONFIG)
     assert not path.exists()
     folder.begin()
-    assert yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")) == CONFIG
+    assert yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")) == MARK | CONFIG
     assert [entry.name for entry in path.parent.iterdir()] == ["a"]
     folder.keep()
     folder.discard()  # of a run that has something to show nothing is discarded
@@ -48,7 +57,7 @@ def test_an_empty_folder_can_be_used(tmp_path):
     path = tmp_path / "a"
     path.mkdir()
     _started(path)
-    assert [entry.name for entry in path.iterdir()] == ["config.yaml"]
+    assert sorted(entry.name for entry in path.iterdir()) == [".lock", "config.yaml"]
 
 
 def test_a_run_that_cannot_start_leaves_nothing(tmp_path):
@@ -79,14 +88,17 @@ def test_a_run_is_refused_without_force(tmp_path):
     path = tmp_path / "a"
     _started(path)
     before = _snapshot(tmp_path)
-    _refused(f"'{path}' already holds a run; give another --out, or --force to replace it", path)
+    _refused(f"'{path}' {HELD}", path)
     assert _snapshot(tmp_path) == before
 
 
 def test_what_is_not_a_run_is_refused_even_with_force(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     before = _snapshot(tmp_path)
-    _refused(f"'{tmp_path}' already holds a run; give another --out, or --force to replace it", tmp_path)
+    _refused(
+        f"'{tmp_path}' {HELD}",
+        tmp_path,
+    )
     _refused(f"'{tmp_path}' holds files that are not a run; give another folder for --out", tmp_path, force=True)
     assert _snapshot(tmp_path) == before
 
@@ -103,15 +115,21 @@ def test_force_replaces_a_run_only_when_the_new_one_begins(tmp_path):
     assert _snapshot(tmp_path) == {"a": None} | {f"a/{name}": data for name, data in before.items()}
     folder.prepare({"settings": {"seed": 4}})
     folder.begin()
-    assert list(_snapshot(path)) == ["config.yaml"]
-    assert yaml.safe_load((path / "config.yaml").read_text()) == {"settings": {"seed": 4}}
+    assert list(_snapshot(path)) == [".lock", "config.yaml"]
+    assert yaml.safe_load((path / "config.yaml").read_text()) == MARK | {"settings": {"seed": 4}}
 
 
 def test_what_was_left_of_an_earlier_start_is_no_hindrance(tmp_path):
-    RunFolder(tmp_path / "a").prepare({"settings": {"seed": 9}})  # and then the power failed
+    left = RunFolder(tmp_path / "a")
+    left.prepare({"settings": {"seed": 9}})
+    alive = RunFolder(tmp_path / "a")
+    alive.prepare({"settings": {"seed": 8}})
+    _dies(left)
     _started(tmp_path / "a")
-    assert [p.name for p in tmp_path.iterdir() if not p.name.startswith(".a.starting-")] == ["a"]
-    assert yaml.safe_load((tmp_path / "a" / "config.yaml").read_text(encoding="utf-8")) == CONFIG
+    assert len(list(tmp_path.iterdir())) == 2  # what is still at work stays
+    alive.discard()
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert yaml.safe_load((tmp_path / "a" / "config.yaml").read_text(encoding="utf-8")) == MARK | CONFIG
 
 
 def test_a_run_that_ends_before_its_first_record_leaves_everything_as_it_was(tmp_path):
@@ -135,10 +153,10 @@ def test_two_runs_that_start_at_once_do_not_share_a_folder(tmp_path):
     first.prepare(CONFIG)
     second.prepare({"settings": {"seed": 9}})
     first.begin()
-    with pytest.raises(RunFolderError, match="already holds a run; give another --out, or --force"):
+    with pytest.raises(RunFolderError, match=HELD):
         second.begin()
     second.discard()
-    assert yaml.safe_load((tmp_path / "a" / "config.yaml").read_text(encoding="utf-8")) == CONFIG
+    assert yaml.safe_load((tmp_path / "a" / "config.yaml").read_text(encoding="utf-8")) == MARK | CONFIG
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
@@ -168,7 +186,7 @@ def test_a_link_is_followed_and_stays(tmp_path):
     _started(tmp_path / "a")
     _started(tmp_path / "a", force=True)
     assert (tmp_path / "a").is_symlink()
-    assert [entry.name for entry in (tmp_path / "disk").iterdir()] == ["config.yaml"]
+    assert sorted(entry.name for entry in (tmp_path / "disk").iterdir()) == [".lock", "config.yaml"]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a", "disk"]
 
 

@@ -6,10 +6,10 @@ import torch
 import yaml
 from torch import nn
 
-from evomal.search.computed import computed, unlike
 from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.plan import make_plan
 from evomal.errors import RunFolderError
+from evomal.search.computed import computed, unlike
 from evomal.tasks import Task
 
 DRAW = torch.Generator().manual_seed(0)

@@ -177,7 +177,10 @@ def test_bad_tasks_and_folders_leave_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
     out.mkdir()
     (out / "config.yaml").write_text("an older run")
-    with pytest.raises(RunFolderError, match=r"already holds a run; give another --out, or --force to replace it$"):
+    with pytest.raises(
+        RunFolderError,
+        match=r"already holds a run; go on with it by --resume, give another --out, or --force",
+    ):
         EvoMAL(tasks.quick()).learn(tasks.blobs(), out=out)
     with pytest.raises(ModelError):
         EvoMAL(tasks.quick()).learn(tasks.blobs(outputs=2), out=out, force=True)
@@ -244,10 +247,10 @@ def test_an_end_before_the_first_candidate_leaves_an_older_run_alone(tmp_path):
 
     out = tmp_path / "a"
     EvoMAL(tasks.quick(generations=1, population_size=2)).learn(tasks.blobs(), out=out)
-    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    before = {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()}
     with pytest.raises(KeyboardInterrupt):
         EvoMAL(tasks.quick(seed=9)).learn(tasks.blobs(), out=out, force=True, watcher=Stop())
-    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 

@@ -196,3 +196,21 @@ def test_a_handcrafted_loss_by_name():
     assert [run.test for run in by_name.runs] == [run.test for run in by_loss.runs]
     with pytest.raises(SettingError, match=r"^criterion is \[\]; give a loss or the name of a handcrafted one$"):
         meta_test(task, [], steps=1)
+
+
+def _never(*arguments):
+    raise AssertionError("there is nothing to do")
+
+
+def test_finished_trainings_are_taken_as_they_are_and_not_done_again():
+    settings = TrainSettings(steps=10, lrs=(0.05, 0.2), seeds=(3, 4), base=BASE)
+    whole, told = meta_test(_task(), cross_entropy, settings), []
+    done = [whole.runs[2], whole.runs[0], replace(whole.runs[1], lr=0.7), replace(whole.runs[1], seed=9)]
+    again = meta_test(_task(), cross_entropy, settings, on_run=told.append, done=iter(done))
+    assert _plain(again) == _plain(whole)
+    assert (again.runs[0], again.runs[2]) == (whole.runs[0], whole.runs[2])
+    assert told == [again.runs[1], again.runs[3]]
+    # What is passed in is believed, so nothing has to be trained: the spread is not even asked.
+    assert meta_test(_task(), cross_entropy, settings, map_jobs=_never, done=whole.runs) == whole
+    shown = replace(whole.runs[0], valid=-1.0)
+    assert meta_test(_task(), cross_entropy, settings, done=[*whole.runs, shown]).lr == whole.runs[0].lr

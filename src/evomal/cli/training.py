@@ -131,9 +131,11 @@ def _closed_if_refused(journal: "TrainingJournal") -> Iterator[None]:
 
 
 def _loaded(names: Sequence[str], source: TaskSource) -> "tuple[dict[str, Loss], Task]":
-    """Every loss, then the task: a bad name costs no time."""
+    """Every loss, then the task: a bad name costs no time, and what does not fit shows before any training."""
     from evomal.cli.losses import read_loss
+    from evomal.tasks import probe
 
     named = [read_loss(name) for name in names]
     task = source.load()
+    probe(task)
     return {loss.name: loss.fitted(task) for loss in named}, task

@@ -76,7 +76,7 @@ class RunFolder:
         if self.path.is_dir() and {each.name for each in self.path.iterdir()} - {LOCK}:
             if not self._force:
                 raise RunFolderError(
-                    f"'{self.path}' already holds a run; go on with it by --resume {self.path}, give another --out, or "
+                    f"'{self.path}' already holds a run; go on with it by --resume, give another --out, or "
                     "--force to replace it"
                 )
             if not (self.path / CONFIG).is_file():
@@ -96,6 +96,8 @@ class RunFolder:
         except RunFolderError:
             self.discard()
             raise
+        if self._locks:
+            self._sweep()
 
     def require_writable(self) -> None:
         """Make sure that a run that goes on can be written into.
@@ -160,6 +162,10 @@ class RunFolder:
     def keep(self) -> None:
         """The run has something to show: the older one can go, and so can what killed calls left beside it."""
         self.kept, self._begun, self._beside, self._older = True, False, None, None
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what killed calls left beside the run."""
         for kind in ("replaced", "starting"):
             for left in self._place.parent.glob(f".{_escaped(self._place.name[:100])}.{kind}-*"):
                 if kind == "replaced" or _is_idle(left):
