@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from evomal.cli import main
-from evomal.cli.output import printable
+from evomal.cli.output import as_json_text, printable
 from evomal.comparison.folder import FIRST_LINE, ComparisonFolder
 from evomal.comparison.plan import Plan, make_plan
 from evomal.comparison.running import run_comparison
@@ -25,7 +25,10 @@ from evomal.config import LearnSettings, learn_settings
 from evomal.errors import EvomalError, ExpressionError, LossFileError, RunFolderError, StorageError
 from evomal.expressions import parse, to_formula, to_latex, to_text
 from evomal.losses import LearnedLoss, load_loss
+from evomal.plain import cleaned
 from evomal.plain_yaml import read_yaml, yaml_text
+from evomal.report.compared import table_of_comparison
+from evomal.report.tables import print_table
 from evomal.runs import InProcess, RunFolder
 from evomal.search import EvoMAL
 from evomal.search.past import Past
@@ -154,47 +157,52 @@ def yaml_file(data: bytes) -> None:
 
 @lru_cache
 def _comparison() -> tuple[Task, Plan]:
-    plan = make_plan(["focal"], "cross_entropy", [0, 1], "quick", steps=1, batch_size=8)
-    return named_task("iris", "linear"), plan
+    small = {"neural_steps": 1, "partial_steps": 1, "steps": 1, "batch_size": 8}
+    return named_task("iris", "linear"), make_plan(["focal", "ml3"], "cross_entropy", [0, 1], "quick", **small)
 
 
-def _whole_folder() -> Path:
-    """The folder of a comparison that is finished but for its document and its trainings."""
-    path = _folder() / "comparison"
-    path.mkdir(exist_ok=True)
-    return path
+COMPARED = ("comparison.yaml", "trainings.jsonl", "searches/ml3-seed0/search.json")
 
 
 @lru_cache
-def _finished() -> tuple[bytes, bytes]:
-    """The document and the trainings of a comparison."""
-    with contextlib.ExitStack() as stack:
-        path = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        run_comparison(*_comparison(), ComparisonFolder(path), InProcess())
-        return (path / "comparison.yaml").read_bytes(), (path / "trainings.jsonl").read_bytes()
+def _finished() -> tuple[bytes, ...]:
+    """What is in the folder of a finished comparison, which stays for `_compared`."""
+    path = _folder() / "comparison"
+    run_comparison(*_comparison(), ComparisonFolder(path), InProcess())
+    return tuple((path / part).read_bytes() for part in COMPARED)
 
 
 def comparison(data: bytes) -> None:
     """The document of a comparison is refused, or the comparison goes on and can go on once more."""
-    _compared(FIRST_LINE + data, _finished()[1])
+    _compared(FIRST_LINE + data, *_finished()[1:])
 
 
 def trainings(data: bytes) -> None:
     """The trainings of a comparison are refused, or are taken, and those that lack are done."""
-    _compared(_finished()[0], data)
+    document, _, summary = _finished()
+    _compared(document, data, summary)
 
 
-def _compared(document: bytes, trained: bytes) -> None:
-    path = _whole_folder()
-    (path / "comparison.yaml").write_bytes(document)
-    (path / "trainings.jsonl").write_bytes(trained)
+def search(data: bytes) -> None:
+    """The summary of a search is taken, or the search is done again."""
+    document, trained, _ = _finished()
+    _compared(document, trained, data)
+
+
+def _compared(*texts: bytes) -> None:
+    for part, text in zip(COMPARED, texts, strict=True):
+        _file(f"comparison/{part}", text)
+    path = _folder() / "comparison"
     try:
         result = run_comparison(*_comparison(), ComparisonFolder(path), InProcess())
     except RunFolderError as error:
-        _one_sentence(str(error))
+        _one_sentence(printable(str(error)))
         return
-    json.dumps(result.as_dict())
-    _one_line(*result.notes())
+    as_json_text(result.as_dict())
+    _one_line(*map(cleaned, result.notes()))
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        print_table(table_of_comparison(result), out)
+    assert all(line.isprintable() for line in out.getvalue().splitlines()), out.getvalue()
     ComparisonFolder(path).require_same(*reversed(_comparison()))
 
 
@@ -233,11 +241,12 @@ def run_folder(data: bytes) -> None:
         # Other settings may be those of a search of years.
         if same:
             result = EvoMAL(settings).learn(_comparison()[0], out=path, resume=True)
-            assert len(result.candidates) == settings.evaluations
+            assert len(result.members) == settings.evaluations
             json.dumps(result.as_dict())
             load_loss(path)
+    except StorageError:
+        raise
     except EvomalError as error:
-        assert not isinstance(error, StorageError)
         _one_sentence(printable(str(error)))
 
 
@@ -270,6 +279,7 @@ TARGETS = {
     "yaml_file": Target(yaml_file, samples.yaml_files),
     "comparison": Target(comparison, _documents),
     "trainings": Target(trainings, lambda: [_finished()[1]]),
+    "search": Target(search, lambda: [_finished()[2]]),
     "run_folder": Target(run_folder, lambda: list(_run()[1])),
     "show": Target(show, samples.loss_files),
 }

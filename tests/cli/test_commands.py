@@ -64,7 +64,8 @@ def test_learn_replaces_a_run_only_when_forced(run, small, tmp_path):
     refused = run("learn", *quick, "--seed", 1)
     assert refused.code == 2
     assert refused.err == (
-        "evomal: error: 'a' already holds a run; go on with it by --resume, give another --out, or --force to replace it\n"
+        "evomal: error: 'a' already holds a run; go on with it by --resume, give another --out, or --force to "
+        "replace it\n"
     )
     assert (tmp_path / "a/journal.jsonl").read_text() == before
     # Bad input does not cost the old run either.

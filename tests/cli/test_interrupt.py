@@ -29,7 +29,8 @@ def test_ctrl_c_ends_the_search_with_the_best_loss(tmp_path, small, workers):
     result = json.loads(out)
     assert process.returncode == 130
     assert result["interrupted"] is True
-    assert err.splitlines()[-1] == f"evomal: stopped by Ctrl-C; the best loss so far is in {folder / 'loss.json'}"
+    best = f"the best loss so far is in {folder / 'loss.json'}"
+    assert err.splitlines()[-1] == f"evomal: stopped; {best}, go on with evomal learn --resume {folder}"
     assert "Traceback" not in err
     loss = evomal.load_loss(folder / "loss.json")
     assert str(loss.expression) == result["expression"]

@@ -89,7 +89,7 @@ def stop(monkeypatch):
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_killed_call_goes_on_as_if_nothing_had_been(run, command, tmp_path, workers):
-    slow = [*command, "--steps", "400", "--seeds", "2"]
+    slow = [*command, "--steps", "600", "--seeds", "2"]
     journal = tmp_path / JOURNAL
     process = subprocess.Popen([sys.executable, "-m", "evomal.cli", *slow, "--workers", workers], cwd=tmp_path)
     try:
@@ -224,6 +224,17 @@ def test_a_folder_holds_its_trainings_under_their_own_name(run, command, tmp_pat
     assert run("train", "--resume", "results", "--quiet").code == 0
 
 
+def test_a_training_that_diverged_is_finished_too(run, command, stop, tmp_path):
+    wild = [*command, "--steps", "50", "--lr", "0.01", "1e6"]
+    whole, written = run(*wild), (tmp_path / "r.json").read_text()
+    assert "4 of 4 trainings diverged" not in whole.out
+    assert "2 of 4 trainings diverged: seed 0 at lr 1e+06 (the loss is not finite at step " in whole.out
+    done = stop(-1, None)
+    assert run("train", "--resume", "r.json", "--quiet") == whole
+    assert done == []
+    assert (tmp_path / "r.json").read_text() == written
+
+
 def test_without_out_nothing_is_written(run, command, tmp_path):
     assert run(*SMALL).code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["l.json"]
@@ -290,7 +301,10 @@ def test_what_agrees_may_be_given_and_more_seeds_and_rates_are_added(run, comman
 @pytest.mark.parametrize("name", ["nothing", "l"])
 def test_nothing_to_go_on_with(run, command, tmp_path, name):
     before = sorted(tmp_path.iterdir())
-    message = f"'{name}.json' has no trainings to go on with ('{name}.trainings.jsonl' is missing); start with --out {name}.json"
+    message = (
+        f"'{name}.json' has no trainings to go on with ('{name}.trainings.jsonl' is missing); start with --out "
+        f"{name}.json"
+    )
     assert run("train", "--resume", f"{name}.json") == (2, "", f"evomal: error: {message}\n")
     assert sorted(tmp_path.iterdir()) == before
 

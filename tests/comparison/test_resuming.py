@@ -37,7 +37,7 @@ def test_nothing_that_is_finished_is_written_again(compare, copied, finished):
     assert again.watcher.left == (0, 0)
     assert again.watcher.told == []
     assert stamps() == before
-    assert len(before) == 4 * 4 + 1
+    assert len(before) == 4 * 6 + 1
     assert again.comparison.as_dict() == finished.comparison.as_dict()  # the times, too
 
 

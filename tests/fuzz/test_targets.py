@@ -11,7 +11,15 @@ from hypothesis import HealthCheck, given, settings
 
 from evomal.errors import LossFileError
 
-INPUTS = {"loss_file": 300, "expression": 300, "journal": 40, "yaml_file": 150, "comparison": 25, "trainings": 15}
+INPUTS = {
+    "loss_file": 300,
+    "expression": 300,
+    "journal": 40,
+    "yaml_file": 150,
+    "comparison": 25,
+    "trainings": 15,
+    "run_folder": 10,
+}
 
 
 @pytest.mark.parametrize("name", INPUTS)

@@ -1,9 +1,11 @@
 import json
+import os
+import resource
 from contextlib import closing
 
 import pytest
 
-from evomal.errors import RunFolderError
+from evomal.errors import RunFolderError, StorageError
 from evomal.runs import Journal, RunFolder, comparable, read_journal, read_records
 from evomal.runs.journal import JOURNAL
 
@@ -149,3 +151,111 @@ def test_a_run_folder_has_its_journal(tmp_path):
     with closing(folder.journal()) as journal:
         journal.write(_record(0, 0))
     assert read_journal(tmp_path / "a") == [_record(0, 0)]
+
+
+def _unstorable(file, what):
+    return f"'{file}' cannot be written ({what}); what is finished is kept: make room there, then go on with --resume"
+
+
+def test_a_record_is_on_the_disk_when_write_returns(tmp_path, monkeypatch):
+    file, synced = tmp_path / JOURNAL, []
+    fsync = os.fsync
+
+    def spied(handle):
+        synced.append((os.fstat(handle).st_ino, file.read_bytes()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", spied)
+    with closing(Journal(file)) as journal:
+        assert synced == []
+        for index in range(2):
+            journal.write(_record(0, index))
+            lines = [json.dumps(_record(0, i)) + "\n" for i in range(index + 1)]
+            assert synced[index:] == [(file.stat().st_ino, "".join(lines).encode())]
+
+
+@pytest.fixture
+def room():
+    """Sets how many bytes a file may have, as a disk that is full does: what fits is written, then the system refuses."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (before[0] if size is None else size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_record_that_does_not_fit_leaves_whole_lines_whatever_fitted(tmp_path, room):
+    file, record = tmp_path / JOURNAL, _record(0, 1, note="é" * 10)
+    with closing(Journal(file)) as journal:
+        journal.write(_record(0, 0))
+        whole = file.read_bytes()
+        length = len(json.dumps(record)) + 1
+        for fitting in range(length):
+            room(len(whole) + fitting)
+            with pytest.raises(StorageError) as caught:
+                journal.write(record)
+            room(None)
+            assert str(caught.value) == _unstorable(file, "File too large")
+            assert file.read_bytes() == whole
+        room(len(whole) + length)
+        journal.write(record)
+        room(None)
+        journal.write(_record(0, 2))
+    assert read_journal(tmp_path) == [_record(0, 0), record, _record(0, 2)]
+
+
+def test_a_full_disk_leaves_nothing_waiting_for_the_end(tmp_path, room):
+    file = tmp_path / JOURNAL
+    journal = Journal(file)
+    journal.write(_record(0, 0))
+    whole = file.read_bytes()
+    room(len(whole) + 7)
+    with pytest.raises(StorageError):
+        journal.write(_record(0, 1))
+    room(None)
+    journal.close()  # a buffer would write the rest of the line now
+    assert file.read_bytes() == whole
+
+
+def test_a_line_is_whole_however_little_the_system_takes_at_a_time(tmp_path):
+    class Slow:
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, data):
+            return self.file.write(data[:3])
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    with closing(Journal(tmp_path / JOURNAL)) as journal:
+        journal._file = Slow(journal._file)
+        journal.write(_record(0, 0, note="φ"))
+        journal.write(_record(0, 1))
+    assert read_journal(tmp_path) == [_record(0, 0, note="φ"), _record(0, 1)]
+
+
+def test_a_disk_that_fails_while_it_settles_is_told(tmp_path, monkeypatch):
+    def fail(handle):
+        raise OSError(5, "Input/output error")
+
+    file = tmp_path / JOURNAL
+    with closing(Journal(file)) as journal:
+        journal.write(_record(0, 0))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            with pytest.raises(StorageError) as caught:
+                journal.write(_record(0, 1))
+        assert str(caught.value) == _unstorable(file, "Input/output error")
+        assert read_journal(tmp_path)[0] == _record(0, 0)
+        journal.write(_record(0, 2))
+    assert read_journal(tmp_path)[-1] == _record(0, 2)
+
+
+def test_a_journal_that_cannot_be_opened(tmp_path):
+    file = tmp_path / "gone" / JOURNAL
+    with pytest.raises(StorageError) as caught:
+        Journal(file)
+    assert str(caught.value) == _unstorable(file, "No such file or directory")
+    (tmp_path / JOURNAL).mkdir()
+    with pytest.raises(StorageError) as caught:
+        Journal(tmp_path / JOURNAL)
+    assert str(caught.value) == _unstorable(tmp_path / JOURNAL, "Is a directory")

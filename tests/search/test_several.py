@@ -1,4 +1,3 @@
-import hashlib
 
 """One loss for several tasks: the sums and means of Algorithms 1 and 2."""
 

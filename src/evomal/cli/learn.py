@@ -113,7 +113,7 @@ def _report(result: "LearnResult", run: Run, as_json: bool) -> None:
     else:
         print_pairs(result_pairs(result, folder.loss), sys.stdout)
     if result.interrupted:
-        say(f"stopped early; the best loss so far is in {folder.loss}; go on with evomal learn --resume {folder.path}")
+        say(f"stopped; the best loss so far is in {folder.loss}, go on with evomal learn --resume {folder.path}")
 
 
 def _price(given: Given, as_json: bool) -> int:

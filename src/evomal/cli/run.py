@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import evomal
 from evomal.cli.given import source_of
 from evomal.cli.source import TaskSource
 from evomal.config import LearnSettings, changed, learn_settings, validated
@@ -125,7 +124,8 @@ def _require_named(given: Given, specs: Sequence[str | None], folder: RunFolder)
         if spec is not None and spec not in (given.task.get("task"), *given.also):
             flag = "--task" if spec == specs[0] else "--also"
             raise SettingError(
-                f"'{folder.path}' was begun with {flag} {spec}, whose code is run only where it is named; add {flag} {spec}"
+                f"'{folder.path}' was begun with {flag} {spec}, whose code is run only where it is named; "
+                f"add {flag} {spec}"
             )
 
 

@@ -7,10 +7,11 @@ first, so a caller cannot tell one executor from another.
 import logging
 import os
 import signal
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import closing
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,7 +83,7 @@ class Processes(Executor):
             # Jobs that do not fit into memory together may do so one after the other.
             left = jobs[done : done + 1] if breaks >= ALONE else jobs[done:]
             try:
-                with closing(self._results(function, path, left)) as results:
+                with _closing(self._results(function, path, left)) as results:
                     for result in results:
                         done, breaks = done + 1, 0
                         yield result
@@ -139,6 +140,17 @@ class Processes(Executor):
 def make_executor(workers: int) -> Executor:
     """An executor with that many workers; one worker is this process."""
     return InProcess() if workers == 1 else Processes(workers)
+
+
+@contextmanager
+def _closing(results: Generator[Result, None, None]) -> Iterator[Generator[Result, None, None]]:
+    """Close a generator of joblib's at the end, without its remark on what is not waited for."""
+    try:
+        yield results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()
 
 
 def _begin(parent: int) -> None:

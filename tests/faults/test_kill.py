@@ -1,0 +1,89 @@
+"""A run that is killed, again and again, comes to what an uninterrupted one comes to."""
+
+import json
+import time
+from functools import partial
+from random import Random
+
+import pytest
+
+from evomal.runs import read_journal
+
+KILLS = 5  # in each of four tests
+NO_RUN = "evomal: error: 'run' holds no run to go on with; start one with --out run\n"
+
+
+class Killed:
+    """A run that is killed at random moments.
+
+    Args:
+        begin: Starts it.
+        resume: Goes on with it.
+        draw: Random numbers.
+        most: How many lines its journal gets.
+    """
+
+    def __init__(self, begin, resume, draw, most):
+        self.begin, self.resume, self.draw, self.most = begin, resume, draw, most
+        self.calls, self.lines, self.tuned = [begin()], [], {}
+
+    @property
+    def call(self):
+        return self.calls[-1]
+
+    def kill(self):
+        """Kill the call; whether it still lived."""
+        kind = self.draw.choice(["any", "working", "working", "working", "ending"])
+        lines = {"any": 0, "working": len(self.lines) + self.draw.randint(0, 8), "ending": self.most}[kind]
+        seconds = self.draw.uniform(0, 4.0 if kind == "any" else 0.08)
+        self.call.until(lambda: len(self.call.lines) >= lines)
+        time.sleep(seconds)
+        return self.call.kill() != 0
+
+    def go_on(self):
+        """What was there is still there; what was not is begun anew."""
+        self.look()
+        there = self.call.run.exists()
+        self.calls.append(self.resume())
+        if not there:
+            assert (self.call.wait(), self.call.err) == (2, NO_RUN)
+            self.calls.append(self.begin())
+
+    def look(self):
+        """Lines that were finished stay where and as they are; what was tuned is kept in mind."""
+        lines = [line for line in self.call.lines if line.endswith(b"\n")]
+        assert lines[: len(self.lines)] == self.lines
+        self.lines = lines
+        checkpoint = self.call.run / "checkpoint/state.json"
+        if checkpoint.exists():
+            state = json.loads(checkpoint.read_bytes())
+            self.tuned |= {(state["generation"], each["index"]): each["seconds"] for each in state["tuned"]}
+
+    def require_nothing_done_twice(self):
+        """Times differ from call to call, so they tell that a local search was not done again."""
+        self.look()
+        seconds = {(line["generation"], line["index"]): line["seconds"] for line in read_journal(self.call.run)}
+        assert self.tuned
+        assert {place: seconds[place]["tune"] for place in self.tuned} == pytest.approx(self.tuned, abs=6e-5)
+
+
+@pytest.mark.parametrize(("seed", "workers"), [(0, "1"), (1, "1"), (2, "1"), (3, "2")])
+def test_killed_at_random_moments(begin, resume, reference, tmp_path, seed, workers):
+    draw, kills = Random(seed), 0
+    while kills < KILLS:
+        folder = tmp_path / f"after-{kills}"
+        folder.mkdir()
+        killed = Killed(
+            partial(begin, "--workers", workers, folder=folder),
+            partial(resume, folder=folder),
+            draw,
+            reference.lines,
+        )
+        while kills < KILLS and killed.kill():
+            kills += 1
+            killed.go_on()
+        reference.require(killed.call)
+        killed.require_nothing_done_twice()
+        for call in killed.calls:
+            call.leaves_nothing()
+        assert [path for path in killed.call.temporary.iterdir() if not path.name.startswith("torch")] == []
