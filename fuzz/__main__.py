@@ -74,7 +74,7 @@ def _with_hypothesis(given: argparse.Namespace) -> None:
             raise
 
     batch: Any = settings(
-        max_examples=1000, deadline=None, database=None, phases=[Phase.generate, Phase.shrink],
+        max_examples=100, deadline=None, database=None, phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     number = given.seed

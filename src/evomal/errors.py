@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+QUOTED = 500  # characters of somebody else's message
+
+
 class EvomalError(Exception):
     """Base of all errors that a user can mend; the command line prints it as one line and exits with 2."""
 
@@ -41,13 +44,16 @@ class StorageError(EvomalError):
 
 
 def one_line(error: BaseException) -> str:
-    r"""An exception of somebody's code, quoted in a sentence: its kind and what it says, on one line.
+    r"""An exception of somebody's code, quoted in a sentence: its kind and what it says, on one line of bounded length.
 
     Example:
         >>> one_line(ValueError("too\nlong"))
         'ValueError: too long'
+        >>> len(one_line(ValueError("x" * 10**6)))
+        500
     """
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return text if len(text) <= QUOTED else text[: QUOTED - 1] + "…"
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -175,6 +175,10 @@ class Reference(NamedTuple):
         assert call.result == self.result
         same_run(call.run, self.run)
 
+    def require_same(self, run: Path) -> None:
+        """A folder holds the same search."""
+        same_run(run, self.run)
+
 
 def same_run(a: Path, b: Path) -> None:
     """Two run folders hold the same search, to the bit, but for times."""

@@ -1,6 +1,7 @@
 """A run that is killed, again and again, comes to what an uninterrupted one comes to."""
 
 import json
+import shutil
 import time
 from functools import partial
 from random import Random
@@ -87,3 +88,55 @@ def test_killed_at_random_moments(begin, resume, reference, tmp_path, seed, work
         for call in killed.calls:
             call.leaves_nothing()
         assert [path for path in killed.call.temporary.iterdir() if not path.name.startswith("torch")] == []
+
+
+def test_killed_before_its_folder_is_in_its_place(begin, resume, reference, tmp_path):
+    first = begin()
+    (beside,) = first.until(lambda: list(tmp_path.glob(".run.starting-*")))
+    assert first.kill() != 0
+    assert not first.run.exists()
+    second = resume()
+    assert (second.wait(), second.out, second.err) == (2, "", NO_RUN)
+    assert beside.exists()
+    reference.require(begin())
+    assert not beside.exists()
+
+
+@pytest.fixture
+def replacing(begin, reference, tmp_path):
+    """A call that was killed when it had put its run in the place of an older one, and had nothing to show yet."""
+    shutil.copytree(reference.run, tmp_path / "run")
+    # The local search of the first generation takes minutes.
+    call = begin("--force", "--meta-steps", "1000000")
+    call.until(lambda: list(tmp_path.glob(".run.replaced-*")) and (call.run / "checkpoint/state.json").exists())
+    assert call.kill() != 0
+    assert read_journal(call.run) == []
+    return call
+
+
+def _older(tmp_path):
+    (older,) = tmp_path.glob(".run.replaced-*")
+    return older
+
+
+def test_a_killed_call_has_not_lost_the_run_that_it_was_to_replace(replacing, reference, tmp_path):
+    older = _older(tmp_path)
+    for file in ("journal.jsonl", "loss.json", "config.yaml", "checkpoint/state.json"):
+        assert (older / file).read_bytes() == (reference.run / file).read_bytes()
+
+
+def test_the_older_run_goes_when_the_newer_has_something_to_show(replacing, begin, reference, tmp_path):
+    older = _older(tmp_path)
+    reference.require(begin("--force"))
+    assert not older.exists()
+    assert [path.name for path in tmp_path.glob(".run.*")] == []
+
+
+def test_a_replacing_call_that_is_stopped_brings_the_older_run_back(begin, reference, tmp_path):
+    shutil.copytree(reference.run, tmp_path / "run")
+    call = begin("--force", "--meta-steps", "1000000")
+    call.until(lambda: list(tmp_path.glob(".run.replaced-*")) and (call.run / "checkpoint/state.json").exists())
+    call.ctrl_c()
+    assert (call.wait(), call.err) == (130, "evomal: stopped before there was a result\n")
+    assert [path.name for path in tmp_path.glob("*run*")] == ["run"]
+    reference.require_same(call.run)

@@ -22,7 +22,12 @@ def _written(folder, *numbers):
 
 
 def test_plain_values_come_back(tmp_path):
-    state = {"engine": {"rng": [3, [0, 2**32 - 1], None]}, "weights": [0.1, 1e-300, -0.0], "ended": None, "φ": "é\u2028"}
+    state = {
+        "engine": {"rng": [3, [0, 2**32 - 1], None]},
+        "weights": [0.1, 1e-300, -0.0],
+        "ended": None,
+        "φ": "é\u2028",
+    }
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.read() == []
     checkpoints.write(state)

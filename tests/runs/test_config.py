@@ -78,7 +78,10 @@ def test_one_that_lacks_something(tmp_path, missing):
         (b"\xff\xfe", "it is not complete, valid YAML"),
         (b"", "there are no named entries at its top"),
         (b"- evomal-run", "there are no named entries at its top"),
-        (b"format: !!python/object/apply:os.system [touch ran]", "it has a tag, 'tag:yaml.org,2002:python/object/apply:"),
+        (
+            b"format: !!python/object/apply:os.system [touch ran]",
+            "it has a tag, 'tag:yaml.org,2002:python/object/apply:",
+        ),
         (b"a: &x [1]\nb: *x", "it has an anchor or an alias"),
         (b"format: evomal-run\nformat: evomal-run", "an entry is there twice"),
         (b"#" * (MAX_BYTES + 1), "it has more than 1,000,000 bytes"),

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 from time import monotonic
@@ -19,7 +20,7 @@ sys.stdin.read()
 """
 
 
-def _held(folder, end=""):
+def _held(folder, end):
     """Another process that holds the lock of a folder until its standard input ends."""
     command = [sys.executable, "-c", HOLDER.format(end=end), str(folder)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -47,16 +48,14 @@ def test_one_at_a_time(tmp_path):
 
 @pytest.mark.parametrize("kill", [True, False])
 def test_a_dead_owner_holds_nothing(tmp_path, kill):
-    process = _held(tmp_path, end="" if kill else "import os; os.abort()")
-    try:
-        _refused(tmp_path)
-        process.kill() if kill else process.stdin.close()
-        process.wait(60)
-        assert process.returncode != 0
-        FolderLock(tmp_path).release()
-    finally:
-        process.kill()
-        process.communicate()
+    with _held(tmp_path, end="import os; os.abort()") as process:
+        try:
+            _refused(tmp_path)
+            process.kill() if kill else process.stdin.close()
+            assert process.wait(60) == (-signal.SIGKILL if kill else -signal.SIGABRT)
+            FolderLock(tmp_path).release()
+        finally:
+            process.kill()
 
 
 def test_who_is_patient_waits(tmp_path, monkeypatch):

@@ -12,8 +12,10 @@ from evomal.expressions import OPERATORS, Expression
 FormulaFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 DualFunction = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
 
+KEPT = 256  # programs of each kind: some generations' worth, at about 50 kB each
 
-@lru_cache(maxsize=1024)
+
+@lru_cache(maxsize=KEPT)
 def compile_expression(expression: Expression) -> FormulaFunction:
     """A function ``(y, f, φ) -> values`` that computes the expression with an edge weight on every edge.
 
@@ -40,7 +42,7 @@ def compile_expression(expression: Expression) -> FormulaFunction:
     return function
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=KEPT)
 def compile_dual(expression: Expression) -> DualFunction:
     """A function ``(y, f, φ, direction) -> (values, tangent)``: the expression, and how it changes along a direction.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evomal.atomic import storing, write_atomically
+from evomal.plain_json import NotPlainError, read_json
 
 FORMAT, VERSION = "evomal-checkpoint", 1
 CHECKPOINT, LATEST, PREVIOUS, NEXT = "checkpoint", "state.json", "previous.json", "next.json"
@@ -59,8 +60,8 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-        state = json.loads(data) if len(data) <= MAX_BYTES else None
-    except (OSError, ValueError, RecursionError):
+        state = read_json(data) if len(data) <= MAX_BYTES else None
+    except (OSError, NotPlainError):
         return None
     sound = isinstance(state, dict) and state.get("format") == FORMAT and state.get("version") == VERSION
     return state if sound else None

@@ -9,8 +9,10 @@ from typing import Any
 
 from evomal.atomic import storing
 from evomal.errors import RunFolderError
+from evomal.plain_json import NotPlainError, read_json
 
 JOURNAL = "journal.jsonl"
+MAX_BYTES = 2_000_000_000  # a million candidates
 
 
 class Journal:
@@ -72,9 +74,13 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         RunFolderError: The file cannot be read, or one of its lines is damaged.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        with path.open("rb") as file:  # a device may never end, so no more than enough is read
+            data = file.read(MAX_BYTES + 1)
+        lines = data.decode().split("\n")
     except (OSError, UnicodeDecodeError):
         raise RunFolderError(f"'{path.parent}' holds no readable {path.name}; give the folder of a run") from None
+    if len(data) > MAX_BYTES:
+        raise RunFolderError(f"'{path}' has more than {MAX_BYTES:,} bytes; give the folder of a run")
     # What follows the last line break was torn while it was written.
     return [_record(path, number, line) for number, line in enumerate(lines[:-1], start=1)]
 
@@ -106,8 +112,8 @@ def comparable(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _record(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = read_json(line)
+    except NotPlainError:
         record = None
     if not isinstance(record, dict):
         raise damaged(path, number)

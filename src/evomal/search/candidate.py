@@ -100,7 +100,7 @@ class Candidate:
         """The journal's line: plain values only, None for the worst fitness."""
         scale = {} if self.scale == 1 else {"scale": self.scale}
         start = {} if self.genome.start is None else {"start": list(self.genome.start)}
-        rate = {} if len(settings.fitness_lrs) == 1 else {"fitness_lr": self.fitness_lr}
+        rate = {} if settings.fitness_lrs == (1.0,) else {"fitness_lr": self.fitness_lr}
         return {
             "generation": self.generation,
             "index": self.index,

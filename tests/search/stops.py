@@ -1,0 +1,66 @@
+"""Searches of a quarter of a second, and ways to stop them."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+from evomal.runs import RunFolder, comparable, read_records
+from evomal.runs.journal import JOURNAL
+from evomal.search import EvoMAL, Watcher
+
+_spec = importlib.util.spec_from_file_location("stops_tasks", Path(__file__).with_name("tasks.py"))
+tasks = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tasks)
+
+
+def tiny(**flat):
+    """Settings of a search in which something of every kind happens: four generations of six."""
+    small = {"population_size": 6, "generations": 4, "partial_steps": 6, "meta_steps": 1, "rejection_steps": 15}
+    return tasks.quick(**(small | {"seed": 2} | flat))
+
+
+class Stop(Watcher):
+    """Ctrl-C after so many members."""
+
+    def __init__(self, members):
+        self.left = members
+
+    def member(self, candidate, best):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+class Never(Watcher):
+    """For a search that is finished: nothing may happen."""
+
+    def _fail(self, *arguments):
+        raise AssertionError(f"something is done: {arguments}")
+
+    resumed = stage = member = generation = _fail
+
+
+def learn(out, stop=None, watcher=None, task=None, resume=False, override=False, **flat):
+    """A search; after `stop` members comes Ctrl-C."""
+    watcher = watcher or (Stop(stop) if stop else None)
+    return EvoMAL(tiny(**flat)).learn(task or tasks.line(), out, watcher=watcher, resume=resume, override=override)
+
+
+def lines(out):
+    """The journal in the order in which it was written, without times."""
+    return comparable(read_records(out / JOURNAL))
+
+
+def in_order(records):
+    """Records by generation and index."""
+    return sorted(records, key=lambda record: (record["generation"], record["index"]))
+
+
+def reopened(folder):
+    """A run folder of its own, to be looked at as one that goes on."""
+    return RunFolder(folder, resume=True)
+
+
+def copied(folder, place):
+    """A run folder that a test may change."""
+    return Path(shutil.copytree(folder, place))
