@@ -12,6 +12,7 @@ from evomal.config import (
     USUAL,
     LearnSettings,
     TrainSettings,
+    changed,
     fitting,
     flat_fields,
     learn_settings,
@@ -347,3 +348,63 @@ def test_a_limit_that_cannot_be(flat, message):
     with pytest.raises(SettingError) as caught:
         learn_settings(**flat)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("method", ["evomal", "gplfl", "ml3", "taylorglo", "glo"])
+@pytest.mark.parametrize("preset", [None, "quick"])
+def test_what_is_not_given_anew_is_as_it_was(method, preset):
+    before = learn_settings(preset, method=method, seed=3, lr=0.25, patience=4)
+    assert changed(before) == before
+    assert changed(before, seed=None, lr=None, generations=None) == before
+    assert changed(before, workers=2) == before.model_copy(update={"workers": 2})
+    again = learn_settings(preset, method=method, seed=5, lr=0.25, patience=4, partial_steps=9)
+    assert changed(before, seed=5, partial_steps=9) == again
+
+
+@pytest.mark.parametrize("method", ["evomal", "gplfl", "ml3", "taylorglo", "glo"])
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_preset_that_is_given_again_is_what_it_was(method, preset):
+    before = learn_settings(preset, method=method, seed=3)
+    assert changed(before, preset) == before
+    assert changed(before, preset, batch_size=7) == learn_settings(preset, method=method, seed=3, batch_size=7)
+
+
+def test_a_preset_that_is_given_anew_takes_the_place_of_what_it_names():
+    before = learn_settings(generations=5, population_size=9, momentum=0.5, start_from=("mse",))
+    now = changed(before, "quick", population_size=8)
+    names = {name: value for name, value in PRESETS["quick"].items() if name in flat_fields(LearnSettings)}
+    assert now == learn_settings(**(names | {"population_size": 8, "momentum": 0.5, "start_from": ("mse",)}))
+
+
+def test_settings_that_change_are_checked_and_the_old_ones_stay():
+    before = learn_settings("quick")
+    after = changed(before, max_time="2h30m", lr=1, fitness_lrs=(2, 1, 2), start_from=("mse",))
+    assert (after.limits.max_time, after.base.lr, after.fitness_lrs) == (9000.0, 1.0, (2.0, 1.0))
+    assert after.genetic.start_from == ("mse",)
+    assert before == learn_settings("quick")
+
+
+@pytest.mark.parametrize(
+    ("flat", "message"),
+    [
+        ({"population_size": 1}, "setting 'population_size': input should be greater than or equal to 2 (got 1)"),
+        ({"max_depth": 11}, "max_depth 11 is above max_height 10"),
+        ({"max_time": "soon"}, "setting 'max_time': 'soon' is no time; write seconds, or such as 45m or 2h30m"),
+        ({"lr": math.nan}, "setting 'lr': input should be a finite number (got nan)"),
+        (
+            {"method": "gplfl"},
+            "method gplfl has meta_steps 0, not 100; take its settings from learn_settings(method='gplfl')",
+        ),
+    ],
+)
+def test_a_change_that_cannot_be(flat, message):
+    with pytest.raises(SettingError) as caught:
+        changed(learn_settings("quick"), **flat)
+    assert str(caught.value) == message
+
+
+def test_a_change_of_what_does_not_exist():
+    with pytest.raises(UnknownNameError, match=r"^unknown setting 'generation'; did you mean 'generations'\?"):
+        changed(learn_settings(), generation=5)
+    with pytest.raises(UnknownNameError, match=r"^unknown preset 'quik'; did you mean 'quick'\?"):
+        changed(learn_settings(), "quik")

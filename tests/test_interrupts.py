@@ -56,7 +56,7 @@ def test_ctrl_c_is_raised_after_the_last_line(told):
 
 
 def test_a_block_that_fails_fails_and_the_signal_is_not_lost(told):
-    with pytest.raises(ValueError, match="^full$"), uninterrupted():  # noqa: PT012
+    with pytest.raises(ValueError, match=r"^full$"), uninterrupted():  # noqa: PT012
         signal.raise_signal(signal.SIGTERM)
         raise ValueError("full")
     assert told == [signal.SIGTERM]

@@ -19,6 +19,12 @@ def _journal(**changes):
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
+def _summary(**changes):
+    """The summary of a finished search that says something else."""
+    known = {"seconds": 0.5, "evaluations": 1, "meta_steps": 1, "fitness": 0.5, "baseline": 0.75, "outcomes": {}}
+    return json.dumps({"seed": 0, "formula": "y", "loss_file": "loss.json", **known, **changes}).encode()
+
+
 FINDS = {
     # JSON is read to a depth of nearly 1,000, and looking how deep it was went by recursion: RecursionError.
     "loss_file_nested_as_deep_as_json_is_read": ("loss_file", _loss(', "past": ' + "[" * 900 + "]" * 900)),
@@ -34,6 +40,11 @@ FINDS = {
     "journal_with_a_score_beyond_floats": ("journal", _journal(score=-(10**400))),
     # The activation stood in the printed formula as it was: a terminal would have obeyed it.
     "journal_with_an_escape_as_activation": ("journal", _journal(output_activation="\x1b[31m")),
+    # Python's json reads NaN, Infinity and any whole number; a table of times could not be made of them.
+    "search_of_no_time": ("search", _summary(seconds=float("nan"))),
+    "search_of_endless_time": ("search", _summary(seconds=float("inf"))),
+    "search_with_evaluations_beyond_floats": ("search", _summary(evaluations=10**400)),
+    "search_with_a_fitness_beyond_floats": ("search", _summary(fitness=10**400)),
     # An escape beyond Unicode is an OverflowError of PyYAML, no YAMLError.
     "yaml_file_with_an_escape_beyond_unicode": ("yaml_file", b'a: "\\UFFFFFFFF"\n'),
     # PyYAML writes this line break as it is and reads it back as a space.

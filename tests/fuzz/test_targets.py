@@ -16,8 +16,9 @@ INPUTS = {
     "expression": 300,
     "journal": 40,
     "yaml_file": 150,
-    "comparison": 25,
-    "trainings": 15,
+    "comparison": 15,
+    "trainings": 10,
+    "search": 10,
     "run_folder": 10,
 }
 

@@ -176,7 +176,7 @@ def test_a_record_is_on_the_disk_when_write_returns(tmp_path, monkeypatch):
 
 @pytest.fixture
 def room():
-    """Sets how many bytes a file may have, as a disk that is full does: what fits is written, then the system refuses."""
+    """Sets how many bytes a file may have: as on a full disk, what fits is written, then the system refuses."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (before[0] if size is None else size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -5,7 +5,6 @@ import shutil
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import yaml
@@ -15,6 +14,7 @@ from evomal.errors import RunFolderError
 from evomal.runs.checkpoint import Checkpoints
 from evomal.runs.config import CONFIG, FORMAT, VERSION, read_config
 from evomal.runs.journal import JOURNAL, Journal, read_journal
+from evomal.runs.leftovers import make_beside, replaced, sweep
 from evomal.runs.lock import LOCK, FolderLock
 
 LOSS = "loss.json"
@@ -93,11 +93,11 @@ class RunFolder:
             self._closed = self._unwritable(error)
         try:
             self.config = read_config(self.path)
+            if self._locks and self.records():
+                sweep(self._place)
         except RunFolderError:
             self.discard()
             raise
-        if self._locks:
-            self._sweep()
 
     def require_writable(self) -> None:
         """Make sure that a run that goes on can be written into.
@@ -115,8 +115,7 @@ class RunFolder:
             parent = self._place.parent
             self._made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
             parent.mkdir(parents=True, exist_ok=True)
-            self._beside = Path(mkdtemp(dir=parent, prefix=f".{self._place.name[:100]}.starting-"))
-            self._beside.chmod(0o755)
+            self._beside = make_beside(self._place)
             self._locks.append(FolderLock(self._beside))
             self._write_config(self._beside)
         except OSError as error:
@@ -152,7 +151,7 @@ class RunFolder:
         try:
             if self._place.exists():
                 self._locks.append(FolderLock(self._place))
-                self._older = self._beside.with_name(self._beside.name.replace(".starting-", ".replaced-"))
+                self._older = replaced(self._beside)
                 self._place.rename(self._older)
             self._beside.rename(self._place)
         except OSError as error:
@@ -162,14 +161,7 @@ class RunFolder:
     def keep(self) -> None:
         """The run has something to show: the older one can go, and so can what killed calls left beside it."""
         self.kept, self._begun, self._beside, self._older = True, False, None, None
-        self._sweep()
-
-    def _sweep(self) -> None:
-        """Remove what killed calls left beside the run."""
-        for kind in ("replaced", "starting"):
-            for left in self._place.parent.glob(f".{_escaped(self._place.name[:100])}.{kind}-*"):
-                if kind == "replaced" or _is_idle(left):
-                    shutil.rmtree(left, ignore_errors=True)
+        sweep(self._place)
 
     def discard(self) -> None:
         """Leave everything as it was, if the run ended before `keep`; let other processes in."""
@@ -216,16 +208,3 @@ class RunFolder:
     def _unwritable(self, error: OSError) -> RunFolderError:
         remedy = "make it writable, or go on with a copy of it" if self.resumed else "give another --out"
         return RunFolderError(f"'{self.path}' cannot be written ({error.strerror}); {remedy}")
-
-
-def _is_idle(folder: Path) -> bool:
-    """Whether nobody is at work in a folder that was left."""
-    try:
-        FolderLock(folder).release()
-    except (OSError, RunFolderError):
-        return False
-    return True
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
