@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from evomal.errors import EvomalError, ModelError, one_line
 from evomal.plain import flattened
 from evomal.search.computed import computed, unlike
 from evomal.search.provenance import described
@@ -12,8 +13,18 @@ COMPUTED = "computed"
 
 
 def identity(task: Task) -> dict[str, Any]:
-    """Names, fingerprint of the data, and what network, task loss and metric compute on some of it."""
-    return described(task) | {"task_loss": task.task_loss_name, COMPUTED: computed(task)}
+    """Names, fingerprint of the data, and what network, task loss and metric compute on some of it.
+
+    Raises:
+        ModelError: They fail on it.
+    """
+    try:
+        found = computed(task)
+    except EvomalError:
+        raise
+    except Exception as error:
+        raise ModelError(f"model '{task.model_name}' fails on some training data: {one_line(error)}") from error
+    return described(task) | {"task_loss": task.task_loss_name, COMPUTED: found}
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

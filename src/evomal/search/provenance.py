@@ -65,5 +65,13 @@ def tuned_for(loss: LearnedLoss, tasks: Task | TaskSet, settings: LearnSettings)
         "optimizer": "sgd",
         **base.model_dump(),
         "meta_steps": settings.tuning.meta_steps,
-        "gradient_norm_ratio": mean_norm_ratio(loss, TaskSet.of(tasks), base.batch_size, seed),
+        "gradient_norm_ratio": _ratio(loss, TaskSet.of(tasks), base.batch_size, seed),
     }
+
+
+def _ratio(loss: LearnedLoss, tasks: TaskSet, batch_size: int, seed: int) -> float | None:
+    """The ratio, or None: what a model does on a bad day must not cost a loss that is found."""
+    try:
+        return mean_norm_ratio(loss, tasks, batch_size, seed)
+    except Exception:
+        return None
