@@ -6,7 +6,10 @@ import signal
 import pytest
 
 AT_WORK = "evomal: error: another evomal is at work in 'run'; wait until it ends, or give another --out\n"
-HOLDS = "evomal: error: 'run' already holds a run; go on with it by --resume, give another --out, or --force to replace it\n"
+HOLDS = (
+    "evomal: error: 'run' already holds a run; go on with it by --resume, give another --out, or --force to "
+    "replace it\n"
+)
 
 
 @pytest.fixture

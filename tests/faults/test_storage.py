@@ -109,7 +109,7 @@ def test_no_room_for_the_journal(fork, tmp_path, finished):
     left = (run / "journal.jsonl").read_bytes()
     assert left.endswith(b"\n")  # what was written of a line is taken back
     assert len(left.splitlines()) > 5
-    _one_line(fork(command=["learn", "--resume", "run"], cwd=tmp_path, largest=largest), 1, told)
+    _one_line(fork(command=["learn", "--resume", "run", "--quiet"], cwd=tmp_path, largest=largest), 1, told)
     assert (run / "journal.jsonl").read_bytes() == left
     assert fork(command=["learn", "--resume", "run", "--quiet"], cwd=tmp_path).code == 0
     assert (run / "journal.jsonl").read_bytes().startswith(left)

@@ -1,4 +1,3 @@
-
 """One loss for several tasks: the sums and means of Algorithms 1 and 2."""
 
 import hashlib

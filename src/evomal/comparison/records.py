@@ -81,7 +81,7 @@ def _is_sound(summary: SearchSummary, seed: int) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30  # so not NaN either
 
 
 def training_record(entry: Entry, trained: Trained) -> dict[str, Any]:

@@ -91,5 +91,5 @@ def table_of_formulas(rows: Sequence[dict[str, Any]]) -> Table:
     table = make_table("fitness", "size", "outcome", "formula", left=("outcome", "formula"))
     for row in rows:
         fitness = "–" if row["fitness"] is None else f"{row['fitness']:.4g}"
-        table.add_row(fitness, str(row["size"]), cleaned(row["outcome"]), row["formula"])
+        table.add_row(fitness, str(row["size"]), cleaned(row["outcome"]), cleaned(row["formula"]))
     return table

@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from evomal.atomic import write_atomically
-from evomal.errors import RunFolderError
+from evomal.errors import RunFolderError, StorageError
 from evomal.runs.checkpoint import Checkpoints
 from evomal.runs.config import CONFIG, FORMAT, VERSION, read_config
 from evomal.runs.journal import JOURNAL, Journal, read_journal
-from evomal.runs.leftovers import make_beside, replaced, sweep
+from evomal.runs.leftovers import bring_back, clear_torn, make_beside, replaced, sweep
 from evomal.runs.lock import LOCK, FolderLock
 
 LOSS = "loss.json"
@@ -64,10 +64,15 @@ class RunFolder:
         self._made: list[Path] = []
         self._locks: list[FolderLock] = []
         self._closed: RunFolderError | None = None
-        if resume:
-            self._reopen(patience)
-        else:
-            self._check()
+        bring_back(whole)
+        try:
+            if resume:
+                self._reopen(patience)
+            else:
+                self._check()
+        except OSError as error:
+            self.discard()
+            raise RunFolderError(f"'{path}' cannot be read ({error.strerror}); give another folder") from None
 
     def _check(self) -> None:
         """Refuse a place that holds something which is not to be replaced."""
@@ -93,8 +98,10 @@ class RunFolder:
             self._closed = self._unwritable(error)
         try:
             self.config = read_config(self.path)
-            if self._locks and self.records():
-                sweep(self._place)
+            if self._locks:
+                clear_torn(self._place)
+                if self.records():
+                    sweep(self._place)
         except RunFolderError:
             self.discard()
             raise
@@ -108,6 +115,17 @@ class RunFolder:
         if self._closed is not None:
             raise self._closed
 
+    def require_there(self) -> None:
+        """Make sure that nobody has taken the folder away: nothing is made anew that would look like a run.
+
+        Raises:
+            StorageError: It is gone.
+        """
+        if not (self._place / CONFIG).exists():
+            raise StorageError(
+                f"'{self._place}' cannot be written (it was taken away); put it back, then go on with --resume"
+            )
+
     def prepare(self, config: dict[str, Any]) -> None:
         """Write the resolved settings into the folder beside."""
         self.config = {"format": FORMAT, "version": VERSION, **config}
@@ -119,6 +137,7 @@ class RunFolder:
             self._locks.append(FolderLock(self._beside))
             self._write_config(self._beside)
         except OSError as error:
+            self.discard()
             raise self._unwritable(error) from None
 
     def describe(self, entries: dict[str, Any]) -> None:

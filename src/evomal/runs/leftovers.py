@@ -1,13 +1,17 @@
 """What calls that were killed left beside a run folder."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
 from evomal.errors import RunFolderError
+from evomal.runs.checkpoint import CHECKPOINT, NEXT
 from evomal.runs.lock import FolderLock
 
 STARTING, REPLACED = "starting", "replaced"
+WRITTEN = (".loss.json.", ".config.yaml.", f".{NEXT}.")
+"""How `evomal.atomic.write_atomically` calls files of a run until they are complete."""
 
 
 def make_beside(place: Path) -> Path:
@@ -28,6 +32,25 @@ def sweep(place: Path) -> None:
         for left in place.parent.glob(f".{_escaped(_stem(place))}.{kind}-*"):
             if kind == REPLACED or _is_idle(left):
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def bring_back(place: Path) -> None:
+    """Put a run back that was moved away to be replaced by one that was killed before it came."""
+    with suppress(OSError):  # a place that cannot be looked into is told of by whoever wants to use it
+        for left in [] if place.exists() else place.parent.glob(f".{_escaped(_stem(place))}.{REPLACED}-*"):
+            if _is_idle(left):
+                left.rename(place)
+                return
+
+
+def clear_torn(folder: Path) -> None:
+    """Remove files that were being written when a call was killed."""
+    with suppress(OSError):  # a folder that is read-only; they do no harm
+        for inner in (folder, folder / CHECKPOINT):
+            for left in inner.glob(".*.*"):
+                if left.name.startswith(WRITTEN) and left.is_file():
+                    left.unlink(missing_ok=True)
+        (folder / CHECKPOINT / NEXT).unlink(missing_ok=True)
 
 
 def _stem(place: Path) -> str:

@@ -66,11 +66,12 @@ class Evaluator:
             # The fitness is taken over, φ stays its own (D9).
             candidate.fitness, candidate.fitness_lr, candidate.same_as = known.fitness, known.fitness_lr, known.place
             _settle(candidate, "equivalent", done)
+        for candidate in repeated:
+            if candidate.key in self.archive:
+                candidate.take(self.archive[candidate.key], "archived")
+                done(candidate)
         if beyond:
             raise LimitReached("evaluations")
-        for candidate in repeated:
-            candidate.take(self.archive[candidate.key], "archived")
-            done(candidate)
 
     def recall(self, members: Sequence[Candidate]) -> None:
         """Take in members that are finished, as if they had been evaluated here."""

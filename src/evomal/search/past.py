@@ -66,6 +66,8 @@ class Past:
         if self.folder is None or self.settings is None or state is None or state.ended is None:
             return None
         generations = now.generations if state.ended == "generations" else state.generation
+        if state.members != len(self.members):
+            return None
         if now != self.settings.model_copy(update={"workers": now.workers}) or not self._complete(generations):
             return None
         try:

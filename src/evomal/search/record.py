@@ -52,10 +52,9 @@ class Record:
         self.journal: Journal | None = None
         self._unknown = True
 
-    @property
-    def evaluated(self) -> int:
-        """Candidates that were evaluated, not known already."""
-        return sum(member.own for member in self.members)
+    def evaluated(self, generation: int) -> int:
+        """Candidates that were evaluated, not known already, up to a generation."""
+        return sum(member.own and member.generation <= generation for member in self.members)
 
     def recall(self, members: Sequence[Candidate], generation: int) -> None:
         """Take in what an earlier call had finished; its best loss is saved, as that call may have died before."""
@@ -84,6 +83,7 @@ class Record:
 
     def _write(self, candidate: Candidate) -> None:
         if self.folder is not None and self.journal is not None:
+            self.folder.require_there()
             self.journal.write(candidate.record(self.tasks.task_type, self.settings))
             if not self.members:
                 self.folder.keep()
@@ -99,7 +99,8 @@ class Record:
         Raises:
             LimitReached: The search ends here.
         """
-        self.limits.check_best(self.best)
+        if self.best is not None and self.best.generation <= generation:
+            self.limits.check_best(self.best)
         self._unknown = any(member.outcome is None for member in members)
         if self._unknown:
             self.standing.turn(generation, engine, self.baseline)
@@ -112,7 +113,7 @@ class Record:
         """
         if self._unknown:
             self.watcher.generation(number, self.best)
-        self.limits.check_generation(number, self.best, self.evaluated)
+        self.limits.check_generation(number, self.best, self.evaluated(number))
 
     def result(self, ended: Ended) -> LearnResult:
         """The result of the search, saved.
@@ -126,7 +127,7 @@ class Record:
             )
         best = best_of(self.members)
         loss = self._save(best)
-        self.standing.end(ended)
+        self.standing.end(ended, self.baseline, len(self.members))
         members = tuple(sorted(self.members, key=lambda c: c.place))
         fitness = finite_or_none(best.fitness)
         return LearnResult(loss, fitness, self.baseline, best, members, self.settings, self.standing.seconds, ended)
@@ -136,6 +137,7 @@ class Record:
         candidate.formula = loss.formula(digits=4)
         loss.info = provenance(loss, candidate, self.tasks, self.settings, self.baseline)
         if self.folder is not None:
+            self.folder.require_there()
             with storing(self.folder.loss):
                 loss.save(self.folder.loss)
         return loss

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from logging import getLogger
 from os import PathLike
+from os.path import exists
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from evomal.config import LearnSettings, flat_fields
 from evomal.errors import RunFolderError, SettingError
 from evomal.runs import RunFolder
 from evomal.runs.config import CONFIG
+from evomal.runs.leftovers import bring_back
 from evomal.search.identity import changes, identity
 from evomal.search.origin import origin_now
 from evomal.search.past import Past
@@ -32,7 +34,8 @@ def opened(
     if isinstance(out, RunFolder):
         return out
     if out is not None:
-        folder = RunFolder(out, force, resume=resume and (Path(out) / CONFIG).exists())
+        bring_back(Path(out).absolute())
+        folder = RunFolder(out, force, resume=resume and exists(Path(out) / CONFIG))
         if not folder.resumed:
             folder.prepare({"settings": settings.model_dump(mode="json")})
         return folder

@@ -43,6 +43,7 @@ class State(Settings):
         baseline: The task loss's metric after partial training; None if that failed.
         seconds: Wall time of the search so far, over all calls.
         ended: How it ended; None while it goes on.
+        members: How many candidates were finished when it ended.
     """
 
     generation: CountOrZero = 0
@@ -51,6 +52,7 @@ class State(Settings):
     baseline: float | None = None
     seconds: NotNegative = 0.0
     ended: Ended | None = None
+    members: CountOrZero = 0
 
 
 class Standing:
@@ -106,13 +108,15 @@ class Standing:
         )
         self._write(tuned=self.state.tuned + found)
 
-    def end(self, ended: Ended) -> None:
-        """The search ends."""
-        self._write(ended=ended)
+    def end(self, ended: Ended, baseline: float | None = None, members: int = 0) -> None:
+        """The search ends, with so many candidates finished."""
+        known = {} if baseline is None else {"baseline": finite_or_none(baseline)}
+        self._write(ended=ended, members=members, **known)
 
     def _write(self, **changes: Any) -> None:
         self.state = self.state.model_copy(update={"ended": None, **changes, "seconds": self.seconds})
         if self._folder is not None:
+            self._folder.require_there()
             with uninterrupted():
                 self._folder.checkpoints.write(self.state.model_dump(mode="json"))
             if self.state.tuned:  # that is something to show
