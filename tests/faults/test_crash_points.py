@@ -145,7 +145,7 @@ def test_the_older_run_or_the_new_one_is_there_never_neither(fork, tmp_path, ref
         fast.lay(folder / "a", older)
         _crashed(fork, folder, number, "before", force=True)
         there = fast.files(folder / "a")
-        if b"seed: 5" in there.get("config.yaml", b""):
+        if b"seed: 5\n" in there.get("config.yaml", b""):
             assert there == older
             result = fast.learn(folder / "a", force=True)
         else:
