@@ -229,6 +229,7 @@ LIMITS = {
     "8 evaluations": {"max_evaluations": 8, "seed": 58},
     "patience": {"patience": 1, "seed": 58},
     "target": {"target_fitness": 0.6},
+    "early target": {"target_fitness": 0.6, "seed": 23},
 }
 
 

@@ -36,3 +36,15 @@ def test_ctrl_c_twice(begin, resume, reference, pause):
         reference.require_same(call.run)
     else:
         reference.require(resume())
+
+
+def test_ctrl_c_three_times_ends_at_once(begin, resume, reference):
+    call = begin()
+    call.until(lambda: len(call.lines) >= 10)
+    for _ in range(3):
+        call.ctrl_c()
+        time.sleep(0.001)
+    assert call.wait() == 130
+    assert "Traceback" not in call.err
+    call.leaves_nothing()
+    reference.require(resume())

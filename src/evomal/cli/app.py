@@ -27,6 +27,7 @@ from evomal.errors import EvomalError, StorageError, one_line
 from evomal.runs import WorkerError
 
 TRACEBACK = "--traceback"
+IGNORED = 2  # of the signals that end a program, all after so many end it at once
 EPILOG = "Exit codes: 0 good, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C, 143 by SIGTERM."
 
 app = typer.Typer(
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # φ must not stop a terminal that has no φ
     shown = TRACEBACK in given or os.environ.get("EVOMAL_TRACEBACK", "") not in ("", "0")
     keep_freed_memory()
-    with _stops_remembered() as stopped:
+    with _stops_remembered(ends=arguments is None) as stopped:
         code = _guarded([argument for argument in given if argument != TRACEBACK], shown, stopped)
         return 128 + stopped[-1] if code == INTERRUPTED and stopped else code
 
@@ -116,13 +117,24 @@ def _guarded(arguments: list[str], shown: bool, stopped: list[int]) -> int:
 
 
 @contextmanager
-def _stops_remembered() -> Iterator[list[int]]:
-    """The signals that were to end the program: Ctrl-C, or what schedulers send, which then is the same as Ctrl-C."""
+def _stops_remembered(ends: bool) -> Iterator[list[int]]:
+    """The signals that were to end the program: Ctrl-C, or what schedulers send, which then is the same as Ctrl-C.
+
+    The first is an exception. A second comes while the result is being saved, which takes less than a second, and
+    changes nothing. A third is from somebody who has waited: the program ends at once.
+
+    Args:
+        ends: Whether the program ends after this block.
+    """
     seen: list[int] = []
 
     def handler(number: int, frame: FrameType | None) -> None:
         seen.append(number)
-        signal.default_int_handler(number, frame)
+        if len(seen) == 1:
+            signal.default_int_handler(number, frame)
+        elif len(seen) > IGNORED:
+            os.write(2, b"evomal: ended at once; what is in the journal is kept\n")
+            os._exit(128 + number)
 
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     # Only where nobody else handles them, and only the main thread may ask for it.
@@ -134,7 +146,8 @@ def _stops_remembered() -> Iterator[list[int]]:
         yield seen
     finally:
         for number, plain in ours.items():
-            signal.signal(number, plain)
+            # The exit code is decided; while Python takes itself down, Ctrl-C would make another of it.
+            signal.signal(number, signal.SIG_IGN if ends and number == signal.SIGINT else plain)
 
 
 def _run(arguments: list[str]) -> int:

@@ -91,10 +91,10 @@ class Evaluator:
         repeated = []
         for candidate in members:
             known = self.archive.get(candidate.key)
-            if known is not None:
+            if known is not None and known.generation < candidate.generation:
                 candidate.take(known, "elite" if candidate.origin == "elite" else "archived")
                 done(candidate)
-            elif candidate.key in fresh:
+            elif known is not None or candidate.key in fresh:  # an interrupted call may have finished the other one
                 repeated.append(candidate)
             else:
                 fresh[candidate.key] = candidate
