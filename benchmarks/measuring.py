@@ -1,16 +1,23 @@
 """Ratios taken in one run: sides take turns (A B A B …), medians are compared, and the machine is named."""
 
+import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.nn.functional import cross_entropy, mse_loss
 from torch.profiler import ProfilerActivity, profile
+
+from evomal.config import BaseSettings
+from evomal.tasks import Batches, Task
+from evomal.training import one_thread as on_one_thread
 
 
 def alternate(sides: Mapping[str, Callable[[int], object]], rounds: int = 60, warm: int = 5) -> dict[str, float]:
@@ -38,6 +45,50 @@ def peak_bytes(call: Callable[[int], object]) -> int:
             held += event.nbytes()
             peak = max(peak, held)
     return peak
+
+
+def plain_step_seconds(task: Task, base: BaseSettings, steps: int = 100, rounds: int = 5) -> float:
+    """Median seconds of a plain PyTorch training step on one thread, on the task's resident tensors as they lie."""
+    loss = cross_entropy if task.task_type == "classification" else mse_loss
+    batches, x, y = Batches(len(task.train), base.batch_size, 0), task.train.x, task.train.y
+    optional = base.model_dump(include={"lr", "momentum", "nesterov", "weight_decay"})
+    times = []
+    with on_one_thread():
+        for number in range(-1, rounds):
+            model = task.make_model(0)
+            optimizer = torch.optim.SGD(model.parameters(), **optional)
+            index = [batches.index(step) for step in range(steps)]
+            start = time.perf_counter()
+            for rows in index:
+                optimizer.zero_grad()
+                loss(model(x[rows]), y[rows]).backward()
+                optimizer.step()
+            if number >= 0:
+                times.append((time.perf_counter() - start) / steps)
+    return statistics.median(times)
+
+
+def meet(folder: Path, count: int, patience: float = 120.0) -> int:
+    """In a worker: wait until so many workers are here, so that each does one job; gives its process number."""
+    (folder / str(os.getpid())).touch()
+    until = time.monotonic() + patience
+    while len(list(folder.iterdir())) < count:
+        if time.monotonic() > until:
+            raise TimeoutError(f"{count} workers were to meet in {folder}, and fewer came")
+        time.sleep(0.02)
+    return os.getpid()
+
+
+def end_workers() -> None:
+    """End the worker processes that joblib keeps, so that the next ones are fresh."""
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def command(*arguments: str) -> list[str]:
+    """The real command line, `evomal ARGUMENTS`, by this Python."""
+    return [sys.executable, "-m", "evomal.cli", *arguments]
 
 
 def show(title: str, columns: list[str], rows: list[list[str]]) -> None:

@@ -34,11 +34,12 @@ def reference(tmp_path_factory):
 @pytest.fixture
 def work(monkeypatch):
     """The formulas that are tuned and trained, as they are, and how often the task loss is."""
-    import evomal.search.evaluation
     import evomal.search.method
+    import evomal.search.stages
+    import evomal.search.work
 
     done = {"tuned": [], "trained": [], "baselines": 0}
-    tune, train = evomal.search.evaluation.tune_stage, evomal.search.evaluation.train_stage
+    tune, train = evomal.search.work.tune_stage, evomal.search.stages.train_stage
 
     def tuned(tasks, settings, genomes):
         done["tuned"] += [genome.key for genome in genomes]
@@ -52,8 +53,8 @@ def work(monkeypatch):
         done["baselines"] += 1
         return train(tasks, settings, loss)
 
-    monkeypatch.setattr("evomal.search.evaluation.tune_stage", tuned)
-    monkeypatch.setattr("evomal.search.evaluation.train_stage", trained)
+    monkeypatch.setattr("evomal.search.work.tune_stage", tuned)
+    monkeypatch.setattr("evomal.search.stages.train_stage", trained)
     monkeypatch.setattr("evomal.search.method.train_stage", baseline)
     return done
 

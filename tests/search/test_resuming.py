@@ -16,7 +16,7 @@ from evomal.search import GLO, make_method
 from evomal.search.identity import identity
 from evomal.search.origin import versions
 from evomal.search.past import Past
-from evomal.search.resuming import LIMITS, MAY_CHANGE, describe, flat, may_change, opened, require_settings
+from evomal.search.resuming import LIMITS, MAY_CHANGE, WHERE, describe, flat, may_change, opened, require_settings
 from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("resuming_stops", Path(__file__).with_name("stops.py"))
@@ -119,8 +119,8 @@ def test_settings_have_their_flat_names():
 
 
 def test_what_may_change():
-    assert may_change(learn_settings()) == MAY_CHANGE == ("generations", "cma_generations", "workers", *LIMITS)
-    assert may_change(learn_settings(method="glo")) == ("cma_generations", "workers", *LIMITS)
+    assert may_change(learn_settings()) == MAY_CHANGE == ("generations", "cma_generations", *WHERE, *LIMITS)
+    assert may_change(learn_settings(method="glo")) == ("cma_generations", *WHERE, *LIMITS)
 
 
 @pytest.mark.parametrize("override", [True, False])

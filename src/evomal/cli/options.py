@@ -104,12 +104,13 @@ def _plain(kind: Any) -> Any:
 def _help(field: FieldInfo, choices: tuple[Any, ...]) -> str:
     text = f"{field.description}"
     listed = f": {', '.join(choices)}" if choices else ""
-    return f"{text[0].upper()}{text[1:]}{listed} (default{_shown(field.default)})."
+    return f"{text[0].upper()}{text[1:]}{listed} (default{_shown(field)})."
 
 
-def _shown(default: Any) -> str:
+def _shown(field: FieldInfo) -> str:
+    default, extra = field.default, field.json_schema_extra
     if default is None:
-        return ": no limit"
+        return f": {extra['none']}" if isinstance(extra, dict) else ": no limit"
     if isinstance(default, tuple):
         return f" {' '.join(f'{value:.4g}' for value in default) or 'none'}"
     return f" {str(default).lower() if isinstance(default, bool) else default}"

@@ -8,7 +8,7 @@ from evomal.config.presets import FIXED, PRESETS, UNUSED, USUAL
 from evomal.config.settings import LearnSettings, Settings, TrainSettings
 from evomal.errors import SettingError, unknown_name
 
-STAGES = ("base", "genetic", "cma", "neural", "local_search", "filters", "limits")
+STAGES = ("base", "genetic", "cma", "neural", "local_search", "filters", "racing", "execution", "limits")
 
 S = TypeVar("S", bound=Settings)
 

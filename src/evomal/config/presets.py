@@ -53,6 +53,7 @@ _TREES = (
 _CMA = ("sigma", "cma_generations")
 _NEURAL = ("hidden", "neural_steps")
 _TUNING = ("base_steps", "meta_lr", "task_loss_batch")
+_RACING = ("racing", "racing_effort", "racing_keep")  # a single loss has nobody to race against
 _REJECTION = ("rejection_steps", "rejection_lr", "rejection_threshold")
 
 # What has no effect on a method; giving it is refused, so that nobody believes that it had.
@@ -61,5 +62,5 @@ UNUSED: dict[str, tuple[str, ...]] = {
     "gplfl": (*_TUNING, *_CMA, *_NEURAL),
     "glo": (*_TUNING, *_NEURAL),
     "taylorglo": (*_TREES, "cma_generations", *_TUNING, *_NEURAL),
-    "ml3": ("population_size", "generations", *_TREES, *_CMA, "meta_steps", *_REJECTION),
+    "ml3": ("population_size", "generations", *_TREES, *_CMA, "meta_steps", *_REJECTION, *_RACING),
 }

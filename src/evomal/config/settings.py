@@ -124,6 +124,40 @@ class LimitSettings(Settings):
     patience: Count | None = Field(None, description="generations without a better fitness")
 
 
+class RacingSettings(Settings):
+    """A heat before the evaluation: hopeless candidates are dropped after a part of it. Off: the paper's way."""
+
+    racing: bool = Field(False, description="evaluate in full only what does well in a short heat")
+    racing_effort: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="racing: steps of the heat, as a share of meta_steps and of partial_steps"
+    )
+    racing_keep: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.25, description="racing: share of a generation's new candidates that is evaluated in full, at least one"
+    )
+
+
+class ExecutionSettings(Settings):
+    """Where and how candidates are evaluated; but for lanes and precision no result depends on it."""
+
+    executor: Literal["auto", "here", "processes", "ray"] = Field(
+        "auto", description="where candidates are evaluated; auto: here, or in processes if there are several workers"
+    )
+    address: str | None = Field(
+        None, description="ray: HOST:PORT of a running cluster", json_schema_extra={"none": "a cluster of its own"}
+    )
+    object_store: Annotated[int, Field(ge=80)] = Field(
+        512, description="ray: MiB of shared memory for data, where Ray is started here"
+    )
+    lanes: Count | None = Field(
+        None,
+        description="candidates that are evaluated as one batched program",
+        json_schema_extra={"none": "1 on a CPU, on a GPU what a probe finds"},
+    )
+    precision: Literal["float32", "tf32", "bf16"] = Field(
+        "float32", description="on a GPU: how matrix products are computed"
+    )
+
+
 LEAST_FOR_CMA = 3  # members of a generation, from which CMA-ES can learn
 
 
@@ -151,6 +185,8 @@ class LearnSettings(Settings):
     neural: NeuralSettings = NeuralSettings()
     local_search: LocalSearchSettings = LocalSearchSettings()
     filters: FilterSettings = FilterSettings()
+    racing: RacingSettings = RacingSettings()
+    execution: ExecutionSettings = ExecutionSettings()
     limits: LimitSettings = LimitSettings()
 
     _each_once = field_validator("fitness_lrs")(_once)
@@ -174,6 +210,11 @@ class LearnSettings(Settings):
                 f"setting 'population_size': CMA-ES needs {LEAST_FOR_CMA} members or more, not {size}; give more"
             )
         return self
+
+    @property
+    def lanes(self) -> int:
+        """Candidates that are evaluated as one batched program."""
+        return self.execution.lanes or 1
 
     @property
     def tuning(self) -> LocalSearchSettings:

@@ -17,6 +17,7 @@ from evomal.local_search.one_step import Batch, completed, linearise, one_step
 from evomal.local_search.unroll import unrolled
 from evomal.losses import get_handcrafted
 from evomal.losses.criterion import LossFunction
+from evomal.training.pooling import fast_pooling
 
 
 def meta_gradient(
@@ -77,7 +78,7 @@ def meta_gradient(
         )
     function = get_handcrafted(task_loss) if isinstance(task_loss, str) else task_loss
     step = BaseStep(lr, momentum, nesterov, weight_decay)
-    with batch_statistics(model):
+    with batch_statistics(model), fast_pooling(model):
         functional = FunctionalModel(model)
         if not functional.parameters:
             raise ModelError("the model has no parameter that requires a gradient; there is nothing to train")

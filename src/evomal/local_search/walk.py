@@ -31,6 +31,7 @@ from evomal.losses import LearnedLoss, SymbolicLoss
 from evomal.losses.slopes import Predictions
 from evomal.seeds import derive
 from evomal.tasks import Batches, Task
+from evomal.training.pooling import fast_pooling
 
 TOGETHER = 64 * 2**20  # bytes of parameters that a group of losses may hold between phases
 
@@ -85,7 +86,7 @@ class Walk:
         model = self.task.make_model(derive(self.seed, self.task.key, "tune", "init", step))
         model.train()
         noise = derive(self.seed, self.task.key, "tune", "noise", step)
-        with batch_statistics(model):
+        with batch_statistics(model), fast_pooling(model):
             functional = FunctionalModel(model)
             torch.manual_seed(noise)  # inside seeded: the user's generators stay as they were
             shared = self._linearise(functional, train[0][0])
@@ -102,7 +103,7 @@ class Walk:
         """The linearisation at θ0, by the cheapest way that works for this model; None: unroll."""
         if self.way == "traced" and self.traced is None:
             other = self.task.make_model(derive(self.seed, self.task.key, "tune", "trace")).train()
-            with batch_statistics(other):
+            with batch_statistics(other), fast_pooling(other):
                 self.traced = trace_linearisation(model, x, FunctionalModel(other))
             if self.traced is None:
                 self.way = "forward" if _forward_works(model, x) else "unrolled"

@@ -16,7 +16,7 @@ from evomal.plain import duration
 from evomal.report.text import outcomes_text
 from evomal.search import Candidate, Watcher
 
-STAGES = {"tune": "tuning", "filter": "filtering", "train": "training"}
+STAGES = {"heat": "racing", "tune": "tuning", "filter": "filtering", "train": "training"}
 
 
 class Progress(Watcher):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-OUTCOMES = ("trained", "equivalent", "rejected", "failed", "archived", "elite")
+OUTCOMES = ("trained", "equivalent", "dropped", "rejected", "failed", "archived", "elite")
 
 
 def outcomes_text(counts: Mapping[str, int]) -> str:

@@ -11,7 +11,7 @@ from evomal.plain import finite_or_none
 from evomal.search.genome import Genome
 from evomal.tasks import TaskSet
 
-Outcome = Literal["elite", "archived", "failed", "rejected", "equivalent", "trained"]
+Outcome = Literal["elite", "archived", "failed", "rejected", "dropped", "equivalent", "trained"]
 
 
 @dataclass(slots=True)
@@ -27,14 +27,16 @@ class Candidate:
         weights: φ, tuned; None where the loss was never tuned.
         scale: What the loss is multiplied by (1 without scale control).
         outcome: Where its evaluation ended. ``archived``: the outer filter knew it. ``rejected``, ``equivalent``: the
-            inner filters (D8, D9). ``failed``: it raised, diverged or was not finite. ``trained``: partial training.
-        fitness: The metric after partial training; infinite is the worst.
+            inner filters (D8, D9). ``dropped``: others were better in the heat. ``failed``: it raised, diverged or was
+            not finite. ``trained``: partial training.
+        fitness: The metric after partial training, or after the heat for one that was dropped; infinite is the worst.
+        heat: The metric after a heat; None where there was none.
         fitness_lr: The multiple of the base learning rate at which the fitness was reached.
         score: Share of the possible improvement reached in the rejection filter (D8).
         signature: What gradient-equivalent losses share (D9), as 16 hexadecimal digits; None where it was not measured.
         same_as: (generation, index) of the candidate whose fitness was taken over.
-        tuned_steps: Meta steps taken.
-        trainings: Partial trainings done for it.
+        tuned_steps: Meta steps taken, those of a heat among them.
+        trainings: Partial trainings done for it, those of a heat among them.
         reason: Why it failed or was rejected, or what ended its tuning.
         seconds: Time of each stage.
         formula: The loss as it is computed, in one line; known of those that have been the best.
@@ -49,6 +51,7 @@ class Candidate:
     scale: float = 1.0
     outcome: Outcome | None = None
     fitness: float = math.inf
+    heat: float | None = None
     fitness_lr: float = 1.0
     score: float | None = None
     signature: str | None = None
@@ -100,6 +103,7 @@ class Candidate:
         """The journal's line: plain values only, None for the worst fitness."""
         scale = {} if self.scale == 1 else {"scale": self.scale}
         start = {} if self.genome.start is None else {"start": list(self.genome.start)}
+        heat = {} if self.heat is None else {"heat": finite_or_none(self.heat)}
         rate = {} if settings.fitness_lrs == (1.0,) else {"fitness_lr": self.fitness_lr}
         return {
             "generation": self.generation,
@@ -110,6 +114,7 @@ class Candidate:
             "parents": list(self.parents),
             "outcome": self.outcome,
             "fitness": finite_or_none(self.fitness),
+            **heat,
             **rate,
             "score": finite_or_none(self.score),
             "signature": self.signature,

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from evomal.config import LearnSettings
-from evomal.local_search import Tuned
 from evomal.losses import LearnedLoss
 from evomal.runs import Executor
 from evomal.search.candidate import Candidate, Outcome
-from evomal.search.filters import FilterProbe, passes
+from evomal.search.filters import FilterProbe
+from evomal.search.heat import drop_losers, promising, run_heat
 from evomal.search.limits import LimitReached, Limits
-from evomal.search.stages import Judgement, judge_stage, train_stage, tune_stage
 from evomal.search.standing import Standing
 from evomal.search.watching import Watcher
+from evomal.search.work import Found, Work
 from evomal.tasks import TaskSet
 
 
@@ -42,7 +42,7 @@ class Evaluator:
         limits: Limits | None = None,
     ) -> None:
         self.tasks, self.settings, self.probes = tasks, settings, probes
-        self.executor, self.watcher = executor, watcher
+        self.work, self.watcher = Work(tasks, executor), watcher
         self.standing, self.limits = standing or Standing(), limits or Limits(settings.limits)
         self.archive: dict[str, Candidate] = {}
         self.signatures: dict[str, Candidate] = {}
@@ -59,6 +59,8 @@ class Evaluator:
         beyond = [] if budget is None else fresh[budget:]
         fresh = fresh[:budget]
         self.archive |= {candidate.key: candidate for candidate in fresh}
+        if self.settings.racing.racing:
+            fresh = self._race(fresh, [m for m in members if m.own and m.outcome is not None], done)
         tuned = self._tune(fresh, done)
         survivors, equivalent = self._inner_filters(tuned, done)
         self._train(survivors, done)
@@ -100,6 +102,18 @@ class Evaluator:
                 fresh[candidate.key] = candidate
         return list(fresh.values()), repeated
 
+    def _race(
+        self, fresh: Sequence[Candidate], finished: Sequence[Candidate], done: Callable[[Candidate], None]
+    ) -> list[Candidate]:
+        """A short heat for all; back come those that are evaluated in full."""
+        self._stage("heat", len(fresh))
+        for candidate in run_heat(self.work, self.settings, self.probes, fresh):
+            if candidate.outcome is not None:
+                done(candidate)
+        for candidate in drop_losers(fresh, finished, self.settings):
+            done(candidate)
+        return [candidate for candidate in fresh if candidate.outcome is None]
+
     def _tune(
         self, fresh: Sequence[Candidate], done: Callable[[Candidate], None]
     ) -> list[tuple[Candidate, LearnedLoss]]:
@@ -107,7 +121,7 @@ class Evaluator:
         kept = []
         for candidate, loss, outcome in [*self._tuned_before(fresh), *self._tuned_now(fresh)]:
             candidate.weights, candidate.scale = loss.coefficients, loss.scale
-            candidate.tuned_steps = outcome.steps
+            candidate.tuned_steps += outcome.steps
             candidate.seconds["tune"] = outcome.seconds
             candidate.reason = outcome.reason or outcome.note
             if outcome.reason:
@@ -116,7 +130,7 @@ class Evaluator:
                 kept.append((candidate, loss))
         return sorted(kept, key=lambda pair: pair[0].index)
 
-    def _tuned_before(self, fresh: Sequence[Candidate]) -> Iterator[tuple[Candidate, LearnedLoss, Tuned]]:
+    def _tuned_before(self, fresh: Sequence[Candidate]) -> Iterator[Found]:
         """What an interrupted call has tuned already."""
         for candidate in fresh:
             known = self.standing.tuned(candidate)
@@ -125,14 +139,10 @@ class Evaluator:
                 loss.coefficients, loss.scale = list(known.weights), known.scale
                 yield candidate, loss, known.outcome()
 
-    def _tuned_now(self, fresh: Sequence[Candidate]) -> Iterator[tuple[Candidate, LearnedLoss, Tuned]]:
+    def _tuned_now(self, fresh: Sequence[Candidate]) -> Iterator[Found]:
         left = [candidate for candidate in fresh if self.standing.tuned(candidate) is None]
         self._stage("tune", len(left))
-        chunks = [left[i :: self.executor.workers] for i in range(self.executor.workers)]
-        chunks = [chunk for chunk in chunks if chunk]
-        jobs = [(self.settings, [c.genome for c in chunk]) for chunk in chunks]
-        for chunk, outcomes in zip(chunks, self.executor.map(tune_stage, self.tasks, jobs), strict=True):
-            found = [(candidate, *outcome) for candidate, outcome in zip(chunk, outcomes, strict=True)]
+        for found in self.work.tune(self.settings, left):
             self.standing.keep(found)
             yield from found
 
@@ -147,17 +157,17 @@ class Evaluator:
     ) -> tuple[list[tuple[Candidate, LearnedLoss]], list[tuple[Candidate, Candidate]]]:
         """Apply D8 and D9 by index; both are measured in the workers."""
         self._stage("filter", len(tuned))
-        jobs = [(self.settings, self.probes, loss) for _, loss in tuned]
+        judgements = self.work.judge(self.settings, self.probes, [loss for _, loss in tuned])
         survivors: list[tuple[Candidate, LearnedLoss]] = []
         equivalent: list[tuple[Candidate, Candidate]] = []
-        for (candidate, loss), judgement in zip(tuned, self.executor.map(judge_stage, self.tasks, jobs), strict=True):
+        for (candidate, loss), judgement in zip(tuned, judgements, strict=True):
             candidate.seconds["filter"], candidate.score = judgement.seconds, judgement.score
             candidate.signature = judgement.signature
             if judgement.reason:
                 candidate.reason = judgement.reason
                 _settle(candidate, "failed", done)
-            elif not self._promising(candidate, judgement):
-                _settle(candidate, "rejected", done)
+            elif not promising(candidate, self.tasks.task_type, self.settings):
+                done(candidate)
             elif judgement.signature is not None and judgement.signature in self.signatures:
                 equivalent.append((candidate, self.signatures[judgement.signature]))
             else:
@@ -166,19 +176,14 @@ class Evaluator:
                 survivors.append((candidate, loss))
         return survivors, equivalent
 
-    def _promising(self, candidate: Candidate, judgement: Judgement) -> bool:
-        if judgement.score is None or passes(judgement.score, self.tasks.task_type, self.settings.filters):
-            return True
-        candidate.reason = f"improves predictions by {judgement.score:.2f} of what is possible"
-        return False
-
     def _train(self, pairs: Sequence[tuple[Candidate, LearnedLoss]], done: Callable[[Candidate], None]) -> None:
         """Partial training of the survivors (Section 3.4.4)."""
         self._stage("train", len(pairs))
-        jobs = [(self.settings, loss) for _, loss in pairs]
-        for (candidate, _), partial in zip(pairs, self.executor.map(train_stage, self.tasks, jobs), strict=True):
+        partials = self.work.train(self.settings, [loss for _, loss in pairs])
+        for (candidate, _), partial in zip(pairs, partials, strict=True):
             candidate.seconds["train"], candidate.fitness = partial.seconds, partial.fitness
-            candidate.fitness_lr, candidate.trainings = partial.rate, partial.trainings
+            candidate.fitness_lr = partial.rate
+            candidate.trainings += partial.trainings
             candidate.reason = partial.reason or candidate.reason
             _settle(candidate, "failed" if partial.reason else "trained", done)
 

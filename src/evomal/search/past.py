@@ -68,7 +68,8 @@ class Past:
         generations = now.generations if state.ended == "generations" else state.generation
         if state.members != len(self.members):
             return None
-        if now != self.settings.model_copy(update={"workers": now.workers}) or not self._complete(generations):
+        where = {"workers": now.workers, "execution": now.execution}  # what of it may not change was looked at before
+        if now != self.settings.model_copy(update=where) or not self._complete(generations):
             return None
         try:
             loss = load_loss(self.folder.loss)

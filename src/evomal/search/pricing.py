@@ -32,7 +32,7 @@ class StagePrice:
     """What one stage would cost.
 
     Args:
-        name: ``tune``, ``filter`` or ``train``.
+        name: ``heat``, ``tune``, ``filter`` or ``train``.
         least: Candidates that reach it, at least.
         most: Candidates that reach it, at most.
         each: Seconds for one candidate, on one worker.
@@ -135,7 +135,16 @@ def price(task: Task | Sequence[Task], settings: LearnSettings) -> Price:
     drawn = [proposed.genome for proposed in method.engine(tasks, probes).ask()]
     each_tuned, fixed = _tune_cost(tasks, settings, drawn)
     each_judged, each_trained = _filter_cost(tasks, settings, probes), _train_cost(tasks, settings)
+    heat: tuple[StagePrice, ...] = ()
+    racing = settings.racing
+    if racing.racing:
+        # The filter of a heat has all its steps; how many reach its training is left open as elsewhere.
+        effort = racing.racing_effort
+        each = effort * each_tuned + each_judged + effort * each_trained
+        heat = (StagePrice("heat", fresh, fresh, each, effort * fixed, generations, workers),)
+        fresh, few, many = (max(1, round(racing.racing_keep * count)) for count in (fresh, few, many))
     stages = (
+        *heat,
         StagePrice("tune", fresh, fresh, each_tuned, fixed, generations, workers),
         StagePrice("filter", fresh, fresh, each_judged, 0.0, generations, workers),
         StagePrice("train", few, many, each_trained, 0.0, generations, workers),

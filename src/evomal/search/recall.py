@@ -26,6 +26,7 @@ class Line(Settings, extra="ignore"):
     parents: tuple[CountOrZero, ...]
     outcome: Outcome
     fitness: float | None
+    heat: float | None = None
     fitness_lr: float = 1.0
     score: float | None
     signature: str | None
@@ -46,11 +47,11 @@ class Line(Settings, extra="ignore"):
 
     def true_score(self, rejection: bool) -> float | None:
         """JSON holds neither infinity (nothing could be improved, which passes) nor NaN (which does not)."""
-        if self.score is not None or not rejection or "filter" not in self.seconds:
+        if self.score is not None or not rejection or not {"filter", "heat"} & set(self.seconds):
             return self.score
         if self.outcome == "rejected":
             return math.nan
-        return math.inf if self.outcome in ("trained", "equivalent") or "train" in self.seconds else None
+        return math.inf if self.outcome in ("trained", "equivalent", "dropped") or "train" in self.seconds else None
 
 
 def recalled(record: Mapping[str, Any], settings: LearnSettings) -> Candidate:
@@ -89,6 +90,7 @@ def recalled(record: Mapping[str, Any], settings: LearnSettings) -> Candidate:
         scale=line.scale,
         outcome=line.outcome,
         fitness=math.inf if line.fitness is None else line.fitness,
+        heat=line.heat,
         fitness_lr=line.fitness_lr,
         score=line.true_score(settings.filters.rejection),
         signature=line.signature,

@@ -18,7 +18,8 @@ from evomal.search.past import Past
 from evomal.tasks import TaskSet
 
 LIMITS = tuple(name for name, stage in flat_fields(LearnSettings).items() if stage == "limits")
-MAY_CHANGE = ("generations", "cma_generations", "workers", *LIMITS)
+WHERE = ("workers", "executor", "address", "object_store")
+MAY_CHANGE = ("generations", "cma_generations", *WHERE, *LIMITS)
 """Settings that a run may go on with otherwise, if that is asked for: what is finished does not depend on them."""
 
 

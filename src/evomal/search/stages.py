@@ -77,6 +77,13 @@ def judge_stage(tasks: TaskSet, settings: LearnSettings, probes: Sequence[Filter
     return Judgement(score, signature, reason, perf_counter() - start)
 
 
+def judge_group(
+    tasks: TaskSet, settings: LearnSettings, probes: Sequence[FilterProbe], losses: Sequence[LearnedLoss]
+) -> list[Judgement]:
+    """`judge_stage` for several losses."""
+    return [judge_stage(tasks, settings, probes, loss) for loss in losses]
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -116,6 +123,11 @@ def train_stage(tasks: TaskSet, settings: LearnSettings, loss: LossFunction | No
     outcomes = [(*_mean_metric(tasks, settings, loss, rate), rate) for rate in settings.fitness_lrs]
     fitness, reason, _, rate = min(outcomes, key=lambda outcome: outcome[0])
     return Partial(fitness, reason, perf_counter() - start, rate, sum(outcome[2] for outcome in outcomes))
+
+
+def train_group(tasks: TaskSet, settings: LearnSettings, losses: Sequence[LearnedLoss]) -> list[Partial]:
+    """`train_stage` for several losses."""
+    return [train_stage(tasks, settings, loss) for loss in losses]
 
 
 def _mean_metric(

@@ -18,7 +18,7 @@ class Watcher:
         """The search goes on with `generation`; an earlier call had finished these members."""
 
     def stage(self, name: str, count: int) -> None:
-        """A stage (``tune``, ``filter``, ``train``) begins for `count` candidates."""
+        """A stage (``heat``, ``tune``, ``filter``, ``train``) begins for `count` candidates."""
 
     def member(self, candidate: Candidate, best: Candidate | None) -> None:
         """The outcome of a candidate is known; `best` is the best one that was trained itself so far."""

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from evomal.config import BaseSettings
 from evomal.tasks import AnySplit, Batches
 from evomal.tasks.rng import seeded
+from evomal.training.pooling import fast_pooling
 
 Schedule = Callable[[SGD], LRScheduler]
 
@@ -63,7 +64,7 @@ def fit(
     scheduler = schedule(optimizer) if schedule else None
     model.train()
     on_cpu = next(model.parameters()).device.type == "cpu"
-    with seeded(noise_seed):
+    with seeded(noise_seed), fast_pooling(model):
         for step in range(steps):
             x, y = split.take(batches.index(step))
             loss = criterion(model(x), y)
