@@ -39,14 +39,11 @@ def generation(
     sides: dict[str, Executor] = {"one worker": InProcess(), "two workers": Processes(2)}
     times: dict[str, list[float]] = {name: [] for name in sides}
     try:
-        _start(sides["two workers"], tasks)
-        for executor in sides.values():
-            few = {"meta_steps": 1, "partial_steps": 1, "rejection_steps": 1, "population_size": 4}
-            _evaluated(executor, tasks, learn_settings(preset, **few, seed=WARM))
         for number in range(rounds):
             settings = learn_settings(preset, **flat, seed=seed + number)
             found = {}
             for name, executor in sides.items():
+                _warm(executor, tasks, preset)
                 seconds, found[name] = _evaluated(executor, tasks, settings)
                 times[name].append(seconds)
             if found["one worker"] != found["two workers"]:
@@ -65,10 +62,13 @@ def generation(
     return rows
 
 
-def _start(executor: Executor, tasks: TaskSet) -> None:
-    """Every worker starts, imports what it needs, and maps the data."""
-    with tempfile.TemporaryDirectory() as folder:
-        list(executor.map(_came, tasks, [(Path(folder), executor.workers)] * executor.workers))
+def _warm(executor: Executor, tasks: TaskSet, preset: str) -> None:
+    """Every worker starts, imports what it needs, and maps the data; those that were idle for long had ended."""
+    if executor.workers > 1:
+        with tempfile.TemporaryDirectory() as folder:
+            list(executor.map(_came, tasks, [(Path(folder), executor.workers)] * executor.workers))
+    few = {"meta_steps": 1, "partial_steps": 1, "rejection_steps": 1, "population_size": 4}
+    _evaluated(executor, tasks, learn_settings(preset, **few, seed=WARM))
 
 
 def _came(tasks: TaskSet, folder: Path, count: int) -> int:

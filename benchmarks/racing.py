@@ -180,7 +180,7 @@ def _gain(plain: list[float | None], other: list[float | None]) -> str:
     test = paired_test([a for a, _ in both], [b for _, b in both])
     if test is None:
         return "no test"
-    left = f" ({len(plain) - len(both)} seeds left out)" if len(both) < len(plain) else ""
+    left = f" ({len(plain) - len(both)} left out)" if len(both) < len(plain) else ""
     if test.low is None or test.high is None or test.p is None:
         return f"{test.gain:+.4f}, the same at every seed{left}"
     return f"{test.gain:+.4f} [{test.low:+.4f}, {test.high:+.4f}], p {test.p:.3f}{left}"

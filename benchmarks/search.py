@@ -69,7 +69,8 @@ def search(
             lines.write(json.dumps(found) + "\n")
     rows = _rows(found)
     target = TARGET // 2 if racing else TARGET
-    show(f"{found['command']} (target for 50 × 25: ≤ {target:,} plain steps)", ["a search", ""], rows)
+    print(found["command"])
+    show(f"One search (target for 50 × 25: ≤ {target:,} plain steps)", ["start-up included", ""], rows)
     return rows
 
 
@@ -113,7 +114,11 @@ def _rows(found: dict[str, Any]) -> list[list[str]]:
         ["wall ÷ plain step", f"{found['plain_steps']:,.0f}"],
         ["candidates", f"{found['candidates']} of {found['of']}: {counts}"],
         ["seconds of each stage", ", ".join(f"{stage} {value:.0f}" for stage, value in found["stages"].items())],
-        ["fitness, and the task loss's", f"{found['fitness']}, {found['baseline']}"],
+        ["fitness, and the task loss's", ", ".join(map(_number, (found["fitness"], found["baseline"])))],
         ["ended by", found["ended"]],
         ["digest of the journal", found["digest"]],
     ]
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"

@@ -257,7 +257,7 @@ def test_of_two_limits_the_first_counts(reference, tmp_path):
 
 
 def test_a_search_that_trains_nothing_is_out_of_patience_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("evomal.search.evaluation.passes", lambda *arguments: False)
+    monkeypatch.setattr("evomal.search.heat.passes", lambda *arguments: False)
     result = stops.learn(tmp_path / "a", patience=2)
     assert result.fitness is None
     assert (result.ended, len(result.members)) == ("patience", 12)

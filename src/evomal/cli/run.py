@@ -8,10 +8,10 @@ from typing import Any
 
 from evomal.cli.given import source_of
 from evomal.cli.source import TaskSource
-from evomal.config import LearnSettings, changed, learn_settings, validated
+from evomal.config import LearnSettings, changed, learn_settings
 from evomal.errors import RunFolderError, SettingError
 from evomal.runs import RunFolder
-from evomal.runs.config import CONFIG
+from evomal.runs.config import CONFIG, stored_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def old_run(given: Given, path: Path) -> Run:
     try:
         stored = folder.config.get("task")
         sources = given.sources if stored is None else _same_sources(given, folder)
-        before = validated(LearnSettings, folder.config["settings"])
+        before = stored_settings(folder.config, folder.path)
         method = given.settings.get("method")
         if method not in (None, before.method):
             raise _other(folder, [f"method was {before.method!r}, now {method!r}"])

@@ -1,9 +1,11 @@
 """What a run folder says of its run: settings, task and versions, as plain values."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evomal.errors import RunFolderError
+from evomal.config import LearnSettings, validated
+from evomal.errors import RunFolderError, SettingError
 from evomal.plain_yaml import read_yaml
 
 CONFIG = "config.yaml"
@@ -40,3 +42,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     if version != VERSION or isinstance(version, bool) or not isinstance(config.get("settings"), dict):
         raise RunFolderError(f"'{path}' is damaged; start anew with --force, or give another --out")
     return config
+
+
+def stored_settings(config: Mapping[str, Any], path: Path) -> LearnSettings:
+    """The settings of a search from its configuration.
+
+    Args:
+        config: What lies in the run folder.
+        path: The run folder.
+
+    Raises:
+        RunFolderError: They are missing, or no such settings can be.
+    """
+    try:
+        return validated(LearnSettings, config["settings"])
+    except SettingError as error:
+        raise RunFolderError(f"'{path / CONFIG}' is damaged ({error}); start anew with --force") from None

@@ -4,12 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
-from evomal.config import LearnSettings, validated
-from evomal.errors import EvomalError, RunFolderError, SettingError
+from evomal.config import LearnSettings
+from evomal.errors import EvomalError, RunFolderError
 from evomal.losses import load_loss
 from evomal.plain import finite_or_none
 from evomal.runs import RunFolder
-from evomal.runs.config import CONFIG
+from evomal.runs.config import CONFIG, stored_settings
 from evomal.runs.journal import JOURNAL
 from evomal.search.candidate import Candidate
 from evomal.search.engine import Engine
@@ -46,7 +46,7 @@ class Past:
         self.states: list[State] = []
         self.state: State | None = None
         if self.folder is not None:
-            self.settings = _settings(self.folder)
+            self.settings = stored_settings(self.folder.config, self.folder.path)
             self.members = _members(self.folder, self.settings)
             self.states = read_states(self.folder)
 
@@ -132,13 +132,6 @@ class Past:
 
 def _baseline(state: State) -> float:
     return math.inf if state.baseline is None else state.baseline
-
-
-def _settings(folder: RunFolder) -> LearnSettings:
-    try:
-        return validated(LearnSettings, folder.config["settings"])
-    except SettingError as error:
-        raise RunFolderError(f"'{folder.path / CONFIG}' is damaged ({error}); start anew with --force") from None
 
 
 def _members(folder: RunFolder, settings: LearnSettings) -> dict[tuple[int, int], Candidate]:

@@ -68,9 +68,7 @@ def _fast(layer: nn.AvgPool2d) -> Callable[[Tensor], Tensor]:
 
 @lru_cache(maxsize=64)
 def _matrix(height: int, width: int, columns: int, dtype: torch.dtype) -> Tensor:
-    """[height · columns, columns / width]: which values of a strip of rows belong to which window, and what each counts."""
-    share = 1 / (height * width)
-    row = [
-        [share if column // width == window else 0.0 for window in range(columns // width)] for column in range(columns)
-    ]
+    """What each value of a strip of rows counts in each window, [height · columns, columns / width]."""
+    share, windows = 1 / (height * width), range(columns // width)
+    row = [[share if column // width == window else 0.0 for window in windows] for column in range(columns)]
     return torch.tensor(row * height, dtype=dtype, device="cpu")

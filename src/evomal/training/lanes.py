@@ -1,0 +1,173 @@
+"""Training of many networks at once, a lane for each: one loss and one learning rate per lane, all else in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import grad
+
+from evomal.config import BaseSettings
+from evomal.losses.stacking import LanesError, Stacked
+from evomal.tasks import AnySplit, Batches, Metric
+from evomal.tasks.rng import seeded
+from evomal.training.evaluate import CHUNK
+from evomal.training.fit import CHECK_EVERY, Fit
+from evomal.training.graphs import GraphedStep
+from evomal.training.precision import Precision
+from evomal.training.stacked_model import Lanes, StackedModel, require_faithful
+
+LEAST_CHUNK = 64
+NEVER = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class LanesFit:
+    """How the training of some lanes ended.
+
+    Args:
+        model: The network.
+        lanes: Its trained parameters and buffers.
+        fits: Steps and reason of every lane, as from `fit`.
+    """
+
+    model: StackedModel
+    lanes: Lanes
+    fits: list[Fit]
+
+    def evaluate(self, split: AnySplit, metric: Metric) -> list[float]:
+        """The performance metric L_P of every lane on a whole split, as `evomal.training.evaluate` measures it."""
+        module = self.model.model
+        modes = [(part, part.training) for part in module.modules()]
+        size = max(LEAST_CHUNK, CHUNK // len(self.fits))
+        module.eval()
+        try:
+            with torch.no_grad():
+                pairs = []
+                for index in torch.arange(len(split)).split(size):
+                    x, y = split.take(index)
+                    pairs.append((self.model(self.lanes, x), y))
+                outputs = torch.cat([many for many, _ in pairs], dim=1)
+                targets = torch.cat([y for _, y in pairs])
+                finite = outputs.isfinite().flatten(1).all(1).tolist()
+                return [
+                    float(metric(own, targets)) if good else float("nan")
+                    for own, good in zip(outputs, finite, strict=True)
+                ]
+        finally:
+            for part, training in modes:
+                part.training = training
+
+
+def fit_lanes(
+    model: nn.Module,
+    losses: Stacked,
+    split: AnySplit,
+    batches: Batches,
+    steps: int,
+    base: BaseSettings,
+    noise_seed: int,
+    rates: Sequence[float] | None = None,
+    setting: Precision = "float32",
+) -> LanesFit:
+    r"""Train copies of a network, each with a loss of its own, as `evomal.training.fit` trains one.
+
+    :math:`\theta_n \leftarrow \theta_n - \alpha_n\nabla_\theta\mathcal{M}_n(y, f_{\theta_n}(x))` (Equation 1). All
+    lanes start alike and see the same batches and dropout masks (D3). Within the loop nothing is read from an
+    accelerator; there, a step is a CUDA graph where that can be had.
+
+    Args:
+        model: The network that all start from; its own parameters stay as they are.
+        losses: A loss for each lane.
+        split: Training data, resident on the model's device.
+        batches: Which instances each step takes.
+        steps: Base steps.
+        base: The optimiser.
+        noise_seed: Seed of what layers such as dropout draw; the global generator is left as it was.
+        rates: A learning rate for each lane; None takes that of `base` for all.
+        setting: How matrix products are computed; the losses compute in float32.
+
+    Returns:
+        The trained lanes, with the same reasons as `fit` gives: a lane that fails does not touch the others.
+
+    Raises:
+        LanesError: The model cannot be computed in lanes.
+    """
+    model.train()
+    device = next(model.parameters()).device
+    require_faithful(model, split.take(batches.index(0))[0], noise_seed)
+    network = StackedModel(model, setting)
+    lanes = network.lanes(losses.lanes)
+    step = _LanesStep(network, lanes, losses, base, rates)
+    program = GraphedStep(step, step.state) if device.type == "cuda" else step
+    failed_at = torch.full((losses.lanes,), NEVER, device=device)
+    with seeded(noise_seed):
+        for number in range(steps):
+            values = program(*split.take(batches.index(number)))
+            failed_at = torch.where(values.isfinite(), failed_at, failed_at.clamp(max=number))
+            if device.type == "cpu" and number % CHECK_EVERY == 0 and bool((failed_at < NEVER).all()):
+                break
+    endings = zip(failed_at.tolist(), lanes.finite.tolist(), strict=True)
+    return LanesFit(network, lanes, [_ending(steps, at, finite) for at, finite in endings])
+
+
+def _ending(steps: int, failed_at: int, finite: bool) -> Fit:
+    if failed_at < NEVER:
+        return Fit(failed_at, f"the loss is not finite at step {failed_at}")
+    return Fit(steps, None if finite else "a parameter is not finite after the last step")
+
+
+class _LanesStep:
+    """One step of all lanes, in place: gradients, then what ``torch.optim.SGD`` does, on stacked parameters."""
+
+    def __init__(
+        self,
+        network: StackedModel,
+        lanes: Lanes,
+        losses: Stacked,
+        base: BaseSettings,
+        rates: Sequence[float] | None,
+    ) -> None:
+        self.network, self.lanes, self.losses, self.base = network, lanes, losses, base
+        self.phi = losses.coefficients()
+        rates = [base.lr] * losses.lanes if rates is None else rates
+        if len(rates) != losses.lanes:
+            raise LanesError(f"{len(rates)} learning rates do not fit {losses.lanes} lanes")
+        self.rates = [
+            torch.tensor(rates, dtype=p.dtype, device=p.device).reshape(-1, *[1] * (p.dim() - 1))
+            for p in lanes.parameters
+        ]
+        # From rest: momentum times nothing, plus the gradient, is the optimiser's first step.
+        self.velocity = [torch.zeros_like(p) for p in lanes.parameters] if base.momentum else []
+
+    @property
+    def state(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        return [*self.lanes.parameters, *self.lanes.buffers, *self.velocity]
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """The lanes' losses [N] at x and y, before the step."""
+        outputs = self.network(self.lanes, x)
+        values, slopes = self.losses.slopes(outputs, y, self.phi)
+        gradients = grad(outputs, self.lanes.parameters, slopes, allow_unused=True)
+        self._descend(gradients)
+        return values
+
+    @torch.no_grad()
+    def _descend(self, found: Sequence[Tensor | None]) -> None:
+        # The optimiser leaves out what has no gradient, weight decay included.
+        used = [number for number, gradient in enumerate(found) if gradient is not None]
+        parameters = [self.lanes.parameters[number].detach() for number in used]
+        directions = [gradient for gradient in found if gradient is not None]
+        if self.base.weight_decay:
+            directions = list(torch._foreach_add(directions, parameters, alpha=self.base.weight_decay))
+        if self.velocity:
+            velocity = [self.velocity[number] for number in used]
+            torch._foreach_mul_(velocity, self.base.momentum)
+            torch._foreach_add_(velocity, directions)
+            if self.base.nesterov:
+                directions = list(torch._foreach_add(directions, velocity, alpha=self.base.momentum))
+            else:
+                directions = velocity
+        changes = torch._foreach_mul(directions, [self.rates[number] for number in used])
+        torch._foreach_sub_(parameters, changes)
