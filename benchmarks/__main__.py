@@ -1,6 +1,6 @@
 """Run benchmarks by name: python -m benchmarks [NAME …], or one with its own options: python -m benchmarks NAME --help.
 
-Without a name the short ones run. The long ones (generation, search, memory, racing, lanes) must be named.
+Without a name the short ones run. The long ones (generation, search, memory, racing, rejection, lanes) must be named.
 """
 
 import argparse
@@ -19,7 +19,7 @@ SHORT = {
     "base_step": "base_step",
     "candidate": "candidate",
 }
-LONG = {name: name for name in ("generation", "search", "memory", "racing", "lanes")}
+LONG = {name: name for name in ("generation", "search", "memory", "racing", "rejection", "lanes")}
 MODULES = SHORT | LONG
 """The module of each benchmark, a function of that name; imported when it is run."""
 

@@ -18,7 +18,6 @@ from evomal.search.watching import Watcher
 from evomal.tasks import Task, TaskSet, named_task
 
 MIB = 2**20
-FEW = {"meta_steps": 3, "partial_steps": 10}
 
 
 def memory(
@@ -58,13 +57,13 @@ def over_generations(task: Task, settings: LearnSettings) -> list[list[str]]:
     return rows
 
 
-def shared(task: Task, workers: int = 2) -> list[list[str]]:
+def shared(task: Task, workers: int = 2, meta_steps: int = 3, partial_steps: int = 10) -> list[list[str]]:
     """Memory of workers that map the data as evomal does, against workers that each load a copy.
 
     All of them have read every instance, tuned a formula and trained, and are alive when they are looked at. PSS counts
     a page that several processes share in parts, USS counts only what is a process's own.
     """
-    tasks, settings = TaskSet.of(task), learn_settings(**FEW)
+    tasks, settings = TaskSet.of(task), learn_settings(meta_steps=meta_steps, partial_steps=partial_steps)
     executor, rows = Processes(workers), []
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "copy.joblib"

@@ -82,7 +82,7 @@ def test_memory_over_generations():
 def test_workers_share_their_data():
     x = torch.randn(150_000, 64, generator=torch.Generator().manual_seed(0))  # 37 MiB
     y = torch.arange(len(x)) % 2
-    rows = shared(Task(lambda: nn.Linear(64, 2), (x, y), (x[:100], y[:100]), name="large"))
+    rows = shared(Task(lambda: nn.Linear(64, 2), (x, y), (x[:100], y[:100]), name="large"), meta_steps=0)
     by_name = {row[0]: row[1:] for row in rows}
     assert list(by_name) == ["mapped, as evomal does", "a copy in each", "the data themselves"]
     data = number(by_name["the data themselves"][0])

@@ -82,6 +82,10 @@ class Candidate:
         """Sorting key: fitness, then size, then who came first (D5)."""
         return (self.fitness, self.genome.size, *self.place)
 
+    def anew(self) -> "Candidate":
+        """The same member, not evaluated yet."""
+        return Candidate(self.generation, self.index, self.genome, self.origin, self.parents)
+
     def take(self, other: "Candidate", outcome: Outcome) -> None:
         """Take over genome, φ, score and fitness of an evaluated candidate (D7)."""
         self.genome, self.weights, self.scale = other.genome, other.weights, other.scale

@@ -19,7 +19,7 @@ from evomal.search.past import Past
 from evomal.search.probing import probed
 from evomal.search.record import Record
 from evomal.search.result import LearnResult
-from evomal.search.resuming import describe, opened, require_settings
+from evomal.search.resuming import describe, opened, require_settings, with_lanes
 from evomal.search.stages import train_stage
 from evomal.search.standing import Standing
 from evomal.search.starting import resolved
@@ -119,6 +119,7 @@ class Method(ABC):
         folder = opened(out, force, resume, method.settings)
         try:
             past = Past(folder)
+            method.settings = with_lanes(method.settings, past, tasks)
             require_settings(past, method.settings, override)
             return past.finished(method.settings) or method._learn(tasks, folder, watcher or Watcher(), past, start)
         finally:

@@ -13,6 +13,7 @@ from evomal.runs import RunFolder
 from evomal.runs.config import CONFIG
 from evomal.runs.leftovers import bring_back
 from evomal.search.identity import changes, identity
+from evomal.search.lanes_count import choose_lanes
 from evomal.search.origin import origin_now
 from evomal.search.past import Past
 from evomal.tasks import TaskSet
@@ -45,6 +46,15 @@ def opened(
     return None
 
 
+def with_lanes(settings: LearnSettings, past: Past, tasks: TaskSet) -> LearnSettings:
+    """Settings that say how many lanes there are: those of then, or what suits the device; on a CPU it is left open."""
+    if settings.execution.lanes is not None or tasks.device.type == "cpu":
+        return settings
+    known = past.settings.execution.lanes if past.settings is not None and past.members else None
+    execution = settings.execution.model_copy(update={"lanes": known or choose_lanes(tasks, settings)})
+    return settings.model_copy(update={"execution": execution})
+
+
 def require_settings(past: Past, now: LearnSettings, override: bool) -> None:
     """Make sure that a run goes on as it was begun.
 
@@ -59,6 +69,8 @@ def require_settings(past: Past, now: LearnSettings, override: bool) -> None:
     if past.folder is None or past.settings is None:
         return
     path, before, after = past.folder.path, flat(past.settings), flat(now)
+    if not past.members:
+        before["lanes"] = after["lanes"]  # chosen when the search began, which it hardly did
     told = {name: f"{name} was {old!r}, now {after[name]!r}" for name, old in before.items() if old != after[name]}
     fixed = [text for name, text in told.items() if name not in may_change(past.settings)]
     if fixed:

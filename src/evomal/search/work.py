@@ -1,6 +1,6 @@
 """How the stages of an evaluation are spread over an executor: candidate by candidate, or in groups of lanes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from evomal.config import LearnSettings
@@ -9,6 +9,7 @@ from evomal.losses import LearnedLoss
 from evomal.runs import Executor
 from evomal.search.candidate import Candidate
 from evomal.search.filters import FilterProbe
+from evomal.search.lanes import judge_in_lanes, train_in_lanes, tune_in_lanes
 from evomal.search.stages import Judgement, Partial, judge_group, train_group, tune_stage
 from evomal.tasks import TaskSet
 
@@ -35,7 +36,8 @@ class Work:
         groups = _split(candidates, lanes) if lanes > 1 else [candidates[i::workers] for i in range(workers)]
         groups = [group for group in groups if group]
         jobs = [(settings, [candidate.genome for candidate in group]) for group in groups]
-        for group, outcomes in zip(groups, self.executor.map(tune_stage, self.tasks, jobs), strict=True):
+        stage = tune_in_lanes if batched(settings) else tune_stage
+        for group, outcomes in zip(groups, self.executor.map(stage, self.tasks, jobs), strict=True):
             yield [(candidate, *outcome) for candidate, outcome in zip(group, outcomes, strict=True)]
 
     def judge(
@@ -43,14 +45,36 @@ class Work:
     ) -> Iterator[Judgement]:
         """What the inner filters measure."""
         jobs = [(settings, probes, group) for group in _split(losses, settings.lanes)]
-        for found in self.executor.map(judge_group, self.tasks, jobs):
+        stage = judge_in_lanes if batched(settings) else judge_group
+        for found in self.executor.map(stage, self.tasks, jobs):
             yield from found
 
     def train(self, settings: LearnSettings, losses: Sequence[LearnedLoss]) -> Iterator[Partial]:
         """Partial training."""
         jobs = [(settings, group) for group in _split(losses, settings.lanes)]
-        for found in self.executor.map(train_group, self.tasks, jobs):
+        stage = train_in_lanes if batched(settings) else train_group
+        for found in self.executor.map(stage, self.tasks, jobs):
             yield from found
+
+
+def batched(settings: LearnSettings) -> bool:
+    """Whether stages run as batched programs, which also know how to compute with less precision."""
+    return settings.lanes > 1 or settings.execution.precision != "float32"
+
+
+def in_their_company(
+    members: Sequence[Candidate], done: Callable[[Candidate], None]
+) -> tuple[list[Candidate], Callable[[Candidate], None]]:
+    """Members of a generation that an interrupted call has begun, all to be evaluated once more.
+
+    In lanes the last bits of a result depend on who is evaluated at once, so those that are finished go along for the
+    company's sake; nobody is told of them again.
+    """
+    finished = {member.place for member in members if member.outcome is not None}
+    if len(finished) == len(members):
+        return list(members), done
+    everybody = [member.anew() if member.own and member.outcome is not None else member for member in members]
+    return everybody, lambda candidate: None if candidate.place in finished else done(candidate)
 
 
 def _split(items: Sequence[Item], size: int) -> list[Sequence[Item]]:

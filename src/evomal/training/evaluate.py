@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from evomal.tasks import AnySplit, Metric
+from evomal.training.pooling import fast_pooling
 
 CHUNK = 1000
 
@@ -22,7 +23,7 @@ def evaluate(model: nn.Module, split: AnySplit, metric: Metric) -> float:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), fast_pooling(model):
             pairs = []
             for index in torch.arange(len(split)).split(CHUNK):
                 x, y = split.take(index)

@@ -1,0 +1,60 @@
+"""Stages in groups of lanes: whoever works, and however often a run was interrupted, it comes to the same."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from evomal.search import EvoMAL
+
+_spec = importlib.util.spec_from_file_location("work_stops", Path(__file__).with_name("stops.py"))
+stops = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(stops)
+tasks = stops.tasks
+
+LANES = {"lanes": 3, "seed": 2, "generations": 3}
+RACING = {"racing": True, "racing_keep": 0.5}
+
+
+@pytest.fixture(scope="module", params=[{}, RACING], ids=["plain", "racing"])
+def whole(request, tmp_path_factory):
+    flat = LANES | request.param
+    out = tmp_path_factory.mktemp("lanes") / "a"
+    return EvoMAL(tasks.quick(**flat)).learn(tasks.blobs(), out), out, flat
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3, 6, 8, 11, 14, 17, 23])
+def test_an_interrupted_run_ends_as_one_that_was_not(whole, tmp_path, kept):
+    result, out, flat = whole
+    folder = stops.copied(out, tmp_path / "b")
+    journal = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "journal.jsonl").write_bytes(b"".join(journal[:kept]))
+    again = EvoMAL(tasks.quick(**flat)).learn(tasks.blobs(), folder, resume=True)
+    assert stops.in_order(stops.lines(folder)) == stops.in_order(stops.lines(out))
+    assert again.loss.weights.tolist() == result.loss.weights.tolist()
+
+
+@pytest.mark.parametrize("stop", [2, 9, 12, 20])
+def test_ctrl_c_in_the_middle_of_groups(whole, tmp_path, stop):
+    result, out, flat = whole
+    place = tmp_path / "b"
+    EvoMAL(tasks.quick(**flat)).learn(tasks.blobs(), place, watcher=stops.Stop(stop))
+    again = EvoMAL(tasks.quick(**flat)).learn(tasks.blobs(), place, resume=True)
+    assert stops.in_order(stops.lines(place)) == stops.in_order(stops.lines(out))
+    assert again.fitness == result.fitness
+
+
+def test_workers_do_not_matter(whole, tmp_path):
+    _, out, flat = whole
+    EvoMAL(tasks.quick(**flat, workers=2)).learn(tasks.blobs(), tmp_path / "b")
+    assert stops.in_order(stops.lines(tmp_path / "b")) == stops.in_order(stops.lines(out))
+
+
+def test_lanes_agree_with_one_by_one_within_a_tolerance(whole):
+    """φ to 1e-5, the same outcomes; only metrics that a last bit tips over may differ."""
+    result, _, flat = whole
+    alone = EvoMAL(tasks.quick(**flat | {"lanes": 1})).learn(tasks.blobs())
+    for ours, theirs in zip(result.members, alone.members, strict=True):
+        assert (ours.key, ours.outcome, ours.tuned_steps) == (theirs.key, theirs.outcome, theirs.tuned_steps)
+        assert ours.weights == pytest.approx(theirs.weights, abs=1e-5)
+        assert ours.fitness == pytest.approx(theirs.fitness, abs=0.02)
