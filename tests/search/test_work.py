@@ -12,7 +12,7 @@ stops = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(stops)
 tasks = stops.tasks
 
-LANES = {"lanes": 3, "seed": 2, "generations": 3}
+LANES = {"lanes": 3, "seed": 2, "generations": 3, "meta_steps": 2, "partial_steps": 10, "rejection_threshold": 0.2}
 RACING = {"racing": True, "racing_keep": 0.5}
 
 
@@ -23,7 +23,7 @@ def whole(request, tmp_path_factory):
     return EvoMAL(tasks.quick(**flat)).learn(tasks.blobs(), out), out, flat
 
 
-@pytest.mark.parametrize("kept", [0, 1, 3, 6, 8, 11, 14, 17, 23])
+@pytest.mark.parametrize("kept", [0, 3, 8, 14, 23])
 def test_an_interrupted_run_ends_as_one_that_was_not(whole, tmp_path, kept):
     result, out, flat = whole
     folder = stops.copied(out, tmp_path / "b")
@@ -34,7 +34,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(whole, tmp_path, kept):
     assert again.loss.weights.tolist() == result.loss.weights.tolist()
 
 
-@pytest.mark.parametrize("stop", [2, 9, 12, 20])
+@pytest.mark.parametrize("stop", [2, 12])
 def test_ctrl_c_in_the_middle_of_groups(whole, tmp_path, stop):
     result, out, flat = whole
     place = tmp_path / "b"
