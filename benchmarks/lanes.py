@@ -13,7 +13,7 @@ from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.expressions import finished, ramped_half_and_half
 from evomal.local_search import tune
 from evomal.local_search.lanes import tune_lanes
-from evomal.local_search.lanes_step import _pulled, _pushed, _task_gradients
+from evomal.local_search.lanes_step import pull, push, task_gradients
 from evomal.losses import SymbolicLoss
 from evomal.losses.stacked import stack
 from evomal.tasks import Batches, Task, named_task
@@ -28,8 +28,8 @@ SUBJECTS = (("fashion-mnist", "lenet5"), ("digits", "mlp"))
 def lanes(steps: int = 20, most: int = 25, rounds: int = 3, device: str = "") -> list[list[str]]:
     """Milliseconds per candidate of a training step and of a meta step, in lanes and one at a time.
 
-    For LeNet-5 on Fashion-MNIST and the small network on digits; on the GPU if there is one. Also the single passes of a
-    meta step of LeNet-5. Both sides take turns; what happens once per group (checks, tracing) is left out.
+    For LeNet-5 on Fashion-MNIST and the small network on digits; on the GPU if there is one. Also the single passes
+    of a meta step of LeNet-5. Both sides take turns; what happens once per group (checks, tracing) is left out.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     counts = sorted({1, min(5, most), most})
@@ -67,6 +67,7 @@ def _sides(task: Task, count: int) -> dict[str, Sides]:
 
     def trained(steps: int) -> None:
         for loss in losses:
+            loss.requires_grad_(False)  # as in partial training
             fit(task.make_model(0), loss, task.train, batches, steps, BASE, 0)
 
     def trained_lanes(steps: int) -> None:
@@ -109,7 +110,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _show_passes(task: Task, counts: Sequence[int], rounds: int) -> None:
-    """The passes of a meta step: back at θ0, to and fro at θ1, forward at θ0, of lanes and of as many times one lane."""
+    """The passes of a meta step (back at θ0, to and fro at θ1, forward at θ0): of lanes, and of one lane each time."""
     rows = []
     for count in counts:
         many, one = _passes(task, count), _passes(task, 1)
@@ -139,10 +140,10 @@ def _passes(task: Task, count: int) -> dict[str, Callable[[], object]]:
     directions = [torch.ones_like(p) for p in start.parameters]
 
     def back() -> list[Tensor]:
-        return _pulled(model.alone(model.parameters, x), model.parameters, cotangents)
+        return pull(model.alone(model.parameters, x), model.parameters, cotangents)
 
     return {
         "forward, vmap(vjp) at θ0": back,
-        "gradient at the lanes' θ1": lambda: _task_gradients(model, start, (x, y), task.task_loss),
-        "forward, vmap(jvp) at θ0": lambda: _pushed(model, x, directions),
+        "gradient at the lanes' θ1": lambda: task_gradients(model, start, (x, y), task.task_loss),
+        "forward, vmap(jvp) at θ0": lambda: push(model, x, directions),
     }

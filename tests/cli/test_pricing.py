@@ -3,7 +3,7 @@ import platform
 
 import pytest
 
-from evomal.cli.memory import keep_freed_memory
+from evomal.runs.memory import keep_freed_memory
 from evomal.config import learn_settings
 from evomal.search.pricing import StagePrice, _extrapolated, price
 from evomal.tasks import named_task

@@ -17,7 +17,6 @@ import evomal
 from evomal.cli.compare import compare
 from evomal.cli.learn import learn
 from evomal.cli.listing import list_names
-from evomal.cli.memory import keep_freed_memory
 from evomal.cli.options import SeveralValues
 from evomal.cli.output import BAD_USAGE, FAILED, GOOD, INTERRUPTED, printable, say
 from evomal.cli.show import show
@@ -25,6 +24,7 @@ from evomal.cli.train import train
 from evomal.cli.tune import tune
 from evomal.errors import EvomalError, StorageError, one_line
 from evomal.runs import WorkerError
+from evomal.runs.memory import keep_freed_memory
 
 TRACEBACK = "--traceback"
 IGNORED = 2  # of the signals that end a program, all after so many end it at once

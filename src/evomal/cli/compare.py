@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from evomal.comparison.plan import Plan
     from evomal.tasks import Task
 
-# The method is an entry of --methods, the seeds are a list, and workers take whole searches and trainings.
-LEARN = [name for name in flat_fields(LearnSettings) if name not in ("method", "seed", "workers")]
+# The method is an entry of --methods, the seeds are a list, and workers, which are processes here, take whole searches
+# and trainings.
+ELSEWHERE = ("method", "seed", "workers", "executor", "address", "object_store")
+LEARN = [name for name in flat_fields(LearnSettings) if name not in ELSEWHERE]
 TRAIN = ["steps", "schedule", "milestones", "gamma"]
 
 

@@ -70,8 +70,13 @@ def _begun(given: Given, out: Path | None, force: bool) -> Run:
     if given.override:
         raise SettingError("--override is for a run that goes on; give --resume DIR, or leave it out")
     run = new_run(given, out, force)
-    warn_of_workers(run.settings.workers)
+    _warn_of_workers(run.settings)
     return run
+
+
+def _warn_of_workers(settings: LearnSettings) -> None:
+    if settings.execution.executor != "ray":  # which has its own word on them
+        warn_of_workers(settings.workers)
 
 
 def _reopened(given: Given, folder: Path, out: Path | None, force: bool) -> Run:
@@ -118,7 +123,7 @@ def _report(result: "LearnResult", run: Run, as_json: bool) -> None:
 
 def _price(given: Given, as_json: bool) -> int:
     settings = learn_settings(given.preset, **given.settings)
-    warn_of_workers(settings.workers)
+    _warn_of_workers(settings)
     tasks = [source.load() for source in given.sources]
     from evomal.report.tables import print_table, table_of_price
     from evomal.search.pricing import price

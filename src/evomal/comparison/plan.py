@@ -12,9 +12,12 @@ from evomal.config import LearnSettings, TrainSettings, flat_fields, train_setti
 from evomal.errors import SettingError, unknown_name
 
 LEAST_SEEDS = 2
-OWN = {"seed", "workers"}  # of each search
+WHERE = ("executor", "address", "object_store")
+# Of each search, and what no result depends on.
+OWN: dict[str, Any] = {"seed": True, "workers": True, "execution": set(WHERE)}
 # What a comparison has several of, or decides itself, with the argument that says so.
 INSTEAD = {"lrs": "lr_grid", "seed": "seeds", "method": "methods", "workers": "the executor's workers"}
+INSTEAD |= dict.fromkeys(WHERE, "processes of this machine")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ several, the training is unrolled on stacked parameters.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -88,11 +88,11 @@ class LanesWalk:
         values, slopes = losses.slopes(shared, targets, phi, create_graph=True)
         good = _finite(values, [slopes])
         cotangents = torch.where(_per_lane(good, slopes), slopes.detach(), 0.0)
-        pulled = _pulled(outputs, model.parameters, cotangents)
+        pulled = pull(outputs, model.parameters, cotangents)
         start = Lanes(tuple(self.step.first(model.parameters, pulled)), model.fresh(losses.lanes))
-        directions = _task_gradients(model, start, valid, self.task.task_loss)
+        directions = task_gradients(model, start, valid, self.task.task_loss)
         with replayed(before, device):
-            pushed = _pushed(model, x, directions)
+            pushed = push(model, x, directions)
         if not self.trusted:
             _require_adjoint(cotangents, pushed, pulled, directions)
         return good, -self.step.first_rate * losses.slope_gradients(slopes, pushed, phi)
@@ -132,14 +132,14 @@ def _only_lanes_errors() -> Iterator[None]:
         raise LanesError("the meta-gradient cannot be had in lanes") from error
 
 
-def _pulled(outputs: Tensor, parameters: Sequence[Tensor], cotangents: Tensor) -> list[Tensor]:
+def pull(outputs: Tensor, parameters: Sequence[Tensor], cotangents: Tensor) -> list[Tensor]:
     """The gradient at θ0 for each lane's cotangent, [N, ...] for each parameter; zeros where it has no part."""
     found = grad(outputs, parameters, cotangents, is_grads_batched=True, allow_unused=True)
     pairs = zip(found, parameters, strict=True)
     return [p.new_zeros(len(cotangents), *p.shape) if pulled is None else pulled for pulled, p in pairs]
 
 
-def _pushed(model: StackedModel, x: Tensor, directions: Sequence[Tensor]) -> Tensor:
+def push(model: StackedModel, x: Tensor, directions: Sequence[Tensor]) -> Tensor:
     """The derivative of the outputs at θ0 along each lane's direction, [N, B, ...]."""
     theta = tuple(p.detach() for p in model.parameters)
 
@@ -155,7 +155,7 @@ def _pushed(model: StackedModel, x: Tensor, directions: Sequence[Tensor]) -> Ten
     return pushed
 
 
-def _task_gradients(model: StackedModel, at: Lanes, batch: Batch, task_loss: LossFunction) -> Sequence[Tensor]:
+def task_gradients(model: StackedModel, at: Lanes, batch: Batch, task_loss: LossFunction) -> Sequence[Tensor]:
     """The gradient v = ∇θ L_T of every lane at its own parameters."""
     leaves = tuple(p.detach().requires_grad_() for p in at.parameters)
     results = _task_losses(task_loss, model(Lanes(leaves, at.buffers), batch[0]), batch[1])
@@ -164,7 +164,10 @@ def _task_gradients(model: StackedModel, at: Lanes, batch: Batch, task_loss: Los
 
 def _task_losses(task_loss: LossFunction, outputs: Tensor, targets: Tensor) -> Tensor:
     """The task loss of every lane [N]; one after the other where it cannot be had at once."""
-    one: Callable[[Tensor], Tensor] = lambda own: task_loss(own, targets)  # noqa: E731
+
+    def one(own: Tensor) -> Tensor:
+        return task_loss(own, targets)
+
     try:
         results: Tensor = torch.vmap(one)(outputs)
     except (RuntimeError, ValueError) as error:

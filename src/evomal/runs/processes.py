@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evomal.runs.executors import Executor, Function, Result, WorkerError
+from evomal.runs.memory import keep_freed_memory
 from evomal.runs.orphans import SUFFIX, TemporaryFolder, end_with_parent
 
 BREAKS = 3  # workers killed so often, with no result in between, are not started again
@@ -114,6 +115,7 @@ def _begin(parent: int) -> None:
     """In a worker, before its first job."""
     # In a terminal Ctrl-C reaches every process; the parent alone acts on it, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     end_with_parent(parent)
 
 

@@ -12,6 +12,7 @@ from evomal.errors import QUOTED, SettingError
 
 PATIENCE = 3.0  # seconds for a connection, and again for a first answer
 TROUBLED = 6.0  # seconds, after which what Ray complains of is not waited out
+LOOKING = 6  # seconds in which Ray may look for a node on this machine; its own choice is a minute
 DEADLINE = 90.0  # seconds in all: a loaded machine takes long to import Ray
 PAUSE = 0.05  # seconds between two looks
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -35,8 +36,8 @@ def parse_address(address: str) -> tuple[str, int]:
     """
     if address.startswith("ray://"):
         raise SettingError(
-            f"setting 'address': '{address}' is for Ray Client, which evomal does not use; make this machine a node with "
-            "`ray start --address=HOST:PORT`, and give HOST:PORT"
+            f"setting 'address': '{address}' is for Ray Client, which evomal does not use; make this machine a node "
+            "with `ray start --address=HOST:PORT`, and give HOST:PORT"
         )
     found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})", address)
     if found is None or not 0 < int(found[3]) < 65536:
@@ -77,7 +78,10 @@ def _connected(address: str) -> tuple[int | None, str]:
     start = monotonic()
     with tempfile.TemporaryFile() as errors:
         command = [sys.executable, "-m", "evomal.runs.ray_probe", address]
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
+        environment = os.environ | {"RAY_gcs_server_request_timeout_seconds": str(LOOKING)}
+        child = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
+        )
         try:
             while child.poll() is None and monotonic() - start < DEADLINE:
                 if monotonic() - start > TROUBLED and "gcs_client" in _text(errors.fileno()):
@@ -103,13 +107,13 @@ def _reason(address: str, code: int | None, said: str) -> str:
             f"the cluster at {address} runs Ray {ray} on Python {python}, this process Ray {own_ray} on Python "
             f"{own_python}; install the same here"
         )
-    if "Unauthenticated" in said or "AuthenticationError" in said or "auth" in said.lower() and "token" in said.lower():
+    if "Unauthenticated" in said or "AuthenticationError" in said or "auth token" in said.lower():
         return (
             f"the cluster at {address} does not take our token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a "
             "file with the cluster's"
         )
     if "rpc_code: 12" in said:
-        return f"what answers at {address} belongs to Ray, but is not the head; {START}"
+        return f"what answers at {address} speaks as Ray does, but is not the head of a cluster; {START}"
     if code is None:
         return f"the Ray cluster at {address} does not answer; is it overloaded? {START}"
     why = " ".join(said.split())[-QUOTED:] or f"exit code {code}"

@@ -97,6 +97,7 @@ class RayExecutor(Executor):
         self._shared.clear()
         if self._ours and self._ray.is_initialized():
             self._ray.shutdown()
+            self._ray._private.worker._worker_logs_enabled = True
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -118,6 +119,8 @@ class RayExecutor(Executor):
         try:
             with _undisturbed():
                 self._ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
+            # It prints every lost worker on standard output, which is ours; there is no other way to say no.
+            self._ray._private.worker._worker_logs_enabled = False
         except Exception as error:  # whatever hinders it
             place = "here" if address is None else f"at {address}"
             raise SettingError(f"Ray cannot be used {place} ({one_line(error)}); try --executor processes") from error
@@ -160,7 +163,9 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise SettingError("setting 'executor': 'ray' needs the package of that name; pip install 'evomal[ray]'") from None
+        raise SettingError(
+            "setting 'executor': 'ray' needs the package of that name; pip install 'evomal[ray]'"
+        ) from None
     return ray
 
 

@@ -20,7 +20,7 @@ from evomal.losses.stacked import stack
 from evomal.search.filters import FilterProbe
 from evomal.search.genome import Genome
 from evomal.search.lanes_filters import improvements, signatures
-from evomal.search.stages import Judgement, Partial, _control_scale, _digest, judge_group, train_group, tune_stage
+from evomal.search.stages import Judgement, Partial, control_scale, digest, judge_group, train_group, tune_stage
 from evomal.seeds import derive
 from evomal.tasks import Batches, Task, TaskSet
 from evomal.training import one_thread
@@ -44,7 +44,7 @@ def tune_in_lanes(
         outcomes = tune_lanes(losses, tasks, settings.tuning, settings.base, settings.seed)
         if settings.scale_control:
             for loss, outcome in zip(losses, outcomes, strict=True):
-                _control_scale(loss, outcome, tasks, settings)
+                control_scale(loss, outcome, tasks, settings)
         return list(zip(losses, outcomes, strict=True))
 
     with precision(settings.execution.precision, tasks.device):
@@ -79,7 +79,7 @@ def _judged(texts: Sequence[str | None], scores: Sequence[float | None], seconds
     """One candidate's judgement from what was found on each task; None stands for what is not finite."""
     if None in texts:
         return Judgement(None, None, NOT_FINITE, seconds)
-    signature = _digest(" ".join(text for text in texts if text is not None)) if texts else None
+    signature = digest(" ".join(text for text in texts if text is not None)) if texts else None
     if None in scores:
         return Judgement(None, signature, NOT_FINITE, seconds)
     return Judgement(min((s for s in scores if s is not None), default=None), signature, None, seconds)

@@ -133,7 +133,9 @@ class Method(ABC):
         settings = self.settings
         if folder is not None:
             folder.require_writable()
-        executor = make_executor(settings.workers)
+        where = settings.execution
+        gpus = 1.0 if tasks.device.type == "cuda" else 0.0
+        executor = make_executor(settings.workers, where.executor, where.address, where.object_store, gpus)
         try:
             probes = probed(tasks, settings)
             if folder is not None:

@@ -17,20 +17,22 @@ from evomal.search.genome import Genome
 from evomal.seeds import derive
 from evomal.tasks import Batches, Task, TaskSet
 from evomal.training import evaluate, fit, one_thread
+from evomal.training.precision import precision
 from evomal.training.step_size import mean_norm_ratio
 
 
 def tune_stage(tasks: TaskSet, settings: LearnSettings, genomes: Sequence[Genome]) -> list[tuple[LearnedLoss, Tuned]]:
     """Tune the coefficients of several losses, walking through the meta steps together; control their scale."""
     losses = [genome.loss(tasks, settings) for genome in genomes]
-    outcomes = tune(losses, tasks, settings.tuning, settings.base, settings.seed)
-    if settings.scale_control:
-        for loss, outcome in zip(losses, outcomes, strict=True):
-            _control_scale(loss, outcome, tasks, settings)
+    with precision(settings.execution.precision, tasks.device):
+        outcomes = tune(losses, tasks, settings.tuning, settings.base, settings.seed)
+        if settings.scale_control:
+            for loss, outcome in zip(losses, outcomes, strict=True):
+                control_scale(loss, outcome, tasks, settings)
     return list(zip(losses, outcomes, strict=True))
 
 
-def _control_scale(loss: LearnedLoss, outcome: Tuned, tasks: TaskSet, settings: LearnSettings) -> None:
+def control_scale(loss: LearnedLoss, outcome: Tuned, tasks: TaskSet, settings: LearnSettings) -> None:
     """Rescale a loss so that its gradient on a first batch is as long as the task loss's (on average in the log)."""
     if outcome.reason is not None:
         return
@@ -69,7 +71,7 @@ def judge_stage(tasks: TaskSet, settings: LearnSettings, probes: Sequence[Filter
     try:
         with one_thread():
             if settings.filters.gradient_equivalence:
-                signature = _digest(" ".join(gradient_signature(loss, probe) for probe in probes))
+                signature = digest(" ".join(gradient_signature(loss, probe) for probe in probes))
             if settings.filters.rejection:
                 score = min(improvement(loss, probe, settings.filters) for probe in probes)
     except Exception as error:  # whatever a candidate does, the run goes on
@@ -81,10 +83,12 @@ def judge_group(
     tasks: TaskSet, settings: LearnSettings, probes: Sequence[FilterProbe], losses: Sequence[LearnedLoss]
 ) -> list[Judgement]:
     """`judge_stage` for several losses."""
-    return [judge_stage(tasks, settings, probes, loss) for loss in losses]
+    with precision(settings.execution.precision, tasks.device):
+        return [judge_stage(tasks, settings, probes, loss) for loss in losses]
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """A short text that stands for a long one."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -127,7 +131,8 @@ def train_stage(tasks: TaskSet, settings: LearnSettings, loss: LossFunction | No
 
 def train_group(tasks: TaskSet, settings: LearnSettings, losses: Sequence[LearnedLoss]) -> list[Partial]:
     """`train_stage` for several losses."""
-    return [train_stage(tasks, settings, loss) for loss in losses]
+    with precision(settings.execution.precision, tasks.device):
+        return [train_stage(tasks, settings, loss) for loss in losses]
 
 
 def _mean_metric(

@@ -58,8 +58,8 @@ class Work:
 
 
 def batched(settings: LearnSettings) -> bool:
-    """Whether stages run as batched programs, which also know how to compute with less precision."""
-    return settings.lanes > 1 or settings.execution.precision != "float32"
+    """Whether stages run as batched programs."""
+    return settings.lanes > 1
 
 
 def in_their_company(
