@@ -16,6 +16,7 @@ from benchmarks import __main__ as command_line
 from benchmarks.generation import generation
 from benchmarks.memory import over_generations, shared
 from benchmarks.racing import _gain, _spread, racing
+from benchmarks.rejection import rejection
 from benchmarks.search import search
 
 from evomal.config import learn_settings
@@ -111,6 +112,20 @@ def test_racing_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     assert asked[0][-4:] == ["--resume", str(tmp_path / "out/seed0-plain"), "--quiet", "--json"]
 
 
+def test_verdicts_part_of_the_way_and_at_the_end():
+    rows = rejection(count=8, meta_steps=4, parts="0 0.5 1", **SMALL)
+    assert [row[0] for row in rows] == [f"{step} of 4 meta steps" for step in (0, 2, 4)]
+    assert rows[-1][1:4] == ["100%", "0", "0"]
+    assert 0 < int(rows[0][4]) < 8
+
+
+def test_lanes_against_one_at_a_time(monkeypatch):
+    module = command_line.import_module("benchmarks.lanes")
+    monkeypatch.setattr(module, "SUBJECTS", (("digits", "mlp"),))
+    rows = module.lanes(steps=1, most=2, rounds=1)
+    assert all(number(cell) > 0 for cell in rows[0][-2:])
+
+
 def test_a_gain_is_paired_over_seeds():
     plain, other = [0.30, 0.28, 0.33], [0.21, 0.20, 0.22]
     assert _gain(plain, other) == "+0.0933 [+0.0554, +0.1313], p 0.009"
@@ -119,7 +134,7 @@ def test_a_gain_is_paired_over_seeds():
     assert _spread([0.25, 0.75, None]) == "0.5000 ± 0.3536 (1 without)"
 
 
-@pytest.mark.parametrize("name", [name for name in command_line.MODULES if name != "lanes"])
+@pytest.mark.parametrize("name", command_line.MODULES)
 def test_every_benchmark_has_its_options(name):
     function = command_line.benchmark(name)
     assert function.__name__ == name

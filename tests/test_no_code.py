@@ -24,10 +24,10 @@ SAFE = {"yaml.load": "Loader", "torch.load": "weights_only", "joblib.load": None
 """Calls by their whole name, with the argument that would make them safe."""
 ALLOWED = {
     (
-        "runs/executors.py",
+        "runs/processes.py",
         "joblib.dump",
     ): "the task, for our own worker processes, in a temporary folder of this process",
-    ("runs/executors.py", "joblib.load"): "the same file, in a worker",
+    ("runs/processes.py", "joblib.load"): "the same file, in a worker",
     ("tasks/sending.py", "joblib.wrap_non_picklable_objects"): "a user's functions, sent to our own worker processes",
     ("tasks/user.py", "exec_module"): "--task my_module.py:make_task says that it runs that file",
     ("tasks/user.py", "import_module"): "--task my_package.tasks:make_task the same",

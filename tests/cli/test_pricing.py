@@ -3,8 +3,8 @@ import platform
 
 import pytest
 
-from evomal.runs.memory import keep_freed_memory
 from evomal.config import learn_settings
+from evomal.runs.memory import keep_freed_memory
 from evomal.search.pricing import StagePrice, _extrapolated, price
 from evomal.tasks import named_task
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from evomal.errors import DataError
+from evomal.errors import DataError, SettingError
 from evomal.losses import SymbolicLoss
 from evomal.runs import InProcess, Processes, WorkerError, make_executor
 from evomal.tasks import Split
@@ -128,6 +128,33 @@ def test_one_worker_is_this_process():
     assert (type(there), there.workers) == (Processes, 3)
     here.close()
     there.close()
+
+
+def test_where_work_is_done_can_be_said():
+    assert type(make_executor(1, "here")) is InProcess
+    there = make_executor(1, "processes")
+    assert (type(there), there.workers) == (Processes, 1)
+    there.close()
+
+
+@pytest.mark.parametrize(
+    ("workers", "choices", "message"),
+    [
+        (3, {"executor": "here"}, "setting 'executor': 'here' has one worker, not 3; give --workers 1, or 'processes'"),
+        *(
+            (
+                2,
+                {"executor": name, "address": "head:6379"},
+                f"setting 'address': 'head:6379' is for executor 'ray', not '{name}'; leave it out",
+            )
+            for name in ("auto", "here", "processes")
+        ),
+    ],
+)
+def test_choices_that_do_not_fit_together(workers, choices, message):
+    with pytest.raises(SettingError) as caught:
+        make_executor(workers, **choices)
+    assert str(caught.value) == message
 
 
 @pytest.fixture

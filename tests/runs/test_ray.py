@@ -17,7 +17,7 @@ import torch
 from evomal.errors import DataError, SettingError
 from evomal.runs import InProcess, WorkerError, make_executor
 from evomal.runs import ray_address as addresses
-from evomal.runs import ray_cluster as clusters
+from evomal.runs import ray_versions as versions
 from evomal.runs.ray_cluster import RETRIES, RayExecutor
 
 # Functions for workers are made inside the tests: those of a test module cannot be imported by a worker.
@@ -305,20 +305,20 @@ def test_any_other_trouble_is_quoted():
 
 
 def test_nodes_have_our_versions(executor, caplog, monkeypatch):
-    clusters._require_same_versions(executor._ray)
+    versions.require_same_versions(executor._ray)
     assert caplog.records == []
-    monkeypatch.setattr(clusters, "_own_version", lambda name: "0.0.1")
-    clusters._require_same_versions(executor._ray)
+    monkeypatch.setattr(versions, "_own_version", lambda name: "0.0.1")
+    versions.require_same_versions(executor._ray)
     told = [record.getMessage() for record in caplog.records]
     assert [line.split()[6] for line in told] == ["evomal", "torch"]
     assert all(line.endswith(", this process 0.0.1; results may differ in their last bits") for line in told)
 
 
 def test_a_node_lacks_a_package(executor, monkeypatch):
-    monkeypatch.setattr(clusters, "SAME", ("evomal", "nothing-of-that-name"))
+    monkeypatch.setattr(versions, "SAME", ("evomal", "nothing-of-that-name"))
     (node,) = executor._ray.nodes()
     with pytest.raises(SettingError) as caught:
-        clusters._require_same_versions(executor._ray)
+        versions.require_same_versions(executor._ray)
     assert str(caught.value) == (
         f"node {node['NodeManagerAddress']} of the cluster has no nothing-of-that-name; install there what is here "
         "(nothing-of-that-name None)"

@@ -10,19 +10,16 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from typing import Any
 
 from evomal.errors import SettingError, one_line
 from evomal.runs.executors import Executor, Function, Result, WorkerError
-from evomal.runs.ray_address import parse_address, require_cluster
+from evomal.runs.ray_address import require_cluster
+from evomal.runs.ray_versions import require_same_versions
 
 RETRIES = 3  # a job whose worker or node is lost is done again so often
 LONG = 30  # characters of a temporary folder, beyond which Ray's sockets in it would have too long names
-PATIENCE = 60.0  # seconds for all nodes to say what is installed there
-SAME = ("evomal", "torch")
-"""Packages that should be of one version everywhere."""
 
 
 class RayExecutor(Executor):
@@ -54,7 +51,7 @@ class RayExecutor(Executor):
             if self._ours:
                 self._begin(address, object_store)
             if address is not None:
-                _require_same_versions(self._ray)
+                require_same_versions(self._ray)
             places = self._places()
         except BaseException:
             self.close()
@@ -98,6 +95,7 @@ class RayExecutor(Executor):
         if self._ours and self._ray.is_initialized():
             self._ray.shutdown()
             self._ray._private.worker._worker_logs_enabled = True
+        self._ours = False
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -105,7 +103,7 @@ class RayExecutor(Executor):
         """Connect to a cluster, or start one."""
         if address is not None:
             require_cluster(address)
-            where: dict[str, Any] = {"address": "{}:{}".format(*parse_address(address))}
+            where: dict[str, Any] = {"address": address}
         else:
             base = tempfile.gettempdir()
             self._folder = tempfile.mkdtemp(prefix="evomal-ray-", dir=base if len(base) <= LONG else "/tmp")
@@ -189,59 +187,6 @@ def _undisturbed() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _require_same_versions(ray: Any) -> None:
-    """Refuse a cluster with nodes that lack our packages; warn of other versions there.
-
-    Raises:
-        SettingError: A node lacks a package, or does not answer.
-    """
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    names = SAME
-
-    def installed() -> dict[str, str | None]:
-        # Sent by value: where evomal is missing, nothing of it can be imported.
-        from importlib.metadata import PackageNotFoundError, version
-
-        found: dict[str, str | None] = {}
-        for name in names:
-            try:
-                found[name] = version(name)
-            except PackageNotFoundError:
-                found[name] = None
-        return found
-
-    look = ray.remote(num_cpus=0, max_retries=0)(installed)
-    asked = {}
-    for node in ray.nodes():
-        if node["Alive"] and node["Resources"].get("CPU"):
-            strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            asked[look.options(scheduling_strategy=strategy).remote()] = node["NodeManagerAddress"]
-    ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE) if asked else ([], [])
-    for reference in ready:
-        with suppress(ray.exceptions.RayError):  # a node that has just been lost
-            _compare(asked[reference], ray.get(reference))
-
-
-def _compare(node: str, theirs: dict[str, str | None]) -> None:
-    for name, found in theirs.items():
-        own = _own_version(name)
-        if found is None:
-            raise SettingError(f"node {node} of the cluster has no {name}; install there what is here ({name} {own})")
-        if found != own:
-            logging.getLogger("evomal").warning(
-                "node %s of the cluster has %s %s, this process %s; results may differ in their last bits",
-                node, name, found, own,
-            )  # fmt: skip
-
-
-def _own_version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 _loaded: dict[Any, Any] = {}
