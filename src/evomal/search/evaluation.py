@@ -112,6 +112,7 @@ class Evaluator:
         for candidate in run_heat(self.work, self.settings, self.probes, fresh):
             if candidate.outcome is not None:
                 done(candidate)
+            self.limits.check_time()
         for candidate in drop_losers(fresh, finished, self.settings):
             done(candidate)
         return [candidate for candidate in fresh if candidate.outcome is None]

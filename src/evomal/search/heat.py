@@ -1,7 +1,7 @@
 """Racing: a short heat that all new candidates take, and after which only the best of them are evaluated in full.
 
-A heat is the evaluation itself with a part of its steps: local search, rejection filter, partial training. Rejection
-within it drops hopeless losses during their local search, and the ranking by fitness drops those that are beaten.
+A heat is the evaluation itself with a part of its steps: local search, rejection filter, partial training. So what is
+hopeless is rejected before most of its local search, and what others beat is dropped before most of its training.
 """
 
 import math
@@ -29,8 +29,7 @@ def heat_settings(settings: LearnSettings) -> LearnSettings:
         "partial_steps": max(1, round(effort * settings.partial_steps)),
         "filters": settings.filters.model_copy(update={"gradient_equivalence": False}),
     }
-    # ML³ has steps of its own, and a single candidate.
-    meta_steps = math.ceil(effort * settings.local_search.meta_steps)
+    meta_steps = math.ceil(effort * settings.local_search.meta_steps - 1e-9)
     changes["local_search"] = settings.local_search.model_copy(update={"meta_steps": meta_steps})
     return settings.model_copy(update=changes)
 
@@ -107,7 +106,8 @@ def drop_losers(
     """
     taking_part = [*candidates, *finished]
     order = sorted((m for m in taking_part if m.heat is not None), key=lambda m: (m.heat, m.genome.size, m.place))
-    kept = {member.place for member in order[: math.ceil(settings.racing.racing_keep * len(taking_part))]}
+    count = math.ceil(settings.racing.racing_keep * len(taking_part) - 1e-9)  # 0.28 · 25 is a little above 7
+    kept = {member.place for member in order[:count]}
     dropped = [member for member in candidates if member.heat is not None and member.place not in kept]
     for member in dropped:
         assert member.heat is not None

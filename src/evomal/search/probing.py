@@ -8,6 +8,7 @@ from evomal.search.filters import FilterProbe, improvement, make_probe, passes
 from evomal.search.genome import Formula
 from evomal.tasks import Task, TaskSet, probe
 from evomal.training import one_thread
+from evomal.training.precision import precision
 
 
 def probed(tasks: TaskSet, settings: LearnSettings) -> tuple[FilterProbe, ...]:
@@ -19,7 +20,8 @@ def probed(tasks: TaskSet, settings: LearnSettings) -> tuple[FilterProbe, ...]:
     Raises:
         EvomalError: Something does not fit, in one sentence.
     """
-    return tuple(_probed_one(task, settings) for task in tasks)
+    with precision(settings.execution.precision, tasks.device):
+        return tuple(_probed_one(task, settings) for task in tasks)
 
 
 def _probed_one(task: Task, settings: LearnSettings) -> FilterProbe:

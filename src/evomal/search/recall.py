@@ -51,7 +51,8 @@ class Line(Settings, extra="ignore"):
             return self.score
         if self.outcome == "rejected":
             return math.nan
-        return math.inf if self.outcome in ("trained", "equivalent", "dropped") or "train" in self.seconds else None
+        passed = self.outcome in ("trained", "equivalent", "dropped") or self.trainings > 0 or "train" in self.seconds
+        return math.inf if passed else None
 
 
 def recalled(record: Mapping[str, Any], settings: LearnSettings) -> Candidate:

@@ -50,8 +50,9 @@ def with_lanes(settings: LearnSettings, past: Past, tasks: TaskSet) -> LearnSett
     """Settings that say how many lanes there are: those of then, or what suits the device; on a CPU it is left open."""
     if settings.execution.lanes is not None or tasks.device.type == "cpu":
         return settings
-    known = past.settings.execution.lanes if past.settings is not None and past.members else None
-    execution = settings.execution.model_copy(update={"lanes": known or choose_lanes(tasks, settings)})
+    begun = past.settings is not None and past.members
+    lanes = past.settings.lanes if past.settings is not None and begun else choose_lanes(tasks, settings)
+    execution = settings.execution.model_copy(update={"lanes": lanes})
     return settings.model_copy(update={"execution": execution})
 
 
@@ -69,8 +70,8 @@ def require_settings(past: Past, now: LearnSettings, override: bool) -> None:
     if past.folder is None or past.settings is None:
         return
     path, before, after = past.folder.path, flat(past.settings), flat(now)
-    if not past.members:
-        before["lanes"] = after["lanes"]  # chosen when the search began, which it hardly did
+    # Left open they are 1, or, before anything was evaluated, not chosen yet.
+    before["lanes"], after["lanes"] = past.settings.lanes if past.members else now.lanes, now.lanes
     told = {name: f"{name} was {old!r}, now {after[name]!r}" for name, old in before.items() if old != after[name]}
     fixed = [text for name, text in told.items() if name not in may_change(past.settings)]
     if fixed:
@@ -119,8 +120,15 @@ def _require_tasks(folder: RunFolder, now: Sequence[Mapping[str, Any]]) -> None:
 
 
 def may_change(settings: LearnSettings) -> tuple[str, ...]:
-    """Flat names of settings that may change. GLO's phases follow one another, so its first one keeps its length."""
-    return tuple(name for name in MAY_CHANGE if settings.method != "glo" or name != "generations")
+    """Flat names of settings that may change.
+
+    GLO's phases follow one another, so its first one keeps its length. Who races or shares lanes with whom depends on
+    how many may still be evaluated.
+    """
+    fixed = {"generations"} if settings.method == "glo" else set()
+    if settings.racing.racing or settings.lanes > 1:
+        fixed.add("max_evaluations")
+    return tuple(name for name in MAY_CHANGE if name not in fixed)
 
 
 def flat(settings: LearnSettings) -> dict[str, Any]:

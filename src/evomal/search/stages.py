@@ -69,7 +69,7 @@ def judge_stage(tasks: TaskSet, settings: LearnSettings, probes: Sequence[Filter
     score = signature = reason = None
     loss.requires_grad_(False)
     try:
-        with one_thread():
+        with one_thread(), precision(settings.execution.precision, tasks.device):
             if settings.filters.gradient_equivalence:
                 signature = digest(" ".join(gradient_signature(loss, probe) for probe in probes))
             if settings.filters.rejection:
@@ -83,8 +83,7 @@ def judge_group(
     tasks: TaskSet, settings: LearnSettings, probes: Sequence[FilterProbe], losses: Sequence[LearnedLoss]
 ) -> list[Judgement]:
     """`judge_stage` for several losses."""
-    with precision(settings.execution.precision, tasks.device):
-        return [judge_stage(tasks, settings, probes, loss) for loss in losses]
+    return [judge_stage(tasks, settings, probes, loss) for loss in losses]
 
 
 def digest(text: str) -> str:
@@ -131,8 +130,7 @@ def train_stage(tasks: TaskSet, settings: LearnSettings, loss: LossFunction | No
 
 def train_group(tasks: TaskSet, settings: LearnSettings, losses: Sequence[LearnedLoss]) -> list[Partial]:
     """`train_stage` for several losses."""
-    with precision(settings.execution.precision, tasks.device):
-        return [train_stage(tasks, settings, loss) for loss in losses]
+    return [train_stage(tasks, settings, loss) for loss in losses]
 
 
 def _mean_metric(
@@ -153,7 +151,7 @@ def _mean_metric(
 
 def _partial_training(task: Task, settings: LearnSettings, loss: LossFunction, rate: float) -> tuple[float, str | None]:
     base = settings.base if rate == 1 else settings.base.model_copy(update={"lr": settings.base.lr * rate})
-    with one_thread():
+    with one_thread(), precision(settings.execution.precision, task.device):
         model = task.make_model(derive(settings.seed, task.key, "partial", "init"))
         batches = Batches(len(task.train), base.batch_size, settings.seed, task.key, "partial", "batches")
         noise = derive(settings.seed, task.key, "partial", "noise")

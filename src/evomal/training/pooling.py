@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 WIDEST = 64  # from here on the product, of which most factors are zeros, would be slower
@@ -18,7 +20,7 @@ def fast_pooling(model: nn.Module) -> Iterator[None]:
     """Within the block, average pooling layers of a model compute by matrix products where that is the same.
 
     Only layers whose windows tile their inputs are concerned, and only on a CPU; values and gradients agree with
-    PyTorch's but for rounding.
+    PyTorch's but for rounding, and for infinite inputs, which also spoil the windows beside their own.
 
     Args:
         model: Its layers of type `torch.nn.AvgPool2d` are changed, and changed back.
@@ -60,15 +62,15 @@ def _fast(layer: nn.AvgPool2d) -> Callable[[Tensor], Tensor]:
         if rows % height or columns % width or columns > WIDEST:
             return slow(x)
         flat = x.reshape(batch * channels * rows // height, height * columns)
-        matrix = _matrix(height, width, columns, x.dtype)
+        matrix = torch.from_numpy(_matrix(height, width, columns)).to(x.dtype)
         return (flat @ matrix).reshape(batch, channels, rows // height, columns // width)
 
     return forward
 
 
 @lru_cache(maxsize=64)
-def _matrix(height: int, width: int, columns: int, dtype: torch.dtype) -> Tensor:
+def _matrix(height: int, width: int, columns: int) -> NDArray[np.float64]:
     """What each value of a strip of rows counts in each window, [height · columns, columns / width]."""
-    share, windows = 1 / (height * width), range(columns // width)
-    row = [[share if column // width == window else 0.0 for window in windows] for column in range(columns)]
-    return torch.tensor(row * height, dtype=dtype, device="cpu")
+    # An array: a tensor would keep the mode or transform in which it is made.
+    windows = np.repeat(np.eye(columns // width), width, axis=0)
+    return np.tile(windows, (height, 1)) / (height * width)
