@@ -45,7 +45,7 @@ def journals() -> list[bytes]:
     common = {"origin": "initial", "parents": [], "score": 0.5, "same_as": None, "tuned_steps": 3, "trainings": 1}
     common |= {"reason": None, "seed": 0, "seconds": {"tuning": 0.1}, "signature": "0123456789abcdef"}
     kinds = [symbolic() | {"output_activation": "identity"}, TAYLOR, NEURAL]
-    found = [("trained", 0.25), ("rejected", None), ("equivalent", 0.25), ("failed", None)]
+    found = [("trained", 0.25), ("rejected", None), ("equivalent", 0.25), ("failed", None), ("dropped", 0.5)]
     texts = []
     for kind in kinds:
         lines = [

@@ -1,5 +1,6 @@
 import json
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -11,11 +12,12 @@ from evomal.expressions import OPERATORS, parse
 from evomal.losses import HANDCRAFTED
 from evomal.runs import read_journal
 from evomal.search import METHODS
+from evomal.search.candidate import Outcome
 from evomal.seeds import derive
 from evomal.tasks import DATASETS, METRICS, MODELS, Batches, named_task
 
 WINE = ["--dataset", "wine", "--model", "linear"]
-OUTCOMES = {"trained", "equivalent", "rejected", "failed", "archived", "elite"}
+OUTCOMES = set(get_args(Outcome))
 
 
 def document(text):

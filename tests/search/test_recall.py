@@ -53,12 +53,16 @@ def _evaluated(draw, one, given):
     """Fill in what an evaluation does, as far as it came."""
     untuned = st.none() | st.lists(numbers, max_size=9)
     one.weights, one.scale, one.tuned_steps = draw(untuned), draw(numbers), draw(counts)
-    end = draw(st.sampled_from(["tune", "judge", "rejected", "equivalent", "train", "trained", "elite", "archived"]))
+    ends = ["tune", "judge", "rejected", "equivalent", "train", "trained", "dropped", "elite", "archived"]
+    end = draw(st.sampled_from(ends))
     one.outcome, one.reason = "failed" if end in ("tune", "judge", "train") else end, draw(st.none() | texts)
     stages = {"tune": ["tune"], "elite": [], "archived": []}.get(end, ["tune", "filter"])
     if end in ("train", "trained"):
         stages = [*stages, "train"]
         one.fitness_lr, one.trainings = draw(st.sampled_from(given.fitness_lrs)), draw(counts)
+    if draw(st.booleans()) and end in ("tune", "judge", "train", "trained", "dropped"):
+        one.heat, one.trainings = draw(numbers), draw(st.integers(1, 3))
+        stages = ["heat"] if end == "dropped" else ["heat", *stages]
     one.seconds = {stage: round(draw(st.floats(0, 1e6)), 4) for stage in stages}
     if end in ("trained", "equivalent", "elite", "archived"):
         one.fitness = draw(numbers | st.just(math.inf) if end != "trained" else numbers)

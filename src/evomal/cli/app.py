@@ -171,6 +171,9 @@ def _explained(error: Exception) -> int:
         say(f"error: {_usage(error)}")
         return BAD_USAGE
     what = printable(one_line(error))
+    if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, of a device
+        say(f"error: the device has too little memory ({what}); what is finished is kept, go on with fewer workers")
+        return FAILED
     say(f"error: something unexpected happened ({what}); add {TRACEBACK} to see where")
     return FAILED
 

@@ -149,6 +149,8 @@ def _goes_on(candidate: Pupil, phases: Phases) -> bool:
                 parameter.grad = slope if parameter.grad is None else parameter.grad + slope
         else:
             outcome.note = "the meta-gradient was not finite"
+    except torch.OutOfMemoryError:
+        raise  # which is no candidate's fault
     except Exception as error:  # whatever a candidate does, the others go on
         outcome.reason = reason_of(error)
     finally:

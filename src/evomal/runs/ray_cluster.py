@@ -53,6 +53,11 @@ class RayExecutor(Executor):
             if address is not None:
                 require_same_versions(self._ray)
             places = self._places()
+            if places < 1:
+                needs = f"{self._gpus:g} GPU" if self._gpus else "one CPU"
+                raise SettingError(
+                    f"the Ray cluster has no room for a job, which needs {needs}; add nodes, or give another --device"
+                )
         except BaseException:
             self.close()
             raise

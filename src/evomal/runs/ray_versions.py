@@ -16,7 +16,7 @@ def require_same_versions(ray: Any) -> None:
     """Refuse a cluster with nodes that lack our packages; warn of other versions there.
 
     Raises:
-        SettingError: A node lacks a package, or does not answer.
+        SettingError: A node lacks a package.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -41,6 +41,10 @@ def require_same_versions(ray: Any) -> None:
             strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             asked[look.options(scheduling_strategy=strategy).remote()] = node["NodeManagerAddress"]
     ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE) if asked else ([], [])
+    for reference in set(asked) - set(ready):
+        logging.getLogger("evomal").warning(
+            "node %s of the cluster does not say within %g s what is installed there", asked[reference], PATIENCE
+        )
     for reference in ready:
         with suppress(ray.exceptions.RayError):  # a node that has just been lost
             _compare(asked[reference], ray.get(reference))

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import copy
+from math import ceil
 from os import PathLike
 from time import perf_counter
 from typing import Any, ClassVar
@@ -79,6 +80,11 @@ class Method(ABC):
         candidates = f"{settings.population} candidate{'s' if settings.population > 1 else ''}"
         each = f" at {len(settings.fitness_lrs)} rates" if len(settings.fitness_lrs) > 1 else ""
         on = f" on {tasks} tasks" if tasks > 1 else ""
+        if settings.racing.racing:
+            kept = ceil(settings.racing.racing_keep * settings.population) * settings.generations
+            kept *= len(settings.fitness_lrs) * tasks
+            full = f"at most {trainings} heats and {kept} partial trainings"
+            return f"{full} ({candidates} in each of {rounds} generations{each}{on})"
         if settings.evaluations == 1:
             return f"{trainings} partial training{'s' if trainings > 1 else ''} (1 candidate{each}{on})"
         return f"at most {trainings} partial trainings ({candidates} in each of {rounds} generations{each}{on})"

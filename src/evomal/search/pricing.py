@@ -1,5 +1,6 @@
 """What a search would cost, from a short probe of each stage."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -84,8 +85,10 @@ class Price:
     def assumption(self) -> str:
         """What the range rests on."""
         new, low, high = self.shares
+        race = any(stage.name == "heat" for stage in self.stages)
+        trained = f"{low:.0%} to {high:.0%} {'would be trained without a race' if race else 'are trained'}"
         return (
-            f"of {self.candidates} candidates {new:.0%} are new, {low:.0%} to {high:.0%} are trained; "
+            f"of {self.candidates} candidates {new:.0%} are new, {trained}; each is evaluated by itself; "
             "stages run one after the other, candidates of a stage on all workers"
         )
 
@@ -142,7 +145,8 @@ def price(task: Task | Sequence[Task], settings: LearnSettings) -> Price:
         effort = racing.racing_effort
         each = effort * each_tuned + each_judged + effort * each_trained
         heat = (StagePrice("heat", fresh, fresh, each, effort * fixed, generations, workers),)
-        fresh, few, many = (max(1, round(racing.racing_keep * count)) for count in (fresh, few, many))
+        fresh = math.ceil(racing.racing_keep * fresh)
+        few, many = min(few, fresh), min(many, fresh)
     stages = (
         *heat,
         StagePrice("tune", fresh, fresh, each_tuned, fixed, generations, workers),

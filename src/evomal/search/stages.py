@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from time import perf_counter
 
+import torch
+
 from evomal.config import LearnSettings
 from evomal.local_search import Tuned, tune
 from evomal.local_search.one_step import reason_of
@@ -17,7 +19,7 @@ from evomal.search.genome import Genome
 from evomal.seeds import derive
 from evomal.tasks import Batches, Task, TaskSet
 from evomal.training import evaluate, fit, one_thread
-from evomal.training.precision import precision
+from evomal.training.precision import autocast, precision
 from evomal.training.step_size import mean_norm_ratio
 
 
@@ -74,6 +76,8 @@ def judge_stage(tasks: TaskSet, settings: LearnSettings, probes: Sequence[Filter
                 signature = digest(" ".join(gradient_signature(loss, probe) for probe in probes))
             if settings.filters.rejection:
                 score = min(improvement(loss, probe, settings.filters) for probe in probes)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # whatever a candidate does, the run goes on
         reason = reason_of(error)
     return Judgement(score, signature, reason, perf_counter() - start)
@@ -141,6 +145,8 @@ def _mean_metric(
     for task in tasks:
         try:
             value, reason = _partial_training(task, settings, loss or task.task_loss, rate)
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:  # whatever a candidate does, the run goes on
             value, reason = math.inf, reason_of(error)
         if reason is not None:
@@ -151,7 +157,8 @@ def _mean_metric(
 
 def _partial_training(task: Task, settings: LearnSettings, loss: LossFunction, rate: float) -> tuple[float, str | None]:
     base = settings.base if rate == 1 else settings.base.model_copy(update={"lr": settings.base.lr * rate})
-    with one_thread(), precision(settings.execution.precision, task.device):
+    setting = settings.execution.precision
+    with one_thread(), precision(setting, task.device), autocast(setting, task.device):
         model = task.make_model(derive(settings.seed, task.key, "partial", "init"))
         batches = Batches(len(task.train), base.batch_size, settings.seed, task.key, "partial", "batches")
         noise = derive(settings.seed, task.key, "partial", "noise")

@@ -24,6 +24,18 @@ def unpack_tensor(packed: Any, device: torch.device | str) -> Tensor:
     return tensor.to(device)
 
 
+def known_here(device: torch.device) -> torch.device:
+    """A device as this process knows it: where a worker is given one GPU of many, that has another number.
+
+    Example:
+        >>> known_here(torch.device("cpu"))
+        device(type='cpu')
+    """
+    if device.type == "cuda" and (device.index or 0) >= max(1, torch.cuda.device_count()):
+        return torch.device("cuda")
+    return device
+
+
 def by_value(values: dict[str, Any]) -> Any:
     """Functions and objects of a user, lambdas too, such that pickling sends their code along.
 

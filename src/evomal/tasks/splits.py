@@ -14,7 +14,7 @@ from evomal import seeds
 from evomal.errors import DataError
 from evomal.tasks.fetching import fetch
 from evomal.tasks.rng import seeded
-from evomal.tasks.sending import by_value, pack_tensor, unpack_tensor
+from evomal.tasks.sending import by_value, known_here, pack_tensor, unpack_tensor
 from evomal.tasks.tensors import require_finite
 
 SPLIT_SEED = 20_230_330  # splits are part of the data set: they never depend on --seed
@@ -46,7 +46,7 @@ class Split:
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The instances at `index` (int64 [B]) as (x [B, ...], y [B, ...])."""
-        index = index.to(self.x.device)
+        index = index.to(self.x.device, non_blocking=True)  # an accelerator is not waited for
         return self.x[index], self.y[index]
 
     def to(self, device: torch.device | str) -> "Split":
@@ -126,13 +126,14 @@ AnySplit: TypeAlias = Split | LazySplit
 
 
 def _unpacked(x: Any, y: Any, device: torch.device) -> Split:
+    device = known_here(device)
     return Split(unpack_tensor(x, device), unpack_tensor(y, device))
 
 
 def _unpacked_lazy(
     code: dict[str, Any], rows: Tensor, y: Tensor | None, device: torch.device | str, where: str
 ) -> LazySplit:
-    return LazySplit(code["dataset"], rows, y, device, code["finish"], where)
+    return LazySplit(code["dataset"], rows, y, known_here(torch.device(device)), code["finish"], where)
 
 
 def split_off(length: int, fraction: float, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from evomal.tasks import AnySplit, Metric
 from evomal.training.pooling import fast_pooling
 
 CHUNK = 1000
+LOW = (torch.bfloat16, torch.float16)
 
 
 def evaluate(model: nn.Module, split: AnySplit, metric: Metric) -> float:
@@ -27,7 +28,9 @@ def evaluate(model: nn.Module, split: AnySplit, metric: Metric) -> float:
             pairs = []
             for index in torch.arange(len(split)).split(CHUNK):
                 x, y = split.take(index)
-                pairs.append((model(x), y))
+                outputs = model(x)
+                # Under autocast; a metric may know no such numbers.
+                pairs.append((outputs.float() if outputs.dtype in LOW else outputs, y))
             outputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
             return float(metric(outputs, targets)) if torch.isfinite(outputs).all().item() else float("nan")
     finally:

@@ -100,9 +100,16 @@ def _set_random_state(state: Sequence[Tensor], device: torch.device) -> None:
 def _cuda_graph(step: Step, x: Tensor, y: Tensor) -> Step:
     """The step as a CUDA graph over copies of a batch; never run yet, see `GraphedStep`."""
     static_x, static_y = x.clone(), y.clone()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        values = step(static_x, static_y)
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(x.device)
+    try:
+        with torch.cuda.graph(graph):
+            values = step(static_x, static_y)
+    except BaseException:
+        # A capture that fails leaves its stream the current one, and the generator in the belief that it goes on.
+        torch.cuda.set_stream(stream)
+        fresh = torch.Generator(x.device).graphsafe_get_state()
+        torch.cuda.default_generators[torch.cuda.current_device()].graphsafe_set_state(fresh)
+        raise
 
     def replay(x: Tensor, y: Tensor) -> Tensor:
         static_x.copy_(x)

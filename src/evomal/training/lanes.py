@@ -11,7 +11,7 @@ from evomal.config import BaseSettings
 from evomal.losses.stacking import LanesError, Stacked
 from evomal.tasks import AnySplit, Batches, Metric
 from evomal.tasks.rng import seeded
-from evomal.training.evaluate import CHUNK
+from evomal.training.evaluate import CHUNK, LOW
 from evomal.training.fit import CHECK_EVERY, Fit
 from evomal.training.graphs import GraphedStep
 from evomal.training.precision import Precision
@@ -48,6 +48,7 @@ class LanesFit:
                     x, y = split.take(index)
                     pairs.append((self.model(self.lanes, x), y))
                 outputs = torch.cat([many for many, _ in pairs], dim=1)
+                outputs = outputs.float() if outputs.dtype in LOW else outputs
                 targets = torch.cat([y for _, y in pairs])
                 finite = outputs.isfinite().flatten(1).all(1).tolist()
                 return [
