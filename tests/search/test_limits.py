@@ -151,7 +151,7 @@ class Ahead(InProcess):
 def test_it_is_the_same_candidate_with_two_workers(limited, tmp_path, monkeypatch):
     limit, ended, expected, _, out = limited
     if ended != "target":  # starting processes takes long; a target ends them at work
-        monkeypatch.setattr("evomal.search.method.make_executor", {2: Ahead()}.get)
+        monkeypatch.setattr("evomal.search.method.make_executor", lambda workers, *where: Ahead())
     again = stops.learn(tmp_path / "b", workers=2, **limit)
     assert stops.in_order(stops.lines(tmp_path / "b")) == stops.in_order(expected)
     assert again.ended == ended
@@ -281,7 +281,9 @@ class Clock(Watcher):
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("seconds", [8, 23])
 def test_time_is_over_after_the_candidate_that_it_took(reference, tmp_path, monkeypatch, seconds, workers):
-    monkeypatch.setattr("evomal.search.method.make_executor", {1: InProcess(), 2: Ahead()}.get)
+    monkeypatch.setattr(
+        "evomal.search.method.make_executor", lambda workers, *where: (InProcess(), Ahead())[workers - 1]
+    )
     result = stops.learn(tmp_path / "a", watcher=Clock(monkeypatch), max_time=seconds, workers=workers)
     assert result.ended == "time"
     assert stops.lines(tmp_path / "a") == reference[:seconds]

@@ -16,7 +16,17 @@ from evomal.search import GLO, make_method
 from evomal.search.identity import identity
 from evomal.search.origin import versions
 from evomal.search.past import Past
-from evomal.search.resuming import LIMITS, MAY_CHANGE, WHERE, describe, flat, may_change, opened, require_settings
+from evomal.search.resuming import (
+    LIMITS,
+    MAY_CHANGE,
+    WHERE,
+    describe,
+    flat,
+    may_change,
+    opened,
+    require_settings,
+    with_lanes,
+)
 from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("resuming_stops", Path(__file__).with_name("stops.py"))
@@ -170,6 +180,7 @@ def test_every_setting_that_a_search_has_is_tried_below():
 @pytest.mark.parametrize("name", OTHER)
 def test_what_results_depend_on_may_never_change(past, name, override):
     before, now = flat(past.settings)[name], OTHER[name]
+    before = past.settings.lanes if name == "lanes" else before  # left open, it is 1
     with pytest.raises(SettingError) as caught:
         require_settings(past, stops.tiny(**{name: now}), override)
     assert str(caught.value) == (
@@ -185,6 +196,28 @@ def test_all_that_may_not_change_is_told_and_nothing_else(past):
     assert "(momentum was 0.0, now 0.5; nesterov was False, now True); give" in str(caught.value)
     with pytest.raises(SettingError, match=r"\(method was 'evomal', now 'gplfl'"):
         require_settings(past, learn_settings(method="gplfl"), True)
+
+
+@pytest.mark.parametrize("flat", [{"racing": True}, {"lanes": 2}])
+def test_who_is_evaluated_with_whom_depends_on_how_many_still_may_be(flat):
+    assert "max_evaluations" not in may_change(learn_settings(**flat))
+    assert "workers" in may_change(learn_settings(**flat))
+
+
+class OnGpu:
+    """All that is asked of tasks on a GPU."""
+
+    device = torch.device("cuda")
+
+
+def test_lanes_are_those_of_then_whatever_the_device(past, monkeypatch):
+    monkeypatch.setattr("evomal.search.resuming.choose_lanes", lambda tasks, settings: 16)
+    assert with_lanes(stops.tiny(), Past(), OnGpu).lanes == 16
+    again = with_lanes(stops.tiny(), past, OnGpu)  # begun where they were left open
+    assert again.lanes == 1
+    assert require_settings(past, again, False) is None
+    assert with_lanes(stops.tiny(lanes=3), past, OnGpu).lanes == 3
+    assert with_lanes(stops.tiny(), past, TaskSet.of(stops.tasks.line())) == stops.tiny()
 
 
 @pytest.mark.parametrize(("generations", "fine"), [(2, False), (3, True)])
@@ -230,7 +263,7 @@ def test_workers_may_change_in_the_midst_of_a_run_if_that_is_asked_for(stopped, 
     place = stops.copied(stopped, tmp_path / "a")
     with pytest.raises(SettingError, match=r"\(workers was 1, now 2\); give those of then, or add --override$"):
         stops.learn(place, resume=True, workers=2)
-    monkeypatch.setattr("evomal.search.method.make_executor", {2: InProcess()}.get)
+    monkeypatch.setattr("evomal.search.method.make_executor", lambda *where: InProcess())
     stops.learn(place, resume=True, override=True, workers=2)
     assert stops.in_order(stops.lines(place)) == stops.in_order(stops.lines(finished))
     assert _config(place)["settings"]["workers"] == 2
