@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from evomal.losses import HANDCRAFTED
 from evomal.search import EvoMAL
@@ -317,6 +318,19 @@ def test_a_killed_worker_is_no_fault_of_the_input(run, small, monkeypatch):
 
     monkeypatch.setattr(EvoMAL, "learn", killed)
     assert run("learn", *small) == (1, "", "evomal: error: one of 2 worker processes was killed\n")
+
+
+def test_a_device_without_memory_is_no_fault_of_a_candidate(run, small, monkeypatch):
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+    monkeypatch.setattr(EvoMAL, "learn", full)
+    ended = run("learn", *small)
+    assert ended.code == 1
+    assert ended.err == (
+        "evomal: error: the device has too little memory (OutOfMemoryError: CUDA out of memory. Tried to allocate 2 "
+        "GiB); what is finished is kept, go on with fewer workers\n"
+    )
 
 
 def test_an_out_that_cannot_be_written_is_refused_before_any_training(run, tmp_path):

@@ -193,6 +193,15 @@ def test_more_workers_than_the_cluster_has_cpus(executor, caplog):
     assert list(executor.map(divmod, 7, [(2,)])) == [(3, 1)]
 
 
+def test_a_cluster_without_what_a_job_needs(executor):
+    with pytest.raises(SettingError) as caught:
+        RayExecutor(None, 2, gpus=1.0)
+    assert str(caught.value) == (
+        "the Ray cluster has no room for a job, which needs 1 GPU; add nodes, or give another --device"
+    )
+    assert list(executor.map(divmod, 7, [(2,)])) == [(3, 1)]
+
+
 def _refused(address):
     """What is said of an address, which must not take long."""
     start = time.monotonic()

@@ -249,6 +249,28 @@ def test_out_of_memory_in_a_stage(monkeypatch):
     assert sizes == [9, 4, 5, 2, 3]
 
 
+def test_memory_that_does_not_suffice_for_one_is_no_fault_of_the_candidate(monkeypatch):
+    class Full(nn.Linear):
+        def forward(self, x):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    task, good = TaskSet.of(tasks.blobs(factory=lambda: Full(5, 3))), _blobs()
+    probes = [make_probe(one, 20, 0) for one in good]
+    for stage in (tune_stage, tune_in_lanes):
+        with pytest.raises(torch.OutOfMemoryError):
+            stage(task, SETTINGS, GENOMES[1:2])
+    for stage in (train_group, train_in_lanes):
+        with pytest.raises(torch.OutOfMemoryError):
+            stage(task, SETTINGS, _losses(good)[1:2])
+
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("evomal.search.stages.improvement", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        judge_group(good, SETTINGS, probes, _losses(good)[1:2])
+
+
 def test_any_other_failure_falls_back_to_one_by_one():
     def together(group):
         raise ValueError("a candidate's fault")
@@ -279,6 +301,7 @@ class _Clock:
         (lambda n: 1.0, 1, 1, [1]),
         (lambda n: 1.0 if n < 8 else torch.OutOfMemoryError("full"), 10**9, 4, [1, 2, 4, 8]),
         (lambda n: LanesError("no lanes"), 10**9, 1, [1]),
+        (lambda n: RuntimeError("whatever a model does"), 10**9, 1, [1]),
     ],
 )
 def test_the_number_of_lanes_is_found_by_a_probe(monkeypatch, seconds, memory, expected, asked):

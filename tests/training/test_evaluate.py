@@ -25,6 +25,14 @@ def test_the_metric_of_the_whole_split_by_hand():
     assert evaluate(model, split, get_metric("error_rate")) == wrong / 2500
 
 
+def test_a_metric_sees_numbers_that_it_knows_under_autocast():
+    seen = []
+    metric = lambda outputs, targets: seen.append(outputs.dtype) or torch.zeros(())  # noqa: E731
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        evaluate(nn.Linear(4, 3), _data(20), metric)
+    assert seen == [torch.float32]
+
+
 def test_a_metric_that_is_no_mean_over_chunks():
     split, model = Split(torch.arange(2500.0).unsqueeze(1), torch.zeros(2500)), nn.Identity()
 
