@@ -15,14 +15,13 @@ from torch.autograd import grad
 from torch.func import jvp
 
 from evomal.config import BaseSettings, LocalSearchSettings
-from evomal.local_search.base_step import BaseStep
+from evomal.local_search.course import Course
 from evomal.local_search.functional import batch_statistics, plain_kernels, random_state, replayed
 from evomal.local_search.one_step import Batch
 from evomal.local_search.unroll import require_twice_differentiable
 from evomal.losses.criterion import LossFunction
 from evomal.losses.stacking import LanesError, Stacked
-from evomal.seeds import derive
-from evomal.tasks import Batches, Task
+from evomal.tasks import Task
 from evomal.training.stacked_model import Lanes, StackedModel, require_faithful
 
 
@@ -37,10 +36,7 @@ class LanesWalk:
     """
 
     def __init__(self, task: Task, settings: LocalSearchSettings, base: BaseSettings, seed: int) -> None:
-        self.task, self.settings, self.seed = task, settings, seed
-        self.step = BaseStep(base.lr, base.momentum, base.nesterov, base.weight_decay)
-        self.train = Batches(len(task.train), base.batch_size, seed, task.key, "tune", "train")
-        self.valid = Batches(len(task.valid), base.batch_size, seed, task.key, "tune", "valid")
+        self.task, self.course = task, Course(task, settings, base, seed)
         self.trusted = False
 
     def meta_step(self, step: int, losses: Stacked, phi: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,19 +53,13 @@ class LanesWalk:
         Raises:
             LanesError: The model cannot be had in lanes.
         """
-        count = self.settings.base_steps
-        train = [self.task.train.take(self.train.index(step * count + k)) for k in range(count)]
-        on_train = self.settings.task_loss_batch == "train"
-        valid = train[-1] if on_train else self.task.valid.take(self.valid.index(step))
-        model = self.task.make_model(derive(self.seed, self.task.key, "tune", "init", step))
-        model.train()
-        noise = derive(self.seed, self.task.key, "tune", "noise", step)
+        (train, valid), model = self.course.batches(step), self.course.model(step)
         with _only_lanes_errors(), batch_statistics(model):
             if not self.trusted:
-                require_faithful(model, train[0][0], noise)
+                require_faithful(model, train[0][0], self.course.noise(step))
             stacked = StackedModel(model)
-            torch.manual_seed(noise)  # inside seeded: the user's generators stay as they were
-            if count == 1:
+            self.course.draw(step)
+            if self.course.count == 1:
                 result = self._one_step(stacked, losses, phi, train[0], valid)
             else:
                 with plain_kernels():
@@ -89,13 +79,13 @@ class LanesWalk:
         good = _finite(values, [slopes])
         cotangents = torch.where(_per_lane(good, slopes), slopes.detach(), 0.0)
         pulled = pull(outputs, model.parameters, cotangents)
-        start = Lanes(tuple(self.step.first(model.parameters, pulled)), model.fresh(losses.lanes))
+        start = Lanes(tuple(self.course.step.first(model.parameters, pulled)), model.fresh(losses.lanes))
         directions = task_gradients(model, start, valid, self.task.task_loss)
         with replayed(before, device):
             pushed = push(model, x, directions)
         if not self.trusted:
             _require_adjoint(cotangents, pushed, pulled, directions)
-        return good, -self.step.first_rate * losses.slope_gradients(slopes, pushed, phi)
+        return good, -self.course.step.first_rate * losses.slope_gradients(slopes, pushed, phi)
 
     def _unrolled(
         self, model: StackedModel, losses: Stacked, phi: Tensor, train: Sequence[Batch], valid: Batch
@@ -112,7 +102,7 @@ class LanesWalk:
             good = good & _finite(values, gradients)
             if not self.trusted:
                 require_twice_differentiable(gradients)
-            theta, velocity = self.step.following(theta, gradients, velocity)
+            theta, velocity = self.course.step.following(theta, gradients, velocity)
         outputs = model(Lanes(tuple(theta), model.fresh(losses.lanes)), valid[0])
         results = _task_losses(self.task.task_loss, outputs, valid[1])
         (found,) = grad(results.sum(), phi, allow_unused=True, materialize_grads=True)

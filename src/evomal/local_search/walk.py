@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evomal.config import BaseSettings, LocalSearchSettings
-from evomal.local_search.base_step import BaseStep
+from evomal.local_search.course import Course
 from evomal.local_search.functional import (
     FunctionalModel,
     batch_statistics,
@@ -29,8 +29,7 @@ from evomal.local_search.traced import TracedLinearisation, trace_linearisation
 from evomal.local_search.unroll import unrolled
 from evomal.losses import LearnedLoss, SymbolicLoss
 from evomal.losses.slopes import Predictions
-from evomal.seeds import derive
-from evomal.tasks import Batches, Task
+from evomal.tasks import Task
 from evomal.training.pooling import fast_pooling
 
 TOGETHER = 64 * 2**20  # bytes of parameters that a group of losses may hold between phases
@@ -70,25 +69,16 @@ class Walk:
     """What all losses share while they are tuned: batches, initialisations, and the way to the meta-gradient."""
 
     def __init__(self, task: Task, settings: LocalSearchSettings, base: BaseSettings, seed: int) -> None:
-        self.task, self.settings, self.seed = task, settings, seed
-        self.step = BaseStep(base.lr, base.momentum, base.nesterov, base.weight_decay)
-        self.train = Batches(len(task.train), base.batch_size, seed, task.key, "tune", "train")
-        self.valid = Batches(len(task.valid), base.batch_size, seed, task.key, "tune", "valid")
+        self.task, self.course = task, Course(task, settings, base, seed)
         self.traced: TracedLinearisation | None = None
-        self.way = "traced" if settings.base_steps == 1 else "unrolled"
+        self.way = "traced" if self.course.count == 1 else "unrolled"
 
     def meta_step(self, step: int, candidates: Sequence[Pupil]) -> None:
         """The meta-gradient of every candidate, from one initialisation and one set of batches."""
-        count = self.settings.base_steps
-        train = [self.task.train.take(self.train.index(step * count + k)) for k in range(count)]
-        on_train = self.settings.task_loss_batch == "train"
-        valid = train[-1] if on_train else self.task.valid.take(self.valid.index(step))
-        model = self.task.make_model(derive(self.seed, self.task.key, "tune", "init", step))
-        model.train()
-        noise = derive(self.seed, self.task.key, "tune", "noise", step)
+        (train, valid), model = self.course.batches(step), self.course.model(step)
         with batch_statistics(model), fast_pooling(model):
             functional = FunctionalModel(model)
-            torch.manual_seed(noise)  # inside seeded: the user's generators stay as they were
+            self.course.draw(step)
             shared = self._linearise(functional, train[0][0])
             masks = random_state(train[0][0].device)  # the same for every candidate
             at, first = None, candidates[0].loss
@@ -102,7 +92,7 @@ class Walk:
     def _linearise(self, model: FunctionalModel, x: Tensor) -> Linearisation | None:
         """The linearisation at θ0, by the cheapest way that works for this model; None: unroll."""
         if self.way == "traced" and self.traced is None:
-            other = self.task.make_model(derive(self.seed, self.task.key, "tune", "trace")).train()
+            other = self.course.trial()
             with batch_statistics(other), fast_pooling(other):
                 self.traced = trace_linearisation(model, x, FunctionalModel(other))
             if self.traced is None:
@@ -124,10 +114,12 @@ class Walk:
         """The meta-gradient of one loss, pausing where others may catch up."""
         task_loss = self.task.task_loss
         if shared is not None:
-            return (yield from one_step(loss, model, shared, train[0][1], valid, task_loss, self.step, at, masks))
+            return (
+                yield from one_step(loss, model, shared, train[0][1], valid, task_loss, self.course.step, at, masks)
+            )
         set_random_state(masks, valid[0].device)
         with plain_kernels():
-            return unrolled(loss, model, train, valid, task_loss, self.step)
+            return unrolled(loss, model, train, valid, task_loss, self.course.step)
 
 
 def _differentiate(pairs: Sequence[tuple[Pupil, Phases]]) -> None:
