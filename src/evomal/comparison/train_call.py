@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError
 
 from evomal.comparison.records import digest
 from evomal.config import TrainSettings, flat_fields, validated
-from evomal.config.settings import Count, Settings
+from evomal.config.stages import Count, Settings
 from evomal.errors import RunFolderError, SettingError
 from evomal.losses.criterion import LossFunction
 from evomal.search import identity

@@ -11,19 +11,18 @@ from evomal.config.building import (
     validated,
 )
 from evomal.config.presets import FIXED, PRESETS, UNUSED, USUAL
-from evomal.config.settings import (
+from evomal.config.settings import LearnSettings, TrainSettings
+from evomal.config.stages import (
     BaseSettings,
     CmaSettings,
     ExecutionSettings,
     FilterSettings,
     GeneticSettings,
-    LearnSettings,
     LimitSettings,
     LocalSearchSettings,
     NeuralSettings,
     RacingSettings,
     Settings,
-    TrainSettings,
 )
 
 __all__ = [

@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from evomal.config.presets import FIXED, PRESETS, UNUSED, USUAL
-from evomal.config.settings import LearnSettings, Settings, TrainSettings
+from evomal.config.settings import LearnSettings, TrainSettings
+from evomal.config.stages import Settings
 from evomal.errors import SettingError, unknown_name
 
 STAGES = ("base", "genetic", "cma", "neural", "local_search", "filters", "racing", "execution", "limits")

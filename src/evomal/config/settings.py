@@ -1,164 +1,33 @@
-"""Settings: one frozen, validated class per stage.
+"""Settings of a search and of meta-testing, made of those of their stages."""
 
-Every number is the paper's (Section 3 and 4) unless its description says otherwise. All classes here are plain data:
-they can be written as YAML, compared, and sent to another process.
-"""
+from typing import Any, Literal, Self
 
-from typing import Annotated, Any, Literal, Self
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from evomal.config.presets import FIXED
-from evomal.config.times import Duration
+from evomal.config.stages import (
+    BaseSettings,
+    CmaSettings,
+    Count,
+    CountOrZero,
+    ExecutionSettings,
+    FilterSettings,
+    GeneticSettings,
+    LimitSettings,
+    LocalSearchSettings,
+    NeuralSettings,
+    Positive,
+    Probability,
+    RacingSettings,
+    Rate,
+    Settings,
+)
 
-Positive = Annotated[float, Field(gt=0)]
-Rate = Annotated[float, Field(gt=0, le=1e30)]  # float32 ends at 3e38
-NotNegative = Annotated[float, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-CountOrZero = Annotated[int, Field(ge=0)]
+LEAST_FOR_CMA = 3  # members of a generation, from which CMA-ES can learn
 
 
 def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, closed to unknown names, finite numbers only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class BaseSettings(Settings):
-    """How the base model is trained: stochastic gradient descent (Equation 1)."""
-
-    lr: Rate = Field(0.01, description="base learning rate α")
-    momentum: NotNegative = Field(0.0, description="momentum of the base optimiser")
-    nesterov: bool = Field(False, description="Nesterov momentum")
-    weight_decay: NotNegative = Field(0.0, description="weight decay of the base optimiser")
-    batch_size: Count = Field(128, description="instances in a batch")
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Self:
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0")
-        return self
-
-
-class GeneticSettings(Settings):
-    """The outer search over formulas (Section 3.1.2; D5)."""
-
-    population_size: Annotated[int, Field(ge=2)] = Field(25, description="formulas in a generation")
-    generations: Count = Field(50, description="generations, the initial population counted")
-    min_depth: Count = Field(2, description="least depth of an initial formula")
-    max_depth: Annotated[int, Field(ge=1, le=12)] = Field(4, description="greatest depth of an initial formula")
-    tournament_size: Count = Field(4, description="formulas that compete to become a parent")
-    crossover_rate: Probability = Field(0.70, description="share of children made by crossover")
-    mutation_rate: Probability = Field(0.25, description="share of children made by mutation")
-    mutation_depth: Annotated[int, Field(ge=0, le=12)] = Field(
-        2, description="greatest depth of the subtree that mutation grows"
-    )
-    elitism_rate: Probability = Field(0.05, description="share of the best kept unchanged, at least one")
-    max_height: Annotated[int, Field(ge=1, le=64)] = Field(
-        10, description="greatest height of a formula, checked after repair"
-    )
-    start_from: tuple[str, ...] = Field(
-        (), description="losses to begin with: names of handcrafted ones, formulas, or loss files"
-    )
-
-    @model_validator(mode="after")
-    def _ranges_fit(self) -> Self:
-        if self.min_depth > self.max_depth:
-            raise ValueError(f"min_depth {self.min_depth} is above max_depth {self.max_depth}")
-        if self.max_depth > self.max_height:
-            raise ValueError(f"max_depth {self.max_depth} is above max_height {self.max_height}")
-        if self.crossover_rate + self.mutation_rate > 1 + 1e-9:
-            raise ValueError("crossover_rate and mutation_rate add up to more than 1")
-        return self
-
-
-class CmaSettings(Settings):
-    """CMA-ES over coefficients: all of TaylorGLO, the second phase of GLO (D12, D14)."""
-
-    sigma: Annotated[float, Field(ge=1e-6, le=1e6)] = Field(1.2, description="initial standard deviation of CMA-ES")
-    cma_generations: Count = Field(10, description="glo: generations of CMA-ES, after those of the formulas")
-
-
-class NeuralSettings(Settings):
-    """The neural loss of ML³ and its training (D13)."""
-
-    hidden: Annotated[int, Field(ge=1, le=256)] = Field(50, description="ml3: units in each of two hidden layers")
-    neural_steps: Count = Field(500, description="ml3: meta gradient steps")
-
-
-class LocalSearchSettings(Settings):
-    """Tuning of φ by gradients through base steps (Algorithm 1; D4)."""
-
-    meta_steps: CountOrZero = Field(250, description="meta gradient steps; 0 leaves φ = 1")
-    base_steps: Count = Field(1, description="base steps that each meta gradient goes through")
-    meta_lr: Rate = Field(1e-3, description="meta learning rate η of Adam on φ")
-    task_loss_batch: Literal["valid", "train"] = Field(
-        "valid", description="batch that the task loss is taken on: a validation batch, or the training batch"
-    )
-
-
-class FilterSettings(Settings):
-    """The filters inside the evaluation of a candidate (Section 3.4; D8, D9)."""
-
-    rejection: bool = Field(True, description="reject formulas that do not improve predictions")
-    rejection_instances: Count = Field(100, description="instances B that both filters look at")
-    rejection_steps: Count = Field(1000, description="Adam steps on the predictions")
-    rejection_lr: Rate = Field(0.01, description="rate of these steps, times max(1, std of the logits)")
-    rejection_threshold: NotNegative = Field(0.6, description="share of the possible improvement to reach")
-    gradient_equivalence: bool = Field(True, description="take over the fitness of equal gradients")
-
-
-class LimitSettings(Settings):
-    """When a search ends before its last generation; None means no such limit."""
-
-    max_time: Duration | None = Field(
-        None, description="wall time of the search in this call: seconds, or such as 90s, 45m, 2h30m"
-    )
-    max_evaluations: Count | None = Field(None, description="candidates to evaluate; known ones cost nothing")
-    target_fitness: float | None = Field(None, description="fitness to be content with")
-    patience: Count | None = Field(None, description="generations without a better fitness")
-
-
-class RacingSettings(Settings):
-    """A heat before the evaluation: hopeless candidates are dropped after a part of it. Off: the paper's way."""
-
-    racing: bool = Field(False, description="evaluate in full only what does well in a short heat")
-    racing_effort: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.2, description="racing: steps of the heat, as a share of meta_steps and of partial_steps"
-    )
-    racing_keep: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.25, description="racing: share of a generation's new candidates that is evaluated in full, at least one"
-    )
-
-
-class ExecutionSettings(Settings):
-    """Where and how candidates are evaluated; but for lanes and precision no result depends on it."""
-
-    executor: Literal["auto", "here", "processes", "ray"] = Field(
-        "auto", description="where candidates are evaluated; auto: here, or in processes if there are several workers"
-    )
-    address: str | None = Field(
-        None, description="ray: HOST:PORT of a running cluster", json_schema_extra={"none": "a cluster of its own"}
-    )
-    object_store: Annotated[int, Field(ge=80)] = Field(
-        512, description="ray: MiB of shared memory for data, where Ray is started here"
-    )
-    lanes: Count | None = Field(
-        None,
-        description="candidates that are evaluated as one batched program",
-        json_schema_extra={"none": "1 on a CPU, on a GPU what a probe finds"},
-    )
-    precision: Literal["float32", "tf32", "bf16"] = Field(
-        "float32", description="on a GPU: how matrix products are computed"
-    )
-
-
-LEAST_FOR_CMA = 3  # members of a generation, from which CMA-ES can learn
 
 
 class LearnSettings(Settings):

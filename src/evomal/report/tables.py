@@ -12,7 +12,7 @@ from evomal.report.text import between, outcomes_text
 
 if TYPE_CHECKING:
     from evomal.search import LearnResult
-    from evomal.search.pricing import Price
+    from evomal.search.prices import Price
 
 WIDE = 1000  # columns of what is no terminal: nothing is broken into lines there
 

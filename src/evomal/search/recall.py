@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from evomal.config.settings import CountOrZero, LearnSettings, NotNegative, Settings
+from evomal.config import LearnSettings, Settings
+from evomal.config.stages import CountOrZero, NotNegative
 from evomal.errors import EvomalError
 from evomal.expressions import parse
 from evomal.search.candidate import Candidate, Outcome

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from evomal.config.settings import CountOrZero, NotNegative, Settings
+from evomal.config.stages import CountOrZero, NotNegative, Settings
 from evomal.interrupts import uninterrupted
 from evomal.local_search import Tuned
 from evomal.losses import LearnedLoss
