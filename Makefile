@@ -37,4 +37,4 @@ test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV)

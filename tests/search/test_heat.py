@@ -69,7 +69,7 @@ def test_dropped_members_have_their_heats_fitness_and_are_never_the_best(raced):
 
 def test_a_full_evaluation_is_what_it_is_without_racing(raced):
     """φ, score and fitness of those that were evaluated in full, from the stages called one by one."""
-    settings, task_set = learn_settings(**_flat(RACING | {"racing": False})), TaskSet((tasks.blobs(),))
+    settings, task_set = learn_settings(**_flat(RACING) | {"racing": False}), TaskSet((tasks.blobs(),))
     from evomal.search.filters import make_probe
 
     probes = [make_probe(task, settings.filters.rejection_instances, settings.seed) for task in task_set]
@@ -84,7 +84,7 @@ def test_a_full_evaluation_is_what_it_is_without_racing(raced):
 def _flat(flat):
     from evomal.search.resuming import flat as flattened
 
-    idle = ("sigma", "cma_generations", "hidden", "neural_steps")
+    idle = ("sigma", "cma_generations", "hidden", "neural_steps", "racing_effort", "racing_keep")
     return {name: value for name, value in flattened(tasks.quick(**flat)).items() if name not in idle}
 
 
@@ -134,3 +134,27 @@ def test_a_single_loss_has_nobody_to_race_against():
     with pytest.raises(SettingError) as caught:
         learn_settings(method="ml3", racing=True)
     assert str(caught.value) == "setting 'racing': method ml3 does not use it; leave it out"
+
+
+def test_a_race_that_ends_before_its_first_full_evaluation_has_no_fitness():
+    class Stop(stops.Watcher):
+        def stage(self, name, count):
+            if name == "tune":
+                raise KeyboardInterrupt
+
+    result = EvoMAL(tasks.quick(**RACING)).learn(tasks.blobs(), watcher=Stop())
+    dropped = [member for member in result.members if member.outcome == "dropped"]
+    assert result.best == min(dropped, key=lambda member: member.heat)
+    assert (result.interrupted, result.fitness, result.loss.info["fitness"]) == (True, None, None)
+    count = len(result.members)
+    assert result.message == (
+        f"none of the {count} candidates was trained in full; the loss is the one that was best in its heat"
+    )
+
+
+def test_without_racing_its_settings_have_no_effect_and_are_refused():
+    for flat in ({"racing_keep": 0.5}, {"racing_effort": 0.5}, {"racing_keep": 0.5, "racing": False}):
+        with pytest.raises(SettingError) as caught:
+            learn_settings(**flat)
+        name = next(iter(flat))
+        assert str(caught.value) == f"setting '{name}': it has no effect without racing; add racing, or leave it out"

@@ -167,12 +167,13 @@ OTHER = {
     "elitism_rate": 0.1, "max_height": 9, "start_from": ("square(sub(y, f))",), "meta_steps": 2, "base_steps": 2,
     "meta_lr": 0.1, "task_loss_batch": "train", "rejection": False, "rejection_instances": 9, "rejection_steps": 16,
     "rejection_lr": 0.1, "rejection_threshold": 0.1, "gradient_equivalence": False,
-    "racing": True, "racing_effort": 0.5, "racing_keep": 0.5, "lanes": 2, "precision": "bf16",
+    "racing": True, "lanes": 2, "precision": "bf16",
 }  # fmt: skip
 
 
 def test_every_setting_that_a_search_has_is_tried_below():
-    elsewhere = {"method", "nesterov", "sigma", "hidden", "neural_steps"}  # other methods', or below with momentum
+    # Other methods', below with momentum, or without effect where there is no race.
+    elsewhere = {"method", "nesterov", "sigma", "hidden", "neural_steps", "racing_effort", "racing_keep"}
     assert set(OTHER) == set(FIXED) - elsewhere
 
 

@@ -50,7 +50,16 @@ def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
         if name in fixed:
             raise SettingError(f"setting '{name}': method {method} has {fixed[name]}, not {flat[name]!r}; leave it out")
         raise SettingError(f"setting '{name}': method {method} does not use it; leave it out")
-    return _build(LearnSettings, preset, flat, USUAL.get(method, {}), fixed)
+    settings = _build(LearnSettings, preset, flat, USUAL.get(method, {}), fixed)
+    _require_racing(settings, flat)
+    return settings
+
+
+def _require_racing(settings: LearnSettings, flat: dict[str, Any]) -> None:
+    """Refuse settings of a race where there is none, so that nobody believes that they had an effect."""
+    for name in ("racing_effort", "racing_keep"):
+        if flat.get(name) is not None and not settings.racing.racing:
+            raise SettingError(f"setting '{name}': it has no effect without racing; add racing, or leave it out")
 
 
 def changed(settings: LearnSettings, preset: str | None = None, **flat: Any) -> LearnSettings:

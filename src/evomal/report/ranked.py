@@ -77,12 +77,11 @@ def _other_row(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rank(row: dict[str, Any]) -> tuple[Any, ...]:
-    # Nothing is better than a fitness; without one, the higher the score the better.
-    by = (
-        (0, row["fitness"])
-        if row["fitness"] is not None
-        else (1, -(row["score"] if row["score"] is not None else -1e9))
-    )
+    # Nothing is better than a fitness, that of a heat coming last; without one, the higher the score the better.
+    if row["fitness"] is not None:
+        by = (int(row["outcome"] == "dropped"), row["fitness"])
+    else:
+        by = (2, -(row["score"] if row["score"] is not None else -1e9))
     return (*by, row["size"], row["generation"], row["index"])
 
 

@@ -78,6 +78,11 @@ class Candidate:
         return self.outcome not in ("elite", "archived")
 
     @property
+    def own_fitness(self) -> float | None:
+        """The fitness of one that was trained itself, in full; None where there is none, or it is not finite."""
+        return finite_or_none(self.fitness) if self.outcome == "trained" else None
+
+    @property
     def rank(self) -> tuple[float, int, int, int]:
         """Sorting key: fitness, then size, then who came first (D5)."""
         return (self.fitness, self.genome.size, *self.place)

@@ -20,7 +20,7 @@ def heat_settings(settings: LearnSettings) -> LearnSettings:
 
     Example:
         >>> from evomal.config import learn_settings
-        >>> heat = heat_settings(learn_settings(racing_effort=0.1))
+        >>> heat = heat_settings(learn_settings(racing=True, racing_effort=0.1))
         >>> heat.tuning.meta_steps, heat.partial_steps
         (25, 50)
     """

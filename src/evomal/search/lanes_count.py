@@ -39,8 +39,8 @@ def choose_lanes(
 ) -> int:
     """How many candidates are evaluated at a time, where the settings do not say so.
 
-    On a CPU 1. On a GPU 1, 2, 4, … up to the population, as long as that makes a candidate more than 10 % cheaper and
-    twice as much memory would be there.
+    On a CPU 1. On a GPU 1, 2, 4, … up to each worker's share of the population, as long as that makes a candidate more
+    than 10 % cheaper and twice as much memory would be there.
 
     Args:
         tasks: The tasks.
@@ -60,11 +60,12 @@ def choose_lanes(
         return 1
     probe = probe or (lambda lanes: _measured(tasks, settings, lanes))
     memory = memory or (lambda: torch.cuda.mem_get_info(tasks.device)[0] + torch.cuda.memory_reserved(tasks.device))
+    most = max(1, settings.population // settings.workers)  # so that all workers have some
     lanes = 1
     try:
         cost = probe(1)
-        while lanes < settings.population and 2 * cost.bytes < memory():
-            more = min(2 * lanes, settings.population)
+        while lanes < most and 2 * cost.bytes < memory():
+            more = min(2 * lanes, most)
             next_cost = probe(more)
             if next_cost.seconds / more >= GAIN * cost.seconds / lanes:
                 break

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from evomal.config import LearnSettings
 from evomal.errors import EvomalError, RunFolderError
 from evomal.losses import load_loss
-from evomal.plain import finite_or_none
 from evomal.runs import RunFolder
 from evomal.runs.config import CONFIG, stored_settings
 from evomal.runs.journal import JOURNAL
@@ -78,8 +77,7 @@ class Past:
         members = tuple(self.members[place] for place in sorted(self.members))
         best = best_of(members)
         best.formula = loss.formula(digits=4)
-        fitness, baseline = finite_or_none(best.fitness), _baseline(state)
-        return LearnResult(loss, fitness, baseline, best, members, now, state.seconds, state.ended)
+        return LearnResult(loss, best.own_fitness, _baseline(state), best, members, now, state.seconds, state.ended)
 
     def restore(self, engine: Engine) -> int:
         """Bring an engine to the generation in progress.

@@ -26,7 +26,7 @@ def provenance(
         "learned_on": described_all(tasks),
         "method": settings.method,
         "seed": settings.seed,
-        "fitness": finite_or_none(candidate.fitness),
+        "fitness": candidate.own_fitness,
         "baseline": {"loss": tasks.task_loss_name, "fitness": finite_or_none(baseline)},
         "found": {"generation": candidate.generation, "index": candidate.index},
         "tuned_for": tuned_for(loss, tasks, settings) | fitness_rate,

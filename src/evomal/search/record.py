@@ -10,7 +10,6 @@ from evomal.config import LearnSettings
 from evomal.errors import SettingError
 from evomal.interrupts import uninterrupted
 from evomal.losses import LearnedLoss
-from evomal.plain import finite_or_none
 from evomal.runs import Journal, RunFolder
 from evomal.search.candidate import Candidate
 from evomal.search.engine import Engine
@@ -129,8 +128,8 @@ class Record:
         loss = self._save(best)
         self.standing.end(ended, self.baseline, len(self.members))
         members = tuple(sorted(self.members, key=lambda c: c.place))
-        fitness = finite_or_none(best.fitness)
-        return LearnResult(loss, fitness, self.baseline, best, members, self.settings, self.standing.seconds, ended)
+        seconds = self.standing.seconds
+        return LearnResult(loss, best.own_fitness, self.baseline, best, members, self.settings, seconds, ended)
 
     def _save(self, candidate: Candidate) -> LearnedLoss:
         loss = candidate.finished_loss(self.tasks, self.settings)

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,8 @@ class LearnResult:
     def message(self) -> str:
         """In plain words, what came out."""
         count = len(self.members)
+        if self.fitness is None and self.best.outcome == "dropped":
+            return f"none of the {count} candidates was trained in full; the loss is the one that was best in its heat"
         if self.fitness is None and self.ended != "generations":
             stopped = f"stopped {ENDINGS[self.ended]} after {count} candidates"
             return f"{stopped}, before any was trained; the loss has no fitness"
@@ -99,11 +101,15 @@ class LearnResult:
         }
 
 
-def best_of(members: Iterable[Candidate]) -> Candidate:
-    """The best candidate that was trained itself (D9), else the one that came nearest to passing the filter (D11)."""
-    trained = [member for member in members if member.outcome == "trained"]
-    if trained:
-        return min(trained, key=lambda member: member.rank)
+def best_of(members: Collection[Candidate]) -> Candidate:
+    """The best candidate that was trained itself (D9), else the one that came nearest to it.
+
+    That is the best one of a heat, or the one that came nearest to passing the rejection filter (D11).
+    """
+    for outcome in ("trained", "dropped"):
+        reached = [member for member in members if member.outcome == outcome]
+        if reached:
+            return min(reached, key=lambda member: member.rank)
     return min(members, key=lambda member: (-_score(member), member.genome.size, member.place))
 
 
