@@ -20,7 +20,7 @@ _spec.loader.exec_module(stops)
 tasks = stops.tasks
 
 RACING = {
-    "racing": True, "racing_keep": 0.1, "population_size": 10, "generations": 4, "seed": 2,
+    "racing": True, "racing_effort": 0.2, "racing_keep": 0.1, "population_size": 10, "generations": 4, "seed": 2,
     "meta_steps": 10, "partial_steps": 30,
 }  # fmt: skip
 

@@ -124,10 +124,10 @@ class RacingSettings(Settings):
 
     racing: bool = Field(False, description="evaluate in full only what does well in a short heat")
     racing_effort: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.2, description="racing: steps of the heat, as a share of meta_steps and of partial_steps"
+        0.1, description="racing: steps of the heat, as a share of meta_steps and of partial_steps"
     )
     racing_keep: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.25, description="racing: share of a generation's new candidates that is evaluated in full, at least one"
+        0.15, description="racing: share of a generation's new candidates that is evaluated in full, at least one"
     )
 
 
