@@ -60,9 +60,11 @@ def _evaluated(draw, one, given):
     if end in ("train", "trained"):
         stages = [*stages, "train"]
         one.fitness_lr, one.trainings = draw(st.sampled_from(given.fitness_lrs)), draw(counts)
-    if draw(st.booleans()) and end in ("tune", "judge", "train", "trained", "dropped"):
+    if end == "dropped" or (draw(st.booleans()) and end in ("tune", "judge", "train", "trained")):
         one.heat, one.trainings = draw(numbers), draw(st.integers(1, 3))
         stages = ["heat"] if end == "dropped" else ["heat", *stages]
+        if end in ("tune", "dropped") and given.filters.rejection:
+            one.score = draw(numbers | st.just(math.inf))
     one.seconds = {stage: round(draw(st.floats(0, 1e6)), 4) for stage in stages}
     if end in ("trained", "equivalent", "elite", "archived"):
         one.fitness = draw(numbers | st.just(math.inf) if end != "trained" else numbers)

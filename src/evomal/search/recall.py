@@ -48,11 +48,14 @@ class Line(Settings, extra="ignore"):
 
     def true_score(self, rejection: bool) -> float | None:
         """JSON holds neither infinity (nothing could be improved, which passes) nor NaN (which does not)."""
-        if self.score is not None or not rejection or not {"filter", "heat"} & set(self.seconds):
+        if self.score is not None or not rejection:
             return self.score
         if self.outcome == "rejected":
             return math.nan
-        passed = self.outcome in ("trained", "equivalent", "dropped") or self.trainings > 0 or "train" in self.seconds
+        if "filter" in self.seconds:
+            passed = self.outcome in ("trained", "equivalent") or "train" in self.seconds
+        else:
+            passed = "heat" in self.seconds and self.trainings > 0  # the heat's filter let it train
         return math.inf if passed else None
 
 
