@@ -18,6 +18,7 @@ SHORT = {
     "in_a_generation": "meta_gradient",
     "base_step": "base_step",
     "candidate": "candidate",
+    "parts": "parts",
 }
 LONG = {name: name for name in ("generation", "search", "memory", "racing", "rejection", "lanes")}
 MODULES = SHORT | LONG

@@ -61,6 +61,14 @@ def reopened(folder):
     return RunFolder(folder, resume=True)
 
 
+def cut(folder, place, kept):
+    """A run folder of which only the first lines of the journal are left."""
+    copy = copied(folder, place)
+    journal = (copy / JOURNAL).read_bytes().splitlines(keepends=True)
+    (copy / JOURNAL).write_bytes(b"".join(journal[:kept]))
+    return copy
+
+
 def copied(folder, place):
     """A run folder that a test may change."""
     return Path(shutil.copytree(folder, place))

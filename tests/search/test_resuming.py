@@ -9,7 +9,7 @@ import yaml
 from torch import nn
 
 import evomal
-from evomal.config import LearnSettings, fitting, flat_fields, learn_settings
+from evomal.config import WHERE, LearnSettings, fitting, flat_fields, learn_settings
 from evomal.errors import RunFolderError, SettingError
 from evomal.runs import InProcess, RunFolder
 from evomal.search import GLO, make_method
@@ -19,7 +19,6 @@ from evomal.search.past import Past
 from evomal.search.resuming import (
     LIMITS,
     MAY_CHANGE,
-    WHERE,
     describe,
     flat,
     may_change,
@@ -129,8 +128,8 @@ def test_settings_have_their_flat_names():
 
 
 def test_what_may_change():
-    assert may_change(learn_settings()) == MAY_CHANGE == ("generations", "cma_generations", *WHERE, *LIMITS)
-    assert may_change(learn_settings(method="glo")) == ("cma_generations", *WHERE, *LIMITS)
+    assert may_change(learn_settings()) == MAY_CHANGE == ("generations", "cma_generations", "workers", *WHERE, *LIMITS)
+    assert may_change(learn_settings(method="glo")) == ("cma_generations", "workers", *WHERE, *LIMITS)
 
 
 @pytest.mark.parametrize("override", [True, False])

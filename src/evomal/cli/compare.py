@@ -10,7 +10,7 @@ import typer
 from evomal.cli import options
 from evomal.cli.output import GOOD, INTERRUPTED, print_json, say, warn_of_workers
 from evomal.cli.source import TaskSource, task_options
-from evomal.config import LearnSettings, TrainSettings, flat_fields
+from evomal.config import WHERE, LearnSettings, TrainSettings, flat_fields
 
 if TYPE_CHECKING:
     from evomal.comparison import Comparison
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # The method is an entry of --methods, the seeds are a list, and workers, which are processes here, take whole searches
 # and trainings.
-ELSEWHERE = ("method", "seed", "workers", "executor", "address", "object_store")
+ELSEWHERE = ("method", "seed", "workers", *WHERE)
 LEARN = [name for name in flat_fields(LearnSettings) if name not in ELSEWHERE]
 TRAIN = ["steps", "schedule", "milestones", "gamma"]
 

@@ -8,11 +8,10 @@ from os import PathLike, fspath
 from typing import Any
 
 from evomal.comparison.entries import Entry, read_entries
-from evomal.config import LearnSettings, TrainSettings, flat_fields, train_settings
+from evomal.config import WHERE, LearnSettings, TrainSettings, flat_fields, train_settings
 from evomal.errors import SettingError, unknown_name
 
 LEAST_SEEDS = 2
-WHERE = ("executor", "address", "object_store")
 # Of each search, and what no result depends on.
 OWN: dict[str, Any] = {"seed": True, "workers": True, "execution": set(WHERE)}
 # What a comparison has several of, or decides itself, with the argument that says so.

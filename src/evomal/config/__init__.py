@@ -10,7 +10,7 @@ from evomal.config.building import (
     unused,
     validated,
 )
-from evomal.config.presets import FIXED, PRESETS, UNUSED, USUAL
+from evomal.config.presets import FIXED, PRESETS, UNUSED, USUAL, WHERE
 from evomal.config.settings import LearnSettings, TrainSettings
 from evomal.config.stages import (
     BaseSettings,
@@ -31,6 +31,7 @@ __all__ = [
     "STAGES",
     "UNUSED",
     "USUAL",
+    "WHERE",
     "BaseSettings",
     "CmaSettings",
     "ExecutionSettings",

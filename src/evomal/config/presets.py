@@ -28,6 +28,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+WHERE = ("executor", "address", "object_store")
+"""Settings that say where candidates are evaluated, beside the number of workers; no result depends on them."""
+
 # What makes a method what it is (D12 to D14); presets give way to it, and an option that contradicts it is refused.
 FIXED: dict[str, dict[str, Any]] = {
     "gplfl": {"meta_steps": 0},

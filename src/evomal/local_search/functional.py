@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _NormBase
 
 from evomal.errors import ModelError
+from evomal.tasks.rng import random_state, set_random_state
 
 
 class FunctionalModel:
@@ -104,16 +105,3 @@ def replayed(state: Sequence[Tensor], device: torch.device) -> Iterator[None]:
         yield
     finally:
         set_random_state(now, device)
-
-
-def random_state(device: torch.device) -> tuple[Tensor, ...]:
-    """The states of the generators that layers such as dropout draw from."""
-    cpu = torch.get_rng_state()
-    return (cpu, torch.cuda.get_rng_state(device)) if device.type == "cuda" else (cpu,)
-
-
-def set_random_state(state: Sequence[Tensor], device: torch.device) -> None:
-    """Put the states back that `random_state` gave."""
-    torch.set_rng_state(state[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state[1], device)

@@ -5,9 +5,7 @@ passes over the model become ``vmap(vjp)`` at θ0, a vmapped gradient at the lan
 several, the training is unrolled on stacked parameters.
 """
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,12 +14,13 @@ from torch.func import jvp
 
 from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.local_search.course import Course
-from evomal.local_search.functional import batch_statistics, plain_kernels, random_state, replayed
+from evomal.local_search.functional import batch_statistics, plain_kernels, replayed
 from evomal.local_search.one_step import Batch
 from evomal.local_search.unroll import require_twice_differentiable
 from evomal.losses.criterion import LossFunction
-from evomal.losses.stacking import LanesError, Stacked
+from evomal.losses.stacking import LanesError, Stacked, finite_lanes, only_lanes_errors
 from evomal.tasks import Task
+from evomal.tasks.rng import random_state
 from evomal.training.stacked_model import Lanes, StackedModel, require_faithful
 
 
@@ -54,7 +53,7 @@ class LanesWalk:
             LanesError: The model cannot be had in lanes.
         """
         (train, valid), model = self.course.batches(step), self.course.model(step)
-        with _only_lanes_errors(), batch_statistics(model):
+        with only_lanes_errors("the meta-gradient cannot be had"), batch_statistics(model):
             if not self.trusted:
                 require_faithful(model, train[0][0], self.course.noise(step))
             stacked = StackedModel(model)
@@ -76,7 +75,7 @@ class LanesWalk:
         outputs = model.alone(model.parameters, x)
         shared = outputs.detach().expand(losses.lanes, *outputs.shape)
         values, slopes = losses.slopes(shared, targets, phi, create_graph=True)
-        good = _finite(values, [slopes])
+        good = finite_lanes(values, [slopes])
         cotangents = torch.where(_per_lane(good, slopes), slopes.detach(), 0.0)
         pulled = pull(outputs, model.parameters, cotangents)
         start = Lanes(tuple(self.course.step.first(model.parameters, pulled)), model.fresh(losses.lanes))
@@ -99,7 +98,7 @@ class LanesWalk:
             outputs = model(Lanes(tuple(theta), model.fresh(losses.lanes)), x)
             values = losses.values(outputs, y, phi)
             gradients = grad(values.sum(), theta, create_graph=True, materialize_grads=True)
-            good = good & _finite(values, gradients)
+            good = good & finite_lanes(values, gradients)
             if not self.trusted:
                 require_twice_differentiable(gradients)
             theta, velocity = self.course.step.following(theta, gradients, velocity)
@@ -107,19 +106,6 @@ class LanesWalk:
         results = _task_losses(self.task.task_loss, outputs, valid[1])
         (found,) = grad(results.sum(), phi, allow_unused=True, materialize_grads=True)
         return good, found
-
-
-@contextmanager
-def _only_lanes_errors() -> Iterator[None]:
-    """Whatever a model or a loss does in lanes: one at a time it works, or says what is wrong."""
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "There is a performance drop")  # torch's own gaps in vmap
-            yield
-    except (LanesError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        raise LanesError("the meta-gradient cannot be had in lanes") from error
 
 
 def pull(outputs: Tensor, parameters: Sequence[Tensor], cotangents: Tensor) -> list[Tensor]:
@@ -165,12 +151,6 @@ def _task_losses(task_loss: LossFunction, outputs: Tensor, targets: Tensor) -> T
             raise
         results = torch.stack([one(own) for own in outputs])
     return results
-
-
-def _finite(values: Tensor, slopes: Sequence[Tensor]) -> Tensor:
-    """Which lanes' values and slopes are all finite, bool [N]."""
-    total = values.detach() + torch.stack([slope.detach().flatten(1).sum(1) for slope in slopes]).sum(0)
-    return total.isfinite()
 
 
 def _per_lane(flags: Tensor, like: Tensor) -> Tensor:

@@ -6,17 +6,12 @@ from torch import Tensor, nn
 
 from evomal.errors import ModelError, SettingError
 from evomal.local_search.base_step import BaseStep
-from evomal.local_search.functional import (
-    FunctionalModel,
-    batch_statistics,
-    plain_kernels,
-    random_state,
-    set_random_state,
-)
+from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels
 from evomal.local_search.one_step import Batch, completed, linearise, one_step
 from evomal.local_search.unroll import unrolled
 from evomal.losses import get_handcrafted
 from evomal.losses.criterion import LossFunction
+from evomal.tasks.rng import random_state, set_random_state
 from evomal.training.pooling import fast_pooling
 
 

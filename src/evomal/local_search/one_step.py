@@ -21,11 +21,12 @@ from torch.autograd import forward_ad, grad
 
 from evomal.errors import one_line
 from evomal.local_search.base_step import BaseStep
-from evomal.local_search.functional import FunctionalModel, random_state, replayed, set_random_state
+from evomal.local_search.functional import FunctionalModel, replayed
 from evomal.local_search.replay import Recording, Replay
 from evomal.losses import SymbolicLoss
 from evomal.losses.criterion import LossFunction
 from evomal.losses.slopes import Predictions, slope_at, slope_gradient
+from evomal.tasks.rng import random_state, set_random_state
 
 Batch = tuple[Tensor, Tensor]
 Phases = Generator[None, None, list[Tensor]]
@@ -201,7 +202,13 @@ class NotFiniteError(ArithmeticError):
 
 
 def reason_of(error: Exception) -> str:
-    """Why a candidate failed, in one line."""
+    """Why a candidate failed, in one line.
+
+    Raises:
+        OutOfMemoryError: That it was, which is no candidate's fault.
+    """
+    if isinstance(error, torch.OutOfMemoryError):
+        raise error
     return str(error) if isinstance(error, NotFiniteError) else one_line(error)
 
 

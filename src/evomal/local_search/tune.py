@@ -74,8 +74,6 @@ def _walk_on(walk: Walk, step: int, active: Sequence[Pupil]) -> None:
         return
     try:
         walk.meta_step(step, active)
-    except torch.OutOfMemoryError:
-        raise  # nor is that the model's fault
     except Exception as error:  # the model itself: nobody can be tuned any further
         for candidate in active:
             candidate.outcome.reason = reason_of(error)

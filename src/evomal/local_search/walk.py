@@ -9,13 +9,7 @@ from torch import Tensor
 
 from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.local_search.course import Course
-from evomal.local_search.functional import (
-    FunctionalModel,
-    batch_statistics,
-    plain_kernels,
-    random_state,
-    set_random_state,
-)
+from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels
 from evomal.local_search.one_step import (
     Batch,
     Linearisation,
@@ -30,6 +24,7 @@ from evomal.local_search.unroll import unrolled
 from evomal.losses import LearnedLoss, SymbolicLoss
 from evomal.losses.slopes import Predictions
 from evomal.tasks import Task
+from evomal.tasks.rng import random_state, set_random_state
 from evomal.training.pooling import fast_pooling
 
 TOGETHER = 64 * 2**20  # bytes of parameters that a group of losses may hold between phases
@@ -141,8 +136,6 @@ def _goes_on(candidate: Pupil, phases: Phases) -> bool:
                 parameter.grad = slope if parameter.grad is None else parameter.grad + slope
         else:
             outcome.note = "the meta-gradient was not finite"
-    except torch.OutOfMemoryError:
-        raise  # which is no candidate's fault
     except Exception as error:  # whatever a candidate does, the others go on
         outcome.reason = reason_of(error)
     finally:

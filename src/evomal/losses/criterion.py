@@ -100,12 +100,16 @@ class Criterion(nn.Module):
         return values.mean() if weight is None else values.sum() / weight.sum()
 
 
+def full_precision(outputs: Tensor) -> Tensor:
+    """Outputs in float32 where they are of half precision, as under autocast; else as they are."""
+    return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
+
+
 def prepare(outputs: Tensor, targets: Tensor, task_type: TaskType, ignore_index: int | None) -> Prepared:
     """Outputs and targets in one form, whatever of the accepted shapes and types they came in."""
     if outputs.dim() == 0:
         raise _misfit("outputs need a batch dimension", outputs, targets)
-    if outputs.dtype in (torch.float16, torch.bfloat16):
-        outputs = outputs.float()
+    outputs = full_precision(outputs)
     if task_type == "regression":
         return Prepared(*_regression(outputs, targets), None)
     if outputs.dim() == 1 or outputs.shape[1] == 1:

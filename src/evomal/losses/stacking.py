@@ -1,18 +1,43 @@
 """What losses in lanes share: values, slopes and derivatives of several learned losses all at once."""
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 
-from evomal.losses.criterion import prepare
+from evomal.losses.criterion import full_precision, prepare
 from evomal.losses.learned import LearnedLoss
 
 
 class LanesError(RuntimeError):
     """These losses, or this model, cannot be computed in lanes; one at a time they can. Never shown to a user."""
+
+
+@contextmanager
+def only_lanes_errors(what: str) -> Iterator[None]:
+    """Within the block every error but that of a full memory becomes a `LanesError`.
+
+    Args:
+        what: What cannot be had in lanes then; one at a time it works, or says what is wrong.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")  # torch's own gaps in vmap
+            yield
+    except (LanesError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise LanesError(f"{what} in lanes") from error
+
+
+def finite_lanes(values: Tensor, slopes: Sequence[Tensor]) -> Tensor:
+    """Which lanes' values [N] and slopes, [N, ...] each, are all finite, bool [N]."""
+    total = values.detach() + torch.stack([slope.detach().flatten(1).sum(1) for slope in slopes]).sum(0)
+    return total.isfinite()
 
 
 class Stacked(ABC):
@@ -64,9 +89,9 @@ class Stacked(ABC):
     def write(self, phi: Tensor) -> None:
         """Give every loss its φ from [N, E]."""
         with torch.no_grad():
-            for loss, row in zip(self.losses, phi.detach(), strict=True):
+            for loss, row, size in zip(self.losses, phi.detach(), self.sizes, strict=True):
                 parameters = list(loss.parameters())
-                parts = row[: sum(p.numel() for p in parameters)].split([p.numel() for p in parameters])
+                parts = row[:size].split([p.numel() for p in parameters])
                 for parameter, part in zip(parameters, parts, strict=True):
                     parameter.copy_(part.reshape(parameter.shape))
 
@@ -143,8 +168,7 @@ class Stacked(ABC):
 
     def _formed(self, outputs: Tensor) -> Tensor:
         """Outputs [N, B, ...] as [N, B, C, ...], what `prepare` does to those of one lane."""
-        if outputs.dtype in (torch.float16, torch.bfloat16):
-            outputs = outputs.float()
+        outputs = full_precision(outputs)
         outputs = outputs.unsqueeze(2) if outputs.dim() == 2 else outputs
         if self.task_type == "classification" and outputs.shape[2] == 1:
             outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=2)

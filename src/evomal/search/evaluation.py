@@ -11,7 +11,7 @@ from evomal.search.heat import drop_losers, promising, run_heat
 from evomal.search.limits import LimitReached, Limits
 from evomal.search.standing import Standing
 from evomal.search.watching import Watcher
-from evomal.search.work import Found, Work, batched, in_their_company
+from evomal.search.work import Found, Work, in_their_company
 from evomal.tasks import TaskSet
 
 
@@ -53,7 +53,7 @@ class Evaluator:
         Raises:
             LimitReached: There is no time or budget for all.
         """
-        if batched(self.settings):
+        if self.settings.lanes > 1:
             members, done = in_their_company(members, done)
         self.recall([member for member in members if member.outcome is not None])
         fresh, repeated = self._outer_filter([member for member in members if member.outcome is None], done)

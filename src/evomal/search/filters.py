@@ -1,6 +1,7 @@
 """The inner filters: rejection of poor training dynamics (D8) and gradient equivalence (D9)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +45,20 @@ class FilterProbe:
     def classes(self) -> int:
         """Classes that the outputs stand for: one logit stands for two."""
         return max(2, self.predictions.shape[1]) if self.predictions.dim() > 1 else 2
+
+    @property
+    def possible(self) -> float:
+        """By how much the metric can improve."""
+        return self.before - self.perfect
+
+    def share(self, predictions: Tensor) -> float:
+        """The share of the possible improvement that other predictions reach."""
+        return (self.before - float(self.metric(predictions, self.targets))) / self.possible
+
+    def rate(self, settings: FilterSettings) -> float:
+        """Adam's rate on the predictions, in keeping with how far they lie apart (D8)."""
+        spread = float(self.predictions.std()) if self.predictions.numel() > 1 else 0.0
+        return settings.rejection_lr * max(1.0, spread)
 
 
 def make_probe(task: Task, instances: int, seed: int) -> FilterProbe:
@@ -97,12 +112,10 @@ def improvement(loss: LossFunction, probe: FilterProbe, settings: FilterSettings
     Source:
         Raymond et al., 2023, Section 3.4.2.
     """
-    possible = probe.before - probe.perfect
-    if possible <= 0:
+    if probe.possible <= 0:
         return math.inf
     predictions = probe.predictions.clone()
-    spread = float(probe.predictions.std()) if predictions.numel() > 1 else 0.0
-    optimizer = torch.optim.Adam([predictions], lr=settings.rejection_lr * max(1.0, spread))
+    optimizer = torch.optim.Adam([predictions], lr=probe.rate(settings))
     for step in range(settings.rejection_steps):
         value, gradient = slope(loss, predictions, probe.targets)
         require_finite(value, gradient)
@@ -110,8 +123,7 @@ def improvement(loss: LossFunction, probe: FilterProbe, settings: FilterSettings
             return 0.0  # Adam never moves
         predictions.grad = gradient
         optimizer.step()
-    after = float(probe.metric(predictions, probe.targets))
-    return (probe.before - after) / possible
+    return probe.share(predictions)
 
 
 def passes(score: float, task_type: TaskType, settings: FilterSettings) -> bool:
@@ -140,5 +152,10 @@ def gradient_signature(loss: LossFunction, probe: FilterProbe) -> str:
         value, gradient = slope(loss, outputs, probe.targets)
         require_finite(value, gradient)
         norms = gradient.flatten(1).norm(dim=1) if gradient.dim() > 1 else gradient.abs()
-        parts += [f"{norm:.1e}" for norm in (len(norms) * norms).tolist()]
+        parts += norm_texts((len(norms) * norms).tolist())
     return " ".join(parts)
+
+
+def norm_texts(norms: Sequence[float]) -> list[str]:
+    """Gradient norms to two significant digits."""
+    return [f"{norm:.1e}" for norm in norms]

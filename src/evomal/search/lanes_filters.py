@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from evomal.config import FilterSettings
-from evomal.losses.stacking import Stacked
-from evomal.search.filters import FilterProbe
+from evomal.losses.stacking import Stacked, finite_lanes
+from evomal.search.filters import FilterProbe, norm_texts
 
 LOOK_EVERY = 50  # steps after which it is asked whether any loss is still finite
 
@@ -20,25 +20,20 @@ def improvements(losses: Stacked, probe: FilterProbe, settings: FilterSettings) 
         probe: Predictions, targets and metric.
         settings: Adam's steps and rate.
     """
-    possible = probe.before - probe.perfect
-    if possible <= 0:
+    if probe.possible <= 0:
         return [math.inf] * losses.lanes
     predictions = _for_all(probe.predictions, losses)
     phi = losses.coefficients()
-    spread = float(probe.predictions.std()) if probe.predictions.numel() > 1 else 0.0
-    optimizer = torch.optim.Adam([predictions], lr=settings.rejection_lr * max(1.0, spread))
+    optimizer = torch.optim.Adam([predictions], lr=probe.rate(settings))
     good = torch.ones(losses.lanes, dtype=torch.bool, device=predictions.device)
     for step in range(settings.rejection_steps):
         values, slopes = losses.slopes(predictions, probe.targets, phi)
-        good = good & _finite(values, slopes)
+        good = good & finite_lanes(values, [slopes])
         if step % LOOK_EVERY == 0 and not bool(good.any()):
             break
         predictions.grad = slopes
         optimizer.step()
-    return [
-        (probe.before - float(probe.metric(own, probe.targets))) / possible if fine else None
-        for own, fine in zip(predictions, good.tolist(), strict=True)
-    ]
+    return [probe.share(own) if fine else None for own, fine in zip(predictions, good.tolist(), strict=True)]
 
 
 def signatures(losses: Stacked, probe: FilterProbe) -> list[str | None]:
@@ -54,17 +49,12 @@ def signatures(losses: Stacked, probe: FilterProbe) -> list[str | None]:
     good = torch.ones(losses.lanes, dtype=torch.bool, device=probe.predictions.device)
     for outputs in (probe.predictions, probe.wider):
         values, slopes = losses.slopes(_for_all(outputs, losses), probe.targets, losses.coefficients())
-        good = good & _finite(values, slopes)
+        good = good & finite_lanes(values, [slopes])
         norms = slopes.flatten(2).norm(dim=2) if slopes.dim() > 2 else slopes.abs()
         for own, row in zip(parts, (norms.shape[1] * norms).tolist(), strict=True):
-            own += [f"{norm:.1e}" for norm in row]
+            own += norm_texts(row)
     return [" ".join(own) if fine else None for own, fine in zip(parts, good.tolist(), strict=True)]
 
 
 def _for_all(outputs: Tensor, losses: Stacked) -> Tensor:
     return outputs.expand(losses.lanes, *outputs.shape).clone()
-
-
-def _finite(values: Tensor, slopes: Tensor) -> Tensor:
-    """Which lanes' values and slopes are finite, bool [N]."""
-    return (values + slopes.flatten(1).sum(1)).isfinite()

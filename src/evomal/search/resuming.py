@@ -7,7 +7,7 @@ from os.path import exists
 from pathlib import Path
 from typing import Any
 
-from evomal.config import LearnSettings, flat_fields
+from evomal.config import WHERE, LearnSettings, flat_fields
 from evomal.errors import RunFolderError, SettingError
 from evomal.runs import RunFolder
 from evomal.runs.config import CONFIG
@@ -19,8 +19,7 @@ from evomal.search.past import Past
 from evomal.tasks import TaskSet
 
 LIMITS = tuple(name for name, stage in flat_fields(LearnSettings).items() if stage == "limits")
-WHERE = ("workers", "executor", "address", "object_store")
-MAY_CHANGE = ("generations", "cma_generations", *WHERE, *LIMITS)
+MAY_CHANGE = ("generations", "cma_generations", "workers", *WHERE, *LIMITS)
 """Settings that a run may go on with otherwise, if that is asked for: what is finished does not depend on them."""
 
 

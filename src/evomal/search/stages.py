@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from time import perf_counter
 
-import torch
-
 from evomal.config import LearnSettings
 from evomal.local_search import Tuned, tune
 from evomal.local_search.one_step import reason_of
@@ -76,8 +74,6 @@ def judge_stage(tasks: TaskSet, settings: LearnSettings, probes: Sequence[Filter
                 signature = digest(" ".join(gradient_signature(loss, probe) for probe in probes))
             if settings.filters.rejection:
                 score = min(improvement(loss, probe, settings.filters) for probe in probes)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # whatever a candidate does, the run goes on
         reason = reason_of(error)
     return Judgement(score, signature, reason, perf_counter() - start)
@@ -145,8 +141,6 @@ def _mean_metric(
     for task in tasks:
         try:
             value, reason = _partial_training(task, settings, loss or task.task_loss, rate)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # whatever a candidate does, the run goes on
             value, reason = math.inf, reason_of(error)
         if reason is not None:

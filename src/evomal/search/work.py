@@ -36,7 +36,7 @@ class Work:
         groups = _split(candidates, lanes) if lanes > 1 else [candidates[i::workers] for i in range(workers)]
         groups = [group for group in groups if group]
         jobs = [(settings, [candidate.genome for candidate in group]) for group in groups]
-        stage = tune_in_lanes if batched(settings) else tune_stage
+        stage = tune_in_lanes if settings.lanes > 1 else tune_stage
         for group, outcomes in zip(groups, self.executor.map(stage, self.tasks, jobs), strict=True):
             yield [(candidate, *outcome) for candidate, outcome in zip(group, outcomes, strict=True)]
 
@@ -45,21 +45,16 @@ class Work:
     ) -> Iterator[Judgement]:
         """What the inner filters measure."""
         jobs = [(settings, probes, group) for group in _split(losses, settings.lanes)]
-        stage = judge_in_lanes if batched(settings) else judge_group
+        stage = judge_in_lanes if settings.lanes > 1 else judge_group
         for found in self.executor.map(stage, self.tasks, jobs):
             yield from found
 
     def train(self, settings: LearnSettings, losses: Sequence[LearnedLoss]) -> Iterator[Partial]:
         """Partial training."""
         jobs = [(settings, group) for group in _split(losses, settings.lanes)]
-        stage = train_in_lanes if batched(settings) else train_group
+        stage = train_in_lanes if settings.lanes > 1 else train_group
         for found in self.executor.map(stage, self.tasks, jobs):
             yield from found
-
-
-def batched(settings: LearnSettings) -> bool:
-    """Whether stages run as batched programs."""
-    return settings.lanes > 1
 
 
 def in_their_company(

@@ -1,11 +1,12 @@
 """Users' random code, made repeatable: model factories and augmentation draw from global generators."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -36,3 +37,16 @@ def seeded(seed: int) -> Iterator[None]:
         finally:
             np.random.set_state(numpy_state)
             random.setstate(python_state)
+
+
+def random_state(device: torch.device) -> tuple[Tensor, ...]:
+    """The states of the generators that layers such as dropout draw from."""
+    cpu = torch.get_rng_state()
+    return (cpu, torch.cuda.get_rng_state(device)) if device.type == "cuda" else (cpu,)
+
+
+def set_random_state(state: Sequence[Tensor], device: torch.device) -> None:
+    """Put the states back that `random_state` gave."""
+    torch.set_rng_state(state[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[1], device)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from evomal.tasks.rng import random_state, set_random_state
+
 Step = Callable[[Tensor, Tensor], Tensor]
 Capture = Callable[[Step, Tensor, Tensor], Step]
 
@@ -58,19 +60,19 @@ class GraphedStep:
 
     def _captured_step(self, x: Tensor, y: Tensor) -> Tensor:
         """A plain step, and the same again as a graph: if both agree, the graph stays."""
-        before, random = self._copies(), _random_state(x.device)
+        before, random = self._copies(), random_state(x.device)
         values = self._plain(x, y).clone()
-        after, random_after = self._copies(), _random_state(x.device)
+        after, random_after = self._copies(), random_state(x.device)
         try:
             quick = self._capture(self._plain, x, y)
             self._put_back(before)
-            _set_random_state(random, x.device)
+            set_random_state(random, x.device)
             if _agree([quick(x, y), *self._copies()], [values, *after]):
                 self._quick = quick
         except Exception:  # whatever a capture does, the plain step remains
             self._quick = None
         self._put_back(after)
-        _set_random_state(random_after, x.device)
+        set_random_state(random_after, x.device)
         return values
 
     def _copies(self) -> list[Tensor]:
@@ -84,17 +86,6 @@ class GraphedStep:
 def _agree(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
     pairs = zip(found, expected, strict=True)
     return all(torch.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True) for a, b in pairs)
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    cpu = torch.get_rng_state()
-    return [cpu, torch.cuda.get_rng_state(device)] if device.type == "cuda" else [cpu]
-
-
-def _set_random_state(state: Sequence[Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state[1], device)
 
 
 def _cuda_graph(step: Step, x: Tensor, y: Tensor) -> Step:

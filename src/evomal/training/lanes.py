@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.autograd import grad
 
 from evomal.config import BaseSettings
+from evomal.losses.criterion import full_precision
 from evomal.losses.stacking import LanesError, Stacked
 from evomal.tasks import AnySplit, Batches, Metric
 from evomal.tasks.rng import seeded
-from evomal.training.evaluate import CHUNK, LOW
+from evomal.training.evaluate import CHUNK, evaluation_mode
 from evomal.training.fit import CHECK_EVERY, Fit
 from evomal.training.graphs import GraphedStep
 from evomal.training.precision import Precision
@@ -37,27 +38,18 @@ class LanesFit:
 
     def evaluate(self, split: AnySplit, metric: Metric) -> list[float]:
         """The performance metric L_P of every lane on a whole split, as `evomal.training.evaluate` measures it."""
-        module = self.model.model
-        modes = [(part, part.training) for part in module.modules()]
         size = max(LEAST_CHUNK, CHUNK // len(self.fits))
-        module.eval()
-        try:
-            with torch.no_grad():
-                pairs = []
-                for index in torch.arange(len(split)).split(size):
-                    x, y = split.take(index)
-                    pairs.append((self.model(self.lanes, x), y))
-                outputs = torch.cat([many for many, _ in pairs], dim=1)
-                outputs = outputs.float() if outputs.dtype in LOW else outputs
-                targets = torch.cat([y for _, y in pairs])
-                finite = outputs.isfinite().flatten(1).all(1).tolist()
-                return [
-                    float(metric(own, targets)) if good else float("nan")
-                    for own, good in zip(outputs, finite, strict=True)
-                ]
-        finally:
-            for part, training in modes:
-                part.training = training
+        with evaluation_mode(self.model.model), torch.no_grad():
+            pairs = []
+            for index in torch.arange(len(split)).split(size):
+                x, y = split.take(index)
+                pairs.append((full_precision(self.model(self.lanes, x)), y))
+            outputs = torch.cat([many for many, _ in pairs], dim=1)
+            targets = torch.cat([y for _, y in pairs])
+            finite = outputs.isfinite().flatten(1).all(1).tolist()
+            return [
+                float(metric(own, targets)) if good else float("nan") for own, good in zip(outputs, finite, strict=True)
+            ]
 
 
 def fit_lanes(

@@ -1,7 +1,6 @@
 """One network called with the parameters of many lanes at once."""
 
 import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from evomal.losses.stacking import LanesError
+from evomal.losses.stacking import LanesError, only_lanes_errors
 from evomal.tasks.rng import seeded
 from evomal.training.precision import Precision, autocast
 
@@ -92,14 +91,8 @@ class StackedModel:
         def one(parameters: tuple[Tensor, ...], buffers: tuple[Tensor, ...]) -> Tensor:
             return self._call(parameters, buffers, x)
 
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "There is a performance drop")  # torch's own gaps in vmap
-                outputs: Tensor = torch.vmap(one, randomness="same")(lanes.parameters, lanes.buffers)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # one at a time it works, or says what is wrong
-            raise LanesError("the model cannot be computed in lanes") from error
+        with only_lanes_errors("the model cannot be computed"):
+            outputs: Tensor = torch.vmap(one, randomness="same")(lanes.parameters, lanes.buffers)
         return outputs
 
     def _call(self, parameters: tuple[Tensor, ...], buffers: tuple[Tensor, ...], x: Tensor) -> Tensor:
