@@ -10,6 +10,7 @@ import yaml
 
 import evomal
 from evomal.cli import main
+from evomal.cli.source import TaskSource
 from evomal.expressions import canonical, parse
 from evomal.runs import comparable, read_journal
 from evomal.search.starting import FORMULAS
@@ -62,7 +63,7 @@ def _error(ended):
 
 def test_a_finished_run_prints_its_result_and_does_nothing(run, whole, tmp_path, monkeypatch):
     place = Path(shutil.copytree(whole, tmp_path / "a"))
-    monkeypatch.setattr("evomal.cli.source.TaskSource.load", lambda self: pytest.fail("the task is loaded"))
+    monkeypatch.setattr("evomal.search.method.make_executor", lambda *where: pytest.fail("something is done again"))
     ended = run("learn", "--resume", "a")
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
@@ -73,6 +74,28 @@ def test_a_finished_run_prints_its_result_and_does_nothing(run, whole, tmp_path,
     assert lines[5] == "loss file  a/loss.json"
     assert run("learn", "--resume", "a", "--quiet") == ended
     assert _files(place) == _files(whole)
+
+
+@pytest.mark.parametrize("which", ["whole", "limited"])
+def test_a_run_is_refused_if_its_data_has_changed_finished_or_not(limited, whole, run, which, monkeypatch):
+    place = limited
+    if which == "whole":
+        shutil.rmtree(place)
+        shutil.copytree(whole, place)
+    before, more = _files(place), [] if which == "whole" else ["--override", "--max-evaluations", "100"]
+    load = TaskSource.load
+
+    def changed(self):
+        task = load(self)
+        task.train.x[3, 1] += 1
+        task._fingerprint = None
+        return task
+
+    monkeypatch.setattr("evomal.cli.source.TaskSource.load", changed)
+    message = _error(run("learn", "--resume", "a", *more))
+    assert message.startswith("'a' was begun on another task (data_fingerprint was ")
+    assert message.endswith("; bring back the data and the model of then, or start another run")
+    assert _files(place) == before
 
 
 def test_a_finished_run_as_json(run, whole, tmp_path):

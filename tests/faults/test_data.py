@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import evomal
 from evomal.cli import main
 from evomal.errors import RunFolderError, SettingError
 
@@ -49,6 +50,12 @@ def stopped(reference, tmp_path):
     return fast.lay(tmp_path / "a", reference.but(b"".join(reference.lines[:6]), reference.checkpoints[1]))
 
 
+@pytest.fixture
+def finished(reference, tmp_path):
+    return fast.lay(tmp_path / "a", reference.end)
+
+
+@pytest.mark.parametrize("state", ["stopped", "finished"])
 @pytest.mark.parametrize(
     ("kind", "what"),
     [
@@ -60,16 +67,35 @@ def stopped(reference, tmp_path):
         ("metric", "metric on some data was"),
     ],
 )
-def test_another_task_is_refused_in_one_sentence(stopped, kind, what):
-    before = fast.files(stopped)
+def test_another_task_is_refused_in_one_sentence(request, state, kind, what):
+    folder = request.getfixturevalue(state)
+    before = fast.files(folder)
     with pytest.raises(RunFolderError) as caught:
-        fast.learn(stopped, task=_changed(kind), resume=True)
+        fast.learn(folder, task=_changed(kind), resume=True)
     text = str(caught.value)
-    assert text.startswith(f"'{stopped}' was begun on another task (")
+    assert text.startswith(f"'{folder}' was begun on another task (")
     assert what in text
     assert text.endswith("; bring back the data and the model of then, or start another run")
     assert "\n" not in text
-    assert fast.files(stopped) == before
+    assert fast.files(folder) == before
+
+
+def test_a_finished_run_tells_its_result_for_the_same_task_and_writes_nothing(finished, reference):
+    result = fast.learn(finished, task=_changed("nothing"), resume=True)
+    assert fast.files(finished) == reference.end
+    assert fast.told(result, finished) == reference.told
+
+
+def test_a_finished_run_of_more_tasks_is_refused_too(finished):
+    two = [fast.clouds(), fast.clouds(seed=1, name="others")]
+    with pytest.raises(RunFolderError, match=r"was begun on another task \(there were 1 tasks, now 2\)"):
+        fast.learn(finished, task=two, resume=True)
+
+
+def test_another_loss_that_was_saved_over_the_best_is_not_taken_for_it(finished, reference):
+    evomal.SymbolicLoss("square(sub(f, y))", task_type="classification").save(finished / "loss.json")
+    result = fast.learn(finished, resume=True)
+    assert fast.told(result, finished) == reference.told
 
 
 def test_the_same_data_made_anew_is_the_same(stopped, reference):

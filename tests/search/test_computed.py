@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -43,6 +44,51 @@ def _scaled():
     return network
 
 
+def _frozen():
+    network = _network()()
+    network[0].requires_grad_(False)
+    return network
+
+
+class _Detached(nn.Sequential):
+    """Computes the same, with half of the gradient."""
+
+    def forward(self, x):
+        outputs = super().forward(x)
+        return outputs / 2 + outputs.detach() / 2 + 0 * self[0].weight.sum() + (self[4].bias - self[4].bias.detach())
+
+
+def _detached():
+    return _Detached(*_network()())
+
+
+def _task_of_wide_metric():
+    """A metric that is another one only where outputs are greater than those of a fresh network."""
+    task = _task()
+    inner = task.metric.function
+    task.metric = dataclasses.replace(task.metric, function=lambda f, y: inner(f, y) + (f.abs().max() > 5))
+    return task
+
+
+class _Pairs(torch.utils.data.Dataset):
+    def __init__(self, x):
+        self.x = x
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, row):
+        return self.x[row], int(Y[row])
+
+
+def _lazy(x=X):
+    return Task(_network(), _Pairs(X), _Pairs(x), test=(X, Y), resident=False, name="own", model_name="network")
+
+
+def _task_of_lazy_validation():
+    return _lazy(X + 1)
+
+
 @pytest.mark.parametrize(
     ("other", "what"),
     [
@@ -52,14 +98,19 @@ def _scaled():
         (lambda: _task(_network(dropout=0.5)), "task loss in train mode on cpu"),
         (lambda: _task(smoothing=0.2), "task loss on some data"),
         (lambda: _task(weight=2.5), "metric on some data"),
+        (_task_of_wide_metric, "metric on drawn outputs"),
+        (lambda: _task(_frozen), "trained parameters"),
+        (lambda: _task(_detached), "outputs after a step on cpu"),
+        (_task_of_lazy_validation, "outputs on validation data"),
     ],
 )
 def test_another_model_loss_or_metric_under_the_same_name_is_refused(tmp_path, other, what):
+    same = _lazy if other is _task_of_lazy_validation else _task
     folder = ComparisonFolder(tmp_path / "c")
-    folder.begin(PLAN, _task())
+    folder.begin(PLAN, same())
     folder.end()
-    ComparisonFolder(tmp_path / "c").require_same(PLAN, _task())
-    old, new = (computed(task)[what] for task in (_task(), other()))
+    ComparisonFolder(tmp_path / "c").require_same(PLAN, same())
+    old, new = (computed(task)[what] for task in (same(), other()))
     with pytest.raises(RunFolderError) as caught:
         ComparisonFolder(tmp_path / "c").require_same(PLAN, other())
     assert str(caught.value) == (

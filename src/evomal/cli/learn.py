@@ -54,7 +54,7 @@ def learn(
         return _price(given, as_json)
     run = _begun(given, out, force) if resume is None else _reopened(given, resume, out, force)
     try:
-        result = _result(run, quiet, sys.stderr if as_json else sys.stdout)
+        result = _search(run, quiet, sys.stderr if as_json else sys.stdout)
     except KeyboardInterrupt:
         if not run.folder.kept:
             raise
@@ -85,16 +85,8 @@ def _reopened(given: Given, folder: Path, out: Path | None, force: bool) -> Run:
     return old_run(given, folder)
 
 
-def _result(run: Run, quiet: bool, stream: Any) -> "LearnResult":
-    """What a run comes to, learned now if it is not finished."""
-    from evomal.search.past import Past
-
-    past = Past(run.folder)
-    done = past.finished(run.settings) if run.settings == past.settings else None
-    return done or _search(run, quiet, stream)
-
-
 def _search(run: Run, quiet: bool, stream: Any) -> "LearnResult":
+    """What a run comes to; a finished one tells its result at once, if it is that of the task."""
     tasks = [source.load() for source in run.sources]
     from evomal.report.progress import make_progress
     from evomal.search import make_method
@@ -102,7 +94,7 @@ def _search(run: Run, quiet: bool, stream: Any) -> "LearnResult":
 
     together = TaskSet.of(tasks)
     method = make_method(run.settings)
-    if run.settings.method == "glo" and not quiet:  # two phases are easily forgotten
+    if run.settings.method == "glo" and not quiet and not run.folder.resumed:  # two phases are easily forgotten
         print(f"budget: {method.budget(len(tasks))}", file=stream, flush=True)
     with make_progress(together.name, run.settings, stream, quiet) as progress:
         return method.learn(together, out=run.folder, watcher=progress, override=run.override)

@@ -20,7 +20,7 @@ from evomal.search.past import Past
 from evomal.search.probing import probed
 from evomal.search.record import Record
 from evomal.search.result import LearnResult
-from evomal.search.resuming import describe, opened, require_settings, with_lanes
+from evomal.search.resuming import describe, opened, require_settings, require_tasks, with_lanes
 from evomal.search.stages import train_stage
 from evomal.search.standing import Standing
 from evomal.search.starting import resolved
@@ -127,7 +127,12 @@ class Method(ABC):
             past = Past(folder)
             method.settings = with_lanes(method.settings, past, tasks)
             require_settings(past, method.settings, override)
-            return past.finished(method.settings) or method._learn(tasks, folder, watcher or Watcher(), past, start)
+            finished = past.finished(method.settings)
+            if finished is None:
+                return method._learn(tasks, folder, watcher or Watcher(), past, start)
+            assert folder is not None
+            require_tasks(folder, tasks)
+            return finished
         finally:
             if folder is not None:
                 folder.discard()

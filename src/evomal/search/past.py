@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from evomal.config import LearnSettings
 from evomal.errors import EvomalError, RunFolderError
-from evomal.losses import load_loss
+from evomal.losses import LearnedLoss, load_loss
 from evomal.runs import RunFolder
 from evomal.runs.config import CONFIG, stored_settings
 from evomal.runs.journal import JOURNAL
@@ -60,6 +60,8 @@ class Past:
 
         Args:
             now: The settings to go on with; with others than those of then, workers apart, there may be more to do.
+
+        The result is that of the tasks of then: whoever hands it out asks `resuming.require_tasks` first.
         """
         state = self.ended
         if self.folder is None or self.settings is None or state is None or state.ended is None:
@@ -76,6 +78,8 @@ class Past:
             return None
         members = tuple(self.members[place] for place in sorted(self.members))
         best = best_of(members)
+        if not _is_of(loss, best, self.settings):  # somebody has saved another one over it
+            return None
         best.formula = loss.formula(digits=4)
         return LearnResult(loss, best.own_fitness, _baseline(state), best, members, now, state.seconds, state.ended)
 
@@ -126,6 +130,13 @@ class Past:
         assert self.settings is not None
         counts = Counter(number for number, _ in self.members)
         return all(counts[number] == self.settings.population for number in range(generation))
+
+
+def _is_of(loss: LearnedLoss, candidate: Candidate, settings: LearnSettings) -> bool:
+    """Whether a loss is what a candidate stands for, as far as its record says."""
+    wanted = candidate.genome.entries(settings) | ({} if candidate.weights is None else {"weights": candidate.weights})
+    entries = loss.all_entries()
+    return loss.scale == candidate.scale and all(entries[name] == value for name, value in wanted.items())
 
 
 def _baseline(state: State) -> float:

@@ -95,7 +95,7 @@ def describe(folder: RunFolder, tasks: TaskSet, settings: LearnSettings, past: P
     now = [identity(task) for task in tasks]
     origin = origin_now(folder.config.get("command"), folder.config if folder.resumed else {})
     if folder.resumed:
-        _require_tasks(folder, now)
+        _require_same(folder, now)
         for change in origin.changes():
             getLogger("evomal").warning("'%s': %s; results may differ in their last bits", folder.path, change)
     if past.ended is not None:  # it goes on all the same, with other settings
@@ -103,8 +103,16 @@ def describe(folder: RunFolder, tasks: TaskSet, settings: LearnSettings, past: P
     folder.describe({"settings": settings.model_dump(mode="json"), "tasks": now, **origin.as_dict()})
 
 
-def _require_tasks(folder: RunFolder, now: Sequence[Mapping[str, Any]]) -> None:
-    """Make sure that tasks are those of then: by name, by data, and by what they compute."""
+def require_tasks(folder: RunFolder, tasks: TaskSet) -> None:
+    """Make sure that tasks are those that a run was begun with: by name, by data, and by what they compute.
+
+    Raises:
+        RunFolderError: They differ.
+    """
+    _require_same(folder, [identity(task) for task in tasks])
+
+
+def _require_same(folder: RunFolder, now: Sequence[Mapping[str, Any]]) -> None:
     before = folder.config.get("tasks")
     if not isinstance(before, list) or not all(isinstance(task, dict) for task in before):
         raise RunFolderError(f"'{folder.path / CONFIG}' is damaged: its tasks are missing; start anew with --force")
