@@ -9,18 +9,18 @@ from pathlib import Path
 from evomal.errors import StorageError
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file beside its place and rename it, so that nobody ever sees half of it.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file beside its place and rename it, so that nobody ever sees half of it.
 
     Args:
         path: The file; one that exists is replaced, folders that lack are made.
-        text: Its new content, written as UTF-8.
+        content: Its new content; text is written as UTF-8.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(beside, 0o644)

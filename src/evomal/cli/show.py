@@ -1,4 +1,4 @@
-"""`evomal show`: a loss file, or the best formulas of a run folder."""
+"""`evomal show`: a loss file, a loss by name, or the best formulas of a run folder."""
 
 import sys
 from pathlib import Path
@@ -12,20 +12,35 @@ from evomal.errors import SettingError
 
 
 def show(
-    path: Annotated[Path, typer.Argument(help="A loss file, or a run folder.", show_default=False)],
+    path: Annotated[Path, typer.Argument(help="A loss file, a run folder, or the name of a loss.", show_default=False)],
     top: Annotated[
         int | None, typer.Option("--top", min=1, help="Of a run folder: list that many best distinct losses.")
     ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--as", help="In another format: python, numpy, jax, latex, sympy, keras, onnx or torchscript."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="With --as: the file to write.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="With --as: replace the file --out.")] = False,
     as_json: options.AsJson = False,
 ) -> int:
     """Show a loss: formula, simplified formula, LaTeX, coefficients φ, and where it came from."""
+    if form is None and out is not None:
+        raise SettingError("--out is the file that --as writes; say a format, such as --as python")
     if top is not None:
         return _show_top(path, top, as_json)
-    from evomal.losses import load_loss
+    if form is not None:
+        from evomal.cli.exporting import show_as
+
+        return show_as(str(path), form, out, force, as_json)
+    from evomal.cli.losses import read_loss
+    from evomal.losses import LearnedLoss
     from evomal.report.described import describe, shown, table_of_weights
     from evomal.report.tables import print_pairs, print_table
 
-    loss = load_loss(path)
+    loss = read_loss(str(path)).alone()
+    if not isinstance(loss, LearnedLoss):
+        raise SettingError(f"'{path}' is a handcrafted loss, of which `evomal list` says what there is; add --audit")
     described = describe(loss)
     if as_json:
         print_json({**described, "info": loss.info})

@@ -1,0 +1,273 @@
+"""Every export says what the loss says: each is compared with the loss itself on random inputs."""
+
+import io
+import random
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from evomal.errors import SettingError, UnknownNameError
+from evomal.expressions import OPERATORS, finished, parse, ramped_half_and_half
+from evomal.losses import HandcraftedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
+from evomal.losses.exports import FORMATS, export
+
+FORMULAS = (
+    "abs(log(mul(y, f)))",
+    "square(sub(y, f))",
+    "add(min(y, f), max(square(f), 1))",
+    "div(sub(sqrt(y), tanh(f)), add(log(1), square(mul(f, -1))))",
+    "sub(mul(sign(sub(f, y)), f), square(square(sub(y, -1))))",
+    "min(sqrt(-1), sub(y, abs(div(1, f))))",
+)
+
+
+def _weights(count, seed):
+    return (1 + 0.5 * torch.randn(count, generator=torch.Generator().manual_seed(seed))).tolist()
+
+
+def _symbolic(task_type):
+    for seed, formula in enumerate(FORMULAS):
+        expression = parse(formula)
+        activation, scale = ("softplus", 0.37) if seed % 2 else ("identity", 1.0)
+        weights = _weights(expression.edges, seed)
+        yield SymbolicLoss(expression, weights, task_type=task_type, output_activation=activation, scale=scale)
+    yield SymbolicLoss(FORMULAS[0], task_type=task_type)
+
+
+def _random_formulas(task_type, count=12):
+    rng = random.Random(7)
+    trees = ramped_half_and_half(rng, count, 2, 5)
+    for seed, tree in enumerate(trees):
+        done = finished(tree, parse("mul(y, f)"), rng, 10)
+        yield SymbolicLoss(done, _weights(done.edges, seed), task_type=task_type)
+
+
+def _all(task_type):
+    taylor = torch.tensor([0.1, -0.4, 0.3, -1.2, 0.5, 2.0, -0.7, 0.9])
+    return [
+        *_symbolic(task_type),
+        *_random_formulas(task_type),
+        TaylorLoss(taylor, task_type=task_type, scale=2.5),
+        TaylorLoss([0, 0, 0, -1, 0, 2, 0, 0], task_type=task_type),
+        NeuralLoss(task_type=task_type, hidden=4),
+    ]
+
+
+CLASSES, VALUES = _all("classification"), _all("regression")
+LOSSES = [*CLASSES, *VALUES]
+
+
+def _data(loss, count=5):
+    draw = torch.Generator().manual_seed(1)
+    outputs = 2 * torch.randn(count, 3, generator=draw)
+    if loss.task_type == "regression":
+        return outputs, torch.randn(count, 3, generator=draw)
+    return outputs, torch.randint(3, (count,), generator=draw)
+
+
+def _function(text):
+    names = {}
+    exec(text, names)  # the tests' own text
+    return names["learned_loss"]
+
+
+def _close(given, loss, outputs, targets, **settings):
+    reference = loss(outputs, targets)
+    torch.testing.assert_close(torch.as_tensor(np.asarray(given)).to(reference.dtype), reference, rtol=2e-5, atol=2e-6)
+
+
+def test_all_operators_are_exported():
+    used = {node.symbol for formula in FORMULAS for node in parse(formula).preorder()}
+    assert set(OPERATORS) <= used
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_python(loss):
+    function = _function(export(loss, "python"))
+    outputs, targets = _data(loss)
+    here, there = outputs.clone().requires_grad_(), outputs.clone().requires_grad_()
+    ours, theirs = loss(here, targets), function(there, targets)
+    torch.testing.assert_close(theirs, ours)
+    slopes = [
+        torch.autograd.grad(value, leaf, allow_unused=True, materialize_grads=True)[0] if value.requires_grad else 0.0
+        for value, leaf in ((ours, here), (theirs, there))
+    ]
+    torch.testing.assert_close(slopes[1], slopes[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", CLASSES[:3], ids=str)
+def test_python_takes_what_the_loss_takes(loss):
+    function = _function(export(loss, "python"))
+    draw = torch.Generator().manual_seed(2)
+    image, labels = torch.randn(2, 3, 4, 4, generator=draw), torch.randint(3, (2, 4, 4), generator=draw)
+    labels[0, 0, 0] = -100
+    one, ones = torch.randn(6, generator=draw), torch.tensor([0, 1, 1, 0, 1, 0])
+    cases = [
+        (image, labels),
+        (image, torch.softmax(image.flip(1), 1)),
+        (one, ones),
+        (one[:, None], ones),
+        (one, ones.float() * 0.8),
+        (image.half(), labels),
+        (image, labels.byte().clamp(max=2)),
+    ]
+    for outputs, targets in cases:
+        torch.testing.assert_close(function(outputs, targets), loss(outputs, targets))
+    loss.reduction = "none"
+    torch.testing.assert_close(function(image, labels, reduction="none"), loss(image, labels))
+    loss.reduction = "sum"
+    torch.testing.assert_close(function(image, labels, reduction="sum"), loss(image, labels))
+    loss.reduction = "mean"
+
+
+def test_python_needs_torch_alone():
+    imports = [line for line in export(LOSSES[0], "python").splitlines() if "import" in line]
+    assert imports == ["import torch"]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_numpy(loss):
+    outputs, targets = _data(loss)
+    _close(_function(export(loss, "numpy"))(outputs.numpy(), targets.numpy()), loss, outputs, targets)
+
+
+def test_numpy_takes_one_logit_soft_and_ignored_labels():
+    loss = CLASSES[1]
+    function = _function(export(loss, "numpy"))
+    outputs, labels = _data(loss)
+    labels[0] = -100
+    _close(function(outputs.numpy(), labels.numpy()), loss, outputs, labels)
+    soft = torch.softmax(outputs.flip(1), 1)
+    _close(function(outputs.numpy(), soft.numpy()), loss, outputs, soft)
+    one, binary = outputs[:, 0], torch.tensor([0, 1, 1, 0, 1])
+    _close(function(one.numpy(), binary.numpy()), loss, one, binary)
+
+
+def _numpy_as_jax(monkeypatch):
+    """Where JAX is missing its text runs on NumPy, and the two functions that JAX adds are here."""
+
+    def softmax(outputs, axis):
+        return torch.softmax(torch.as_tensor(outputs), axis).numpy()
+
+    jax = ModuleType("jax")
+    jax.nn = SimpleNamespace(softplus=lambda x: np.logaddexp(0, x), softmax=softmax)
+    jax.numpy = np
+    monkeypatch.setitem(sys.modules, "jax", jax)
+    monkeypatch.setitem(sys.modules, "jax.numpy", np)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_jax(loss, monkeypatch):
+    try:
+        import jax.numpy  # noqa: F401
+    except ImportError:
+        _numpy_as_jax(monkeypatch)
+    outputs, targets = _data(loss)
+    _close(_function(export(loss, "jax"))(outputs.numpy(), targets.numpy()), loss, outputs, targets)
+
+
+def test_jax_differentiates():
+    jax = pytest.importorskip("jax")
+    loss = CLASSES[0]
+    outputs, targets = _data(loss)
+    slopes = jax.jit(jax.grad(_function(export(loss, "jax"))))(outputs.numpy(), targets.numpy())
+    leaf = outputs.requires_grad_()
+    (ours,) = torch.autograd.grad(loss(leaf, targets), leaf)
+    np.testing.assert_allclose(np.asarray(slopes), ours.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_keras(loss, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    pytest.importorskip("keras")
+    function = _function(export(loss, "keras"))
+    outputs, targets = _data(loss)
+    _close(function(targets, outputs).mean(), loss, outputs, targets)
+
+
+def test_keras_takes_its_own_shapes(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    pytest.importorskip("keras")
+    loss = CLASSES[1]
+    function = _function(export(loss, "keras"))
+    outputs, labels = _data(loss)
+    _close(function(labels[:, None], outputs).mean(), loss, outputs, labels)
+    one_hot = torch.eye(3)[labels]
+    _close(function(one_hot, outputs).mean(), loss, outputs, labels)
+    one, binary = outputs[:, :1], torch.tensor([0, 1, 1, 0, 1])
+    _close(function(binary, one).mean(), loss, one, binary)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if not isinstance(loss, NeuralLoss)], ids=str)
+def test_sympy(loss):
+    names = {}
+    exec(export(loss, "sympy"), names)
+    y, f, value = names["y"], names["f"], names["m"]
+    for point in ((0.0, 0.25), (1.0, 0.75)):
+        here = [torch.tensor([[number]]) for number in point]
+        ours = loss.per_class(*here).item() * loss.scale
+        theirs = float(value.evalf(20, subs={y: point[0], f: point[1]}))
+        assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-5)
+
+
+def _onnx_value(model, feeds):
+    try:
+        from onnxruntime import InferenceSession
+    except ImportError:
+        from onnx.reference import ReferenceEvaluator
+
+        return ReferenceEvaluator(io.BytesIO(model)).run(None, feeds)[0]
+    return InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_onnx(loss):
+    pytest.importorskip("onnx")
+    outputs, targets = _data(loss, count=7)
+    value = _onnx_value(export(loss, "onnx"), {"outputs": outputs.numpy(), "targets": targets.numpy()})
+    _close(value, loss, outputs, targets)
+
+
+def test_onnx_without_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(SettingError, match=r"^this export needs the package onnx; run pip install 'evomal\[onnx\]'$"):
+        export(LOSSES[0], "onnx")
+
+
+@pytest.mark.parametrize("loss", LOSSES[::4], ids=str)
+def test_torchscript(loss):
+    program = torch.jit.load(io.BytesIO(export(loss, "torchscript")))
+    outputs, targets = _data(loss, count=9)
+    torch.testing.assert_close(program(outputs, targets), loss(outputs, targets))
+    if loss.task_type == "classification":
+        more, labels = torch.randn(4, 11), torch.tensor([10, 0, 3, 7])
+        torch.testing.assert_close(program(more, labels), loss(more, labels))
+
+
+def test_latex():
+    loss = SymbolicLoss("square(sub(y, f))", [2, 1, 0.5], task_type="regression", scale=0.25)
+    assert export(loss, "latex") == "0.25 \\left(\\left(2\\,\\left(y - 0.5\\,f_\\theta(x)\\right)\\right)^2\\right)\n"
+    assert export(TaylorLoss([0, 0, 0, 2, 0, 0, 0, 0], task_type="regression"), "latex") == "f_\\theta(x)^2\n"
+
+
+def test_what_cannot_be_exported_is_refused_by_name():
+    neural = NeuralLoss(task_type="regression", hidden=3)
+    with pytest.raises(
+        SettingError, match=r"^a neural loss has no formula for latex; export it as python, numpy or onnx$"
+    ):
+        export(neural, "latex")
+    with pytest.raises(SettingError, match=r"^a neural loss has no formula \(18 weights\); export it as python"):
+        export(neural, "sympy")
+    with pytest.raises(UnknownNameError, match=r"^unknown format 'pytorch'; did you mean 'python'\?"):
+        export(neural, "pytorch")
+    for form in FORMATS:
+        with pytest.raises(SettingError, match=r"^'focal' is no learned loss, and "):
+            export(HandcraftedLoss("focal"), form)
+
+
+def test_numbers_are_short_and_exact():
+    text = export(SymbolicLoss("mul(y, f)", [0.1, 1.25], task_type="regression"), "python")
+    assert "values = (0.1 * y * 1.25 * f).sum(dim=1)" in text or "values = (0.1 * y * (1.25 * f)).sum(dim=1)" in text
