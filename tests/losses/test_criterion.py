@@ -1,11 +1,13 @@
 """What the contract table cannot hold for every loss: exact values, exact sentences, odd types."""
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 import evomal
 from evomal.errors import DataError, SettingError
-from evomal.losses import Criterion, SymbolicLoss
+from evomal.losses import Criterion, SymbolicLoss, get_handcrafted
 from evomal.losses.criterion import prepare
 
 LABELS = torch.tensor([0, 2, 1])
@@ -100,7 +102,7 @@ def test_labels_of_one_logit_may_be_booleans():
 
 def test_none_looks_for_no_label():
     assert torch.equal(_loss(ignore_index=None)(LOGITS, LABELS), _loss()(LOGITS, LABELS))
-    with pytest.raises(DataError, match="labels from -100 to 2 but"):
+    with pytest.raises(DataError, match=r"labels from -100 to 2 \(label -100 first in row 2\) but"):
         _loss(ignore_index=None)(LOGITS, torch.tensor([0, 2, -100]))
 
 
@@ -139,19 +141,22 @@ def _shape(*sizes):
             "classification",
             _shape(2, 3),
             torch.tensor([0, 7]),
-            "targets hold labels from 0 to 7 but the outputs are for 3 classes; labels must lie in 0…2",
+            "targets hold labels from 0 to 7 (label 7 first in row 1) but the outputs are for 3 classes; "
+            "labels must lie in 0…2",
         ),
         (
             "classification",
             _shape(2, 3),
             torch.tensor([-1, 2]),
-            "targets hold labels from -1 to 2 but the outputs are for 3 classes; labels must lie in 0…2",
+            "targets hold labels from -1 to 2 (label -1 first in row 0) but the outputs are for 3 classes; "
+            "labels must lie in 0…2",
         ),
         (
             "classification",
             _shape(2, 1),
             torch.tensor([1, 2]),
-            "targets hold labels from 1 to 2 but the outputs are for 2 classes; labels must lie in 0…1",
+            "targets hold labels from 1 to 2 (label 2 first in row 1) but the outputs are for 2 classes; "
+            "labels must lie in 0…1",
         ),
         (
             "classification",
@@ -181,9 +186,9 @@ def _shape(*sizes):
         ),
         (
             "classification",
-            torch.tensor(0.0),
+            _shape(1, 3),
             torch.tensor(1),
-            "targets [] (torch.int64) do not fit outputs []: outputs need a batch dimension",
+            "targets [] (torch.int64) do not fit outputs [1, 3]: both need a batch dimension, or neither has one",
         ),
         (
             "regression",
@@ -202,8 +207,69 @@ def _shape(*sizes):
         (
             "regression",
             torch.tensor(0.0),
+            torch.tensor([1.0]),
+            "targets [1] (torch.float32) do not fit outputs []: both need a batch dimension, or neither has one",
+        ),
+        (
+            "regression",
+            _shape(3),
             torch.tensor(1.0),
-            "targets [] (torch.float32) do not fit outputs []: outputs need a batch dimension",
+            "targets [] (torch.float32) do not fit outputs [3]: regression needs equal shapes",
+        ),
+        (
+            "regression",
+            torch.tensor([1, 2]),
+            torch.tensor([1, 2]),
+            "outputs [2] are torch.int64; give real floats, as networks do",
+        ),
+        (
+            "classification",
+            _shape(2, 3).bool(),
+            torch.tensor([1, 2]),
+            "outputs [2, 3] are torch.bool; give real floats, as networks do",
+        ),
+        (
+            "classification",
+            _shape(2, 3).to(torch.complex64),
+            torch.tensor([1, 2]),
+            "outputs [2, 3] are torch.complex64; give real floats, as networks do",
+        ),
+        (
+            "regression",
+            _shape(2),
+            _shape(2).to(torch.complex64),
+            "targets are torch.complex64; give real numbers",
+        ),
+        (
+            "classification",
+            _shape(2, 3).to_sparse(),
+            torch.tensor([1, 2]),
+            "outputs or targets are sparse; make them dense with .to_dense()",
+        ),
+        (
+            "classification",
+            (_shape(2, 3), _shape(2, 3)),
+            torch.tensor([1, 2]),
+            "outputs are a tuple; give the one tensor that the loss is taken of, such as outputs[0] or outputs.logits",
+        ),
+        (
+            "classification",
+            _shape(2, 3),
+            ["cat", "dog"],
+            "targets cannot be read as numbers (ValueError: too many dimensions 'str'); give a tensor",
+        ),
+        (
+            "classification",
+            _shape(2, 3),
+            np.ma.array([0, 1], mask=[False, True]),
+            "targets: entries are masked (first in row 1), and a mask is not looked at; fill them in "
+            "(values.filled(-100) for labels that do not count), or leave such rows out",
+        ),
+        (
+            "classification",
+            _shape(2, 3),
+            None,
+            "targets are missing; call a criterion as criterion(outputs, targets)",
         ),
     ],
 )
@@ -211,6 +277,57 @@ def test_what_does_not_fit_is_said_in_one_sentence(task_type, outputs, targets, 
     with pytest.raises(DataError) as caught:
         _loss(task_type=task_type)(outputs, targets)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_one_instance_without_a_batch_dimension(reduction):
+    label, logit, value = torch.tensor(2), torch.tensor(0.3), torch.tensor(-1.5)
+    cross_entropy, mse = (get_handcrafted(name, reduction) for name in ("cross_entropy", "mse"))
+    wanted = functional.cross_entropy(LOGITS[0], label, reduction=reduction)
+    torch.testing.assert_close(cross_entropy(LOGITS[0], label), wanted)
+    for target in (torch.tensor(1), torch.tensor(1.0), torch.tensor(0.25)):
+        wanted = functional.binary_cross_entropy_with_logits(logit, target.float(), reduction=reduction)
+        torch.testing.assert_close(cross_entropy(logit, target), wanted)
+    torch.testing.assert_close(mse(logit, value), functional.mse_loss(logit, value, reduction=reduction))
+    symbolic = _loss(reduction=reduction)
+    alone = symbolic(LOGITS[0], label, torch.tensor(1.0))
+    assert alone.shape == ()
+    assert torch.equal(alone, symbolic(LOGITS[:1], label[None]).squeeze())
+    assert cross_entropy(LOGITS[0], torch.tensor(-100)).nan_to_num() == 0
+
+
+def test_the_names_of_pytorchs_criteria_and_whatever_holds_numbers():
+    weight = [1.0, 0.0, 2.0]
+    for criterion in (_loss(), get_handcrafted("cross_entropy")):
+        wanted = criterion(LOGITS, LABELS)
+        assert torch.equal(criterion(input=LOGITS, target=LABELS), wanted)
+        assert torch.equal(criterion(LOGITS, target=LABELS), wanted)
+        assert torch.equal(criterion(outputs=LOGITS, targets=LABELS.numpy()), wanted)
+        assert torch.equal(criterion(LOGITS, LABELS.tolist()), wanted)
+        assert torch.equal(criterion(LOGITS, np.ma.array(LABELS.numpy(), mask=False)), wanted)
+        weighted = criterion(LOGITS, LABELS, torch.tensor(weight))
+        assert torch.equal(criterion(LOGITS, LABELS, weight), weighted)
+        assert torch.equal(criterion(LOGITS, LABELS, np.array(weight)), weighted)
+        with pytest.raises(DataError, match=r"^outputs and input are the same argument; give one of them$"):
+            criterion(LOGITS, LABELS, input=LOGITS)
+
+
+@pytest.mark.parametrize("label", [255, -1, 0, np.int64(1), torch.tensor(2)])
+def test_any_whole_number_may_be_ignored(label):
+    labels = torch.tensor([0, int(label), 1])
+    for make in (lambda **s: get_handcrafted("cross_entropy", **s), _loss):
+        values = make(ignore_index=label, reduction="none")(LOGITS, labels)
+        assert [bool(value) for value in values] == [kept != int(label) for kept in labels.tolist()]
+
+
+@pytest.mark.parametrize("label", ["x", 1.5, True, float("nan"), 2**70, [1], torch.tensor([1, 2])])
+def test_nothing_else_may(label):
+    for make in (lambda **s: get_handcrafted("cross_entropy", **s), _loss):
+        with pytest.raises(SettingError) as caught:
+            make(ignore_index=label)
+        assert str(caught.value) == (
+            f"ignore_index is {label!r}; give the label that does not count as a whole number, such as -100, or None"
+        )
 
 
 def test_sample_weights_that_do_not_fit():

@@ -25,6 +25,7 @@ GOOD = {
 }
 
 
+LOSS = SymbolicLoss(GOOD["expression"], task_type="classification")
 GOOD_HEAD = {"format": "evomal-loss", "version": 1, "task_type": "classification"}
 
 
@@ -530,3 +531,26 @@ def test_odd_names_of_files_are_refused_too():
         load_loss("x" * 5000)
     with pytest.raises(LossFileError, match=r"it cannot be read \(embedded null byte\); check the path"):
         load_loss("x\0.json")
+
+
+@pytest.mark.parametrize("path", ["", None, 3, b"loss.json"])
+def test_what_is_no_path(path):
+    for use in (LOSS.save, load_loss):
+        with pytest.raises(LossFileError, match=r"it is no path; give the name of a file, such as 'loss.json'$"):
+            use(path)
+
+
+def test_paths_that_nothing_can_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (".", tmp_path, str(tmp_path) + "/"):
+        with pytest.raises(LossFileError, match=r"it is a folder; name a file in it, such as loss\.json$"):
+            LOSS.save(folder)
+    (tmp_path / "file").write_text("")
+    for path, why in (
+        ("file/loss.json", "File exists|Not a directory"),
+        ("x" * 300, "File name too long"),
+        ("x\0", "embedded null byte"),
+    ):
+        with pytest.raises(LossFileError, match=rf"it cannot be written \(({why})\); "):
+            LOSS.save(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

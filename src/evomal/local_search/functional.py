@@ -52,6 +52,8 @@ class FunctionalModel:
             values = dict(zip(self.names, parameters, strict=True))
             values |= zip(self.fixed_names, self.fresh() if fixed is None else fixed, strict=True)
             outputs = functional_call(self.model, values, (x,))
+        if not isinstance(outputs, Tensor):
+            raise ModelError(f"the model gives a {type(outputs).__name__}; let it return one tensor of raw outputs")
         if x._version != version:
             raise ModelError("the model changes its inputs in place; let it work on a copy (x = x.clone())")
         return outputs

@@ -1,15 +1,17 @@
 """`evomal.meta_gradient`: how the task loss after base training changes with the coefficients of the loss."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor, nn
 
-from evomal.errors import ModelError, SettingError
+from evomal.errors import ModelError
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels
+from evomal.local_search.given import read_batches, read_loss, read_model, read_task_loss
 from evomal.local_search.one_step import Batch, completed, linearise, one_step
 from evomal.local_search.unroll import unrolled
-from evomal.losses import get_handcrafted
+from evomal.losses.checks import checked_rates
 from evomal.losses.criterion import LossFunction
 from evomal.tasks.rng import random_state, set_random_state
 from evomal.training.pooling import fast_pooling
@@ -18,7 +20,7 @@ from evomal.training.pooling import fast_pooling
 def meta_gradient(
     loss: nn.Module,
     model: nn.Module,
-    train_batches: Sequence[Batch],
+    train_batches: Iterable[Batch],
     valid_batch: Batch,
     task_loss: str | LossFunction = "cross_entropy",
     lr: float = 0.01,
@@ -38,7 +40,8 @@ def meta_gradient(
     Args:
         loss: M_φ, any module called as ``loss(outputs, targets) -> scalar``.
         model: The base model; parameters that do not require a gradient stay fixed.
-        train_batches: One (inputs, targets) for each base step.
+        train_batches: One (inputs, targets) for each base step, in a list, a generator or a `DataLoader`; tensors,
+            or arrays, of which float64 becomes the default dtype.
         valid_batch: The (inputs, targets) on which the task loss is taken.
         task_loss: Name of a handcrafted loss, or a function of (outputs, targets).
         lr: Base learning rate α.
@@ -50,7 +53,8 @@ def meta_gradient(
         A tensor for each of ``loss.parameters()``, of its shape; zeros where a parameter has no influence.
 
     Raises:
-        SettingError: There is no training batch, or the loss has nothing to tune.
+        SettingError: There is no training batch, the loss has nothing to tune or gives more than one number, or a
+            rate is odd.
         ModelError: The model has no trainable parameter, or an operation that cannot be differentiated twice.
         NotFiniteError: The loss or its gradient at the predictions is not finite (an ArithmeticError).
 
@@ -64,14 +68,10 @@ def meta_gradient(
     Source:
         Raymond et al., 2023, Section 3.2; Grefenstette et al., "Generalized Inner Loop Meta-Learning", 2019.
     """
-    if not train_batches or any(not isinstance(b, tuple | list) or len(b) != 2 for b in train_batches):
-        raise SettingError("train_batches holds no pairs; give one (inputs, targets) for each base step, in a list")
-    parameters = list(loss.parameters())
-    if not parameters or not all(p.requires_grad for p in parameters):
-        raise SettingError(
-            "the loss has no parameter, or one that requires no gradient; call loss.requires_grad_() if it has any"
-        )
-    function = get_handcrafted(task_loss) if isinstance(task_loss, str) else task_loss
+    model, loss, function = read_model(model), read_loss(loss), read_task_loss(task_loss)
+    checked_rates(lr=lr, momentum=momentum, weight_decay=weight_decay)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    train_batches, valid_batch = read_batches(train_batches, valid_batch, device)
     step = BaseStep(lr, momentum, nesterov, weight_decay)
     with batch_statistics(model), fast_pooling(model):
         functional = FunctionalModel(model)

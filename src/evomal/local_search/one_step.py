@@ -24,6 +24,7 @@ from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, replayed
 from evomal.local_search.replay import Recording, Replay
 from evomal.losses import SymbolicLoss
+from evomal.losses.checks import require_scalar
 from evomal.losses.criterion import LossFunction
 from evomal.losses.slopes import Predictions, slope_at, slope_gradient
 from evomal.tasks.rng import random_state, set_random_state
@@ -175,7 +176,7 @@ def _autograd_slope(loss: nn.Module, outputs: Tensor, targets: Tensor) -> tuple[
     """The same of any module, by differentiating its own graph twice."""
     phi = list(loss.parameters())
     predictions = outputs.detach().requires_grad_()
-    value = loss(predictions, targets)
+    value = require_scalar(loss(predictions, targets), "the loss")
     slope = torch.zeros_like(predictions)
     if value.requires_grad:
         (slope,) = grad(value, predictions, create_graph=True, materialize_grads=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.local_search.given import require_reduced
 from evomal.local_search.one_step import reason_of
 from evomal.local_search.walk import Pupil, Tuned, Walk
 from evomal.losses import LearnedLoss
@@ -41,9 +42,14 @@ def tune(
     Returns:
         How each tuning ended.
 
+    Raises:
+        SettingError: A loss gives a value for each instance.
+
     Source:
         Raymond et al., 2023, Section 3.2.
     """
+    for loss in losses:
+        require_reduced(loss)
     candidates = [Pupil(loss.requires_grad_()) for loss in losses]
     if not candidates:
         return []

@@ -9,6 +9,7 @@ from torch.autograd import grad
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel
 from evomal.local_search.one_step import Batch, require_finite
+from evomal.losses.checks import require_scalar
 from evomal.losses.criterion import LossFunction
 
 
@@ -41,7 +42,7 @@ def unrolled(
     theta: Sequence[Tensor] = model.parameters
     velocity: list[Tensor] | None = None
     for x, y in train_batches:
-        value = loss(model(theta, x), y)
+        value = require_scalar(loss(model(theta, x), y), "the loss")
         if not value.requires_grad:
             return [torch.zeros_like(p) for p in phi]
         gradients = grad(value, theta, create_graph=True, materialize_grads=True)

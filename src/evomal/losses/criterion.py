@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from evomal.errors import DataError, SettingError
+from evomal.losses.checks import call_arguments, checked_label, first_place
 
 TaskType = Literal["classification", "regression"]
 Reduction = Literal["none", "mean", "sum"]
@@ -30,7 +31,8 @@ class Criterion(nn.Module):
     """A loss that is used as PyTorch's are: ``criterion(outputs, targets) -> scalar``.
 
     Values are summed over classes (or outputs) and averaged over the batch and all further dimensions (D2). Under
-    autocast, and for half-precision outputs, the loss computes in float32.
+    autocast, and for half-precision outputs, the loss computes in float32. PyTorch's names of the arguments, ``input``
+    and ``target``, are taken too.
 
     Args:
         task_type: ``"classification"`` (outputs are logits) or ``"regression"``.
@@ -47,7 +49,7 @@ class Criterion(nn.Module):
             raise SettingError(f"task_type is {task_type!r}; use 'classification' or 'regression'")
         self.task_type: TaskType = task_type
         self.reduction = reduction
-        self.ignore_index = ignore_index
+        self.ignore_index = checked_label(ignore_index)
 
     @property
     def reduction(self) -> Reduction:
@@ -64,7 +66,15 @@ class Criterion(nn.Module):
     def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each instance, [B, ...], from outputs and targets of one shape [B, C, ...]."""
 
-    def forward(self, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        outputs: Tensor | None = None,
+        targets: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        *,
+        input: Tensor | None = None,
+        target: Tensor | None = None,
+    ) -> Tensor:
         """The loss of a batch.
 
         Args:
@@ -72,17 +82,31 @@ class Criterion(nn.Module):
                 [B], [B, K] or [B, K, ...].
             targets: Classification: class labels [B, ...] (integers), or soft labels of the outputs' shape; for one
                 logit, 0/1 or probabilities in the outputs' shape. Regression: the outputs' shape; [B] means [B, 1].
+                A single label [] or value [] goes with outputs without a batch dimension: [C] or [].
             sample_weight: Optional weights [B] or [B, ...]; the mean becomes Σwv/Σw.
+            input: PyTorch's name for `outputs`.
+            target: PyTorch's name for `targets`.
 
         Returns:
             A 0-dim tensor, or [B, ...] for ``reduction="none"`` (0 where the label is ignored).
 
         Raises:
-            DataError: Shapes do not fit, or a label has no class.
+            DataError: Something is no tensor of such numbers, shapes do not fit, or a label has no class.
         """
+        outputs, targets, sample_weight = call_arguments(outputs, targets, sample_weight, input, target)
+        if targets.dim() == 0 and outputs.dim() < 2:
+            return self._of_one(outputs, targets, sample_weight)
         with torch.autocast(outputs.device.type, enabled=False):
             prepared = prepare(outputs, targets, self.task_type, self.ignore_index)
             return self.reduce(self.per_instance(*prepared[:2]), prepared.kept, sample_weight)
+
+    def _of_one(self, outputs: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        """The loss of a single instance without a batch dimension, as a batch of one."""
+        if outputs.dim() == 1 and self.task_type == "regression":
+            raise _misfit("regression needs equal shapes", outputs, target)
+        batch = outputs.unsqueeze(0), target.unsqueeze(0), None if weight is None else weight.reshape(1)
+        value = Criterion.forward(self, *batch)
+        return value.squeeze(0) if self.reduction == "none" else value
 
     def reduce(self, values: Tensor, kept: Tensor | None, sample_weight: Tensor | None) -> Tensor:
         """Apply ignored labels, sample weights and the reduction to values [B, ...]."""
@@ -107,8 +131,8 @@ def full_precision(outputs: Tensor) -> Tensor:
 
 def prepare(outputs: Tensor, targets: Tensor, task_type: TaskType, ignore_index: int | None) -> Prepared:
     """Outputs and targets in one form, whatever of the accepted shapes and types they came in."""
-    if outputs.dim() == 0:
-        raise _misfit("outputs need a batch dimension", outputs, targets)
+    if outputs.dim() == 0 or targets.dim() == 0:
+        raise _misfit("both need a batch dimension, or neither has one", outputs, targets)
     outputs = full_precision(outputs)
     if task_type == "regression":
         return Prepared(*_regression(outputs, targets), None)
@@ -153,11 +177,15 @@ def _labelled(outputs: Tensor, labels: Tensor, ignore_index: int | None) -> Prep
 def _one_hot(labels: Tensor, outputs: Tensor) -> Tensor:
     try:
         return torch.zeros_like(outputs).scatter_(1, labels.unsqueeze(1), 1.0)
-    except (RuntimeError, IndexError):
-        low, high = int(labels.min()), int(labels.max())
+    except (RuntimeError, IndexError) as error:
+        classes = outputs.shape[1]
+        odd = (labels < 0) | (labels >= classes)
+        if not bool(odd.any()):
+            raise DataError(f"class labels {list(labels.shape)} cannot be read ({error}); give integers") from None
+        low, high, label = int(labels.min()), int(labels.max()), int(labels[odd][0])
         raise DataError(
-            f"targets hold labels from {low} to {high} but the outputs are for {outputs.shape[1]} classes; "
-            f"labels must lie in 0…{outputs.shape[1] - 1}"
+            f"targets hold labels from {low} to {high} (label {label} first {first_place(odd)}) but the outputs are for "
+            f"{classes} classes; labels must lie in 0…{classes - 1}"
         ) from None
 
 

@@ -1,6 +1,7 @@
 """Loss files: one JSON object, read as data and never run. What its entries mean, each family of losses knows."""
 
 import json
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,16 +26,52 @@ def write_document(entries: dict[str, Any], info: dict[str, Any], path: str | Pa
         path: The file; one that exists is replaced.
 
     Raises:
-        LossFileError: Something is not JSON, such as NaN, or past a limit of loss files; nothing is written.
+        LossFileError: The path names no file that can be written (then it is an OSError too), or something is not
+            JSON, such as NaN, or past a limit of loss files; nothing is written.
     """
+    file = loss_path(path)
     document = {"format": FORMAT, "version": VERSION, **entries}
     try:
         rest = {name: value for name, value in info.items() if name not in NEVER_INFO}
         text = json.dumps(document | rest | document, indent=2, allow_nan=False) + "\n"
         _entries(text.encode())
     except (TypeError, ValueError, AttributeError, RecursionError, _OddFileError) as error:
-        refuse(Path(path), f"the loss cannot be written ({error})", "keep weights finite and info plain")
-    write_atomically(Path(path), text)
+        refuse(file, f"the loss cannot be written ({error})", "keep weights finite and info plain")
+    try:
+        if file.is_dir():
+            refuse(file, "it is a folder", "name a file in it, such as loss.json")
+        write_atomically(file, text)
+    except OSError as error:
+        raise UnwritableLossFileError(file, error) from error
+    except ValueError as error:  # a NUL in its name
+        refuse(file, f"it cannot be written ({error})", "check the path")
+
+
+class UnwritableLossFileError(LossFileError, OSError):
+    """What the system said when a loss file was to be written, as one of our errors and one of Python's."""
+
+    def __init__(self, file: Path, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        super().__init__(f"loss file '{file}': it cannot be written ({reason}); make room there, or give another path")
+        self.errno, self.strerror = error.errno, reason
+
+
+def loss_path(path: Any) -> Path:
+    """What a user gave as the path of a loss file.
+
+    Raises:
+        LossFileError: It is no path.
+
+    Example:
+        >>> loss_path("")
+        Traceback (most recent call last):
+        evomal.errors.LossFileError: loss file '': it is no path; give the name of a file, such as 'loss.json'
+    """
+    if isinstance(path, str | PathLike) and path != "":
+        with suppress(TypeError):  # of bytes
+            return Path(path)
+    shown = path if isinstance(path, str) else repr(path)
+    raise LossFileError(f"loss file '{brief(shown)}': it is no path; give the name of a file, such as 'loss.json'")
 
 
 def read_document(file: Path) -> dict[str, Any]:

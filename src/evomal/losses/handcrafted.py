@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from evomal.errors import DataError, SettingError, unknown_name
+from evomal.losses.checks import call_arguments
 from evomal.losses.criterion import IGNORED, Criterion, Reduction
 from evomal.losses.handcrafted_table import HANDCRAFTED
 
@@ -73,8 +74,17 @@ class HandcraftedLoss(Criterion):
         counts = _checked_counts(name, class_counts) if HANDCRAFTED[name].needs_class_counts else None
         self.register_buffer("class_counts", counts)
 
-    def forward(self, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        outputs: Tensor | None = None,
+        targets: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        *,
+        input: Tensor | None = None,
+        target: Tensor | None = None,
+    ) -> Tensor:
         """The loss of a batch; the usual case goes straight to PyTorch's fused kernel."""
+        outputs, targets, sample_weight = call_arguments(outputs, targets, sample_weight, input, target)
         usual = (
             self.name == "cross_entropy"
             and sample_weight is None

@@ -139,7 +139,8 @@ class LearnedLoss(Criterion):
             path: The file; one that exists is replaced, and half a file is never seen.
 
         Raises:
-            LossFileError: φ or `info` hold what JSON cannot, such as NaN; nothing is written.
+            LossFileError: φ or `info` hold what JSON cannot, such as NaN, or the path names no file that can be
+                written; nothing is written.
         """
         write_document(self.all_entries(), self.info, path)
 

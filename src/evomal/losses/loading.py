@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from os import PathLike
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from evomal.errors import EvomalError, LossFileError, SettingError
-from evomal.losses.files import brief, read_document
+from evomal.losses.files import brief, loss_path, read_document
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.neural import NeuralLoss
 from evomal.losses.symbolic import SymbolicLoss
@@ -33,7 +32,7 @@ def load_loss(path: str | PathLike[str]) -> LearnedLoss:
         LossFileError: The file is missing, damaged, past a limit, from a later version, or its parts contradict one
             another.
     """
-    file = Path(path)
+    file = loss_path(path)
     with suppress(OSError):  # a name that is too long, no permission: reading will say so
         file = file / "loss.json" if file.is_dir() else file
     entries = read_document(file)

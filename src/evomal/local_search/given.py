@@ -1,0 +1,120 @@
+"""What a user gives to `evomal.meta_gradient`, checked and brought to one form."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evomal.errors import ModelError, SettingError, one_line
+from evomal.local_search.one_step import Batch
+from evomal.losses import get_handcrafted
+from evomal.losses.checks import refuse_masked, require_scalar
+from evomal.losses.criterion import Criterion, LossFunction
+
+WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
+def read_batches(train_batches: Any, valid_batch: Any, device: torch.device) -> tuple[list[Batch], Batch]:
+    """Batches from a list, a generator or a `DataLoader` of pairs, of tensors or arrays; on the model's device.
+
+    Raises:
+        SettingError: They are no pairs, or hold no numbers.
+
+    Example:
+        >>> pair = ([[1.0]], [0])
+        >>> read_batches((p for p in [pair]), pair, torch.device("cpu"))[0]
+        [(tensor([[1.]]), tensor([0]))]
+    """
+    batches = list(train_batches) if isinstance(train_batches, Iterable) else []
+    if not batches or not all(_is_pair(batch) for batch in batches):
+        raise SettingError("train_batches holds no pairs; give one (inputs, targets) for each base step, in a list")
+    if not _is_pair(valid_batch):
+        raise SettingError(f"valid_batch is a {type(valid_batch).__name__}; give one pair (inputs, targets)")
+    train = [_read(batch, f"batch {number} of train_batches", device) for number, batch in enumerate(batches)]
+    return train, _read(valid_batch, "valid_batch", device)
+
+
+def read_loss(loss: Any) -> nn.Module:
+    """The loss, which must be a module with parameters to tune and give one number.
+
+    Raises:
+        SettingError: It is something else.
+    """
+    if not isinstance(loss, nn.Module):
+        name = getattr(loss, "__name__", type(loss).__name__)
+        raise SettingError(
+            f"the loss '{name}' is no torch.nn.Module, so that there is nothing to tune in it; give a SymbolicLoss, or "
+            "a module that holds its coefficients as parameters"
+        )
+    parameters = list(loss.parameters())
+    if not parameters or not all(p.requires_grad for p in parameters):
+        raise SettingError(
+            "the loss has no parameter, or one that requires no gradient; call loss.requires_grad_() if it has any"
+        )
+    require_reduced(loss)
+    return loss
+
+
+def require_reduced(loss: nn.Module) -> None:
+    """Refuse a loss that gives a value for each instance: a gradient needs one number.
+
+    Raises:
+        SettingError: Its reduction is ``"none"``.
+    """
+    if isinstance(loss, Criterion) and loss.reduction == "none":
+        raise SettingError("the loss has reduction 'none', but a gradient is taken of one number; set it to 'mean'")
+
+
+def read_model(model: Any) -> nn.Module:
+    """The model, out of what spreads it over devices.
+
+    Raises:
+        ModelError: It is no module.
+    """
+    if isinstance(model, WRAPPERS):
+        model = model.module
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
+    return model
+
+
+def read_task_loss(task_loss: Any) -> LossFunction:
+    """The task loss by its name or as a function, which must give one number.
+
+    Raises:
+        UnknownNameError: There is no loss of that name.
+        SettingError: It is nothing that can be called, or a class instead of a loss.
+    """
+    if isinstance(task_loss, str):
+        return get_handcrafted(task_loss)
+    if not callable(task_loss) or isinstance(task_loss, type):
+        what = f"the class {task_loss.__name__}" if isinstance(task_loss, type) else repr(task_loss)
+        raise SettingError(f"task_loss is {what}; give a name, a function, or a loss such as torch.nn.MSELoss()")
+
+    def one_number(outputs: Tensor, targets: Tensor) -> Tensor:
+        return require_scalar(task_loss(outputs, targets), "the task loss")
+
+    return one_number
+
+
+def _is_pair(batch: Any) -> bool:
+    return isinstance(batch, tuple | list) and len(batch) == 2
+
+
+def _read(batch: Any, where: str, device: torch.device) -> Batch:
+    x, y = (
+        _tensor(part, f"{what} of {where}", device) for part, what in zip(batch, ("inputs", "targets"), strict=True)
+    )
+    return x, y
+
+
+def _tensor(values: Any, where: str, device: torch.device) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    refuse_masked(values, where)
+    try:
+        tensor = torch.as_tensor(values, device=device)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise SettingError(f"{where} cannot be read as numbers ({one_line(error)}); give a tensor") from None
+    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
