@@ -184,8 +184,8 @@ def _one_hot(labels: Tensor, outputs: Tensor) -> Tensor:
             raise DataError(f"class labels {list(labels.shape)} cannot be read ({error}); give integers") from None
         low, high, label = int(labels.min()), int(labels.max()), int(labels[odd][0])
         raise DataError(
-            f"targets hold labels from {low} to {high} (label {label} first {first_place(odd)}) but the outputs are for "
-            f"{classes} classes; labels must lie in 0…{classes - 1}"
+            f"targets hold labels from {low} to {high} (label {label} first {first_place(odd)}) but the outputs are "
+            f"for {classes} classes; labels must lie in 0…{classes - 1}"
         ) from None
 
 

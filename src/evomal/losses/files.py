@@ -52,8 +52,12 @@ class UnwritableLossFileError(LossFileError, OSError):
 
     def __init__(self, file: Path, error: OSError) -> None:
         reason = error.strerror or str(error)
-        super().__init__(f"loss file '{file}': it cannot be written ({reason}); make room there, or give another path")
-        self.errno, self.strerror = error.errno, reason
+        super().__init__(error.errno, reason)
+        self.text = f"loss file '{file}': it cannot be written ({reason}); make room there, or give another path"
+
+    def __str__(self) -> str:
+        """The sentence, not the system's number."""
+        return self.text
 
 
 def loss_path(path: Any) -> Path:
