@@ -20,7 +20,7 @@ SHORT = {
     "candidate": "candidate",
     "parts": "parts",
 }
-LONG = {name: name for name in ("generation", "search", "memory", "racing", "rejection", "lanes")}
+LONG = {name: name for name in ("generation", "search", "memory", "racing", "rejection", "lanes", "gpu")}
 MODULES = SHORT | LONG
 """The module of each benchmark, a function of that name; imported when it is run."""
 

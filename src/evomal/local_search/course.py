@@ -22,19 +22,24 @@ class Course:
     Attributes:
         count: Base steps in a meta step.
         step: The base optimiser as a function.
+        on_train: Whether the task loss is taken on the training batch.
+        train_rows: Which instances each base step takes.
+        valid_rows: Which instances the task loss of each meta step is taken on.
+        key: What tells it from other courses of the same task.
     """
 
     def __init__(self, task: Task, settings: LocalSearchSettings, base: BaseSettings, seed: int) -> None:
         self.task, self.count = task, settings.base_steps
         self.step = BaseStep(base.lr, base.momentum, base.nesterov, base.weight_decay)
-        self._on_train, self._seed = settings.task_loss_batch == "train", seed
-        self._train = Batches(len(task.train), base.batch_size, seed, task.key, "tune", "train")
-        self._valid = Batches(len(task.valid), base.batch_size, seed, task.key, "tune", "valid")
+        self.on_train, self._seed = settings.task_loss_batch == "train", seed
+        self.train_rows = Batches(len(task.train), base.batch_size, seed, task.key, "tune", "train")
+        self.valid_rows = Batches(len(task.valid), base.batch_size, seed, task.key, "tune", "valid")
+        self.key = (seed, base.batch_size, self.on_train, self.count, task.device)
 
     def batches(self, number: int) -> tuple[list[Batch], Batch]:
         """The training batch of every base step of a meta step, and the batch of its task loss."""
-        train = [self.task.train.take(self._train.index(number * self.count + k)) for k in range(self.count)]
-        return train, train[-1] if self._on_train else self.task.valid.take(self._valid.index(number))
+        train = [self.task.train.take(self.train_rows.index(number * self.count + k)) for k in range(self.count)]
+        return train, train[-1] if self.on_train else self.task.valid.take(self.valid_rows.index(number))
 
     def model(self, number: int) -> nn.Module:
         """The network of a meta step, freshly initialised, in training mode."""

@@ -6,6 +6,7 @@ several, the training is unrolled on stacked parameters.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.local_search.course import Course
 from evomal.local_search.functional import batch_statistics, plain_kernels, replayed
 from evomal.local_search.one_step import Batch
+from evomal.local_search.resident import ResidentCourse, resident_course
 from evomal.local_search.unroll import require_twice_differentiable
 from evomal.losses.criterion import LossFunction
 from evomal.losses.stacking import LanesError, Stacked, finite_lanes, only_lanes_errors
@@ -37,6 +39,35 @@ class LanesWalk:
     def __init__(self, task: Task, settings: LocalSearchSettings, base: BaseSettings, seed: int) -> None:
         self.task, self.course = task, Course(task, settings, base, seed)
         self.trusted = False
+        self.draws = False
+        self._resident: ResidentCourse | None = None
+
+    def reside(self, steps: int) -> bool:
+        """Put all that meta steps need onto the device, for `meta_step_at`; after a first `meta_step`.
+
+        Args:
+            steps: Number of meta steps.
+
+        Returns:
+            Whether that can be: a single base step, a model that draws nothing, data that lie on the device, and room.
+        """
+        if self.course.count == 1 and self.trusted and not self.draws and self._resident is None:
+            self._resident = resident_course(self.course, steps)
+        return self._resident is not None
+
+    def meta_step_at(self, number: Tensor, losses: Stacked, phi: Tensor) -> tuple[Tensor, Tensor]:
+        """What `meta_step` gives, without a look at the device or a copy to it, so that a CUDA graph may hold it.
+
+        Args:
+            number: Number of the meta step, int64 [1] on the device.
+            losses: The losses.
+            phi: Their coefficients [N, E], a leaf.
+        """
+        assert self._resident is not None
+        train, valid = self._resident.at(number)
+        model = self._resident.model
+        with only_lanes_errors("the meta-gradient cannot be had"), batch_statistics(model):
+            return self._one_step(StackedModel(model), losses, phi, train, valid)
 
     def meta_step(self, step: int, losses: Stacked, phi: Tensor) -> tuple[Tensor, Tensor]:
         """The meta-gradient of every lane.
@@ -71,8 +102,11 @@ class LanesWalk:
     ) -> tuple[Tensor, Tensor]:
         """The meta-gradients through one base step, with second derivatives in the formulas only."""
         (x, targets), device = train, train[0].device
-        before = random_state(device)
+        before = None if self._resident is not None else random_state(device)
         outputs = model.alone(model.parameters, x)
+        if before is not None and not self.trusted:
+            now = random_state(device)
+            self.draws = not all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
         shared = outputs.detach().expand(losses.lanes, *outputs.shape)
         values, slopes = losses.slopes(shared, targets, phi, create_graph=True)
         good = finite_lanes(values, [slopes])
@@ -80,7 +114,7 @@ class LanesWalk:
         pulled = pull(outputs, model.parameters, cotangents)
         start = Lanes(tuple(self.course.step.first(model.parameters, pulled)), model.fresh(losses.lanes))
         directions = task_gradients(model, start, valid, self.task.task_loss)
-        with replayed(before, device):
+        with nullcontext() if before is None else replayed(before, device):
             pushed = push(model, x, directions)
         if not self.trusted:
             _require_adjoint(cotangents, pushed, pulled, directions)

@@ -10,7 +10,8 @@ from evomal.config import LearnSettings
 from evomal.losses import SymbolicLoss
 from evomal.losses.stacked import stack
 from evomal.tasks import Batches, TaskSet
-from evomal.training.lanes import fit_lanes
+from evomal.tasks.rng import seeded
+from evomal.training.lanes import LanesTraining
 from evomal.training.precision import precision
 
 GAIN = 0.9  # twice the lanes must bring the time per candidate below this share
@@ -76,23 +77,24 @@ def choose_lanes(
 
 
 def _measured(tasks: TaskSet, settings: LearnSettings, lanes: int) -> Cost:
-    """A few training steps on every task: what a long run takes beyond a short one; the device is waited for."""
-    device = tasks.device
+    """A few steady training steps on every task; the device is waited for."""
+    device, setting = tasks.device, settings.execution.precision
     losses = [SymbolicLoss(FORMULAS[tasks.task_type], task_type=tasks.task_type).to(device) for _ in range(lanes)]
     stacked = stack(losses)
     seconds = 0.0
-    with precision(settings.execution.precision, device):
+    with precision(setting, device):
         torch.cuda.reset_peak_memory_stats(device)
         for task in tasks:
             batches = Batches(len(task.train), settings.base.batch_size, 0, task.key, "lanes")
-            times = []
-            for steps in (FEW, FEW, FEW + STEPS):  # the first time, libraries are loaded and kernels chosen
-                model = task.make_model(0)
+            steps, model = FEW + STEPS, task.make_model(0)
+            training = LanesTraining(model, stacked, task.train, batches, steps, settings.base, 0, None, setting)
+            with seeded(0):
+                for number in range(FEW):  # libraries are loaded, kernels chosen, the step becomes a CUDA graph
+                    training.step(number)
                 torch.cuda.synchronize(device)
                 start = perf_counter()
-                setting = settings.execution.precision
-                fit_lanes(model, stacked, task.train, batches, steps, settings.base, 0, None, setting)
+                for number in range(FEW, steps):
+                    training.step(number)
                 torch.cuda.synchronize(device)
-                times.append(perf_counter() - start)
-            seconds += max(times[2] - times[1], 0.0)
+            seconds += perf_counter() - start
     return Cost(seconds, torch.cuda.max_memory_allocated(device))

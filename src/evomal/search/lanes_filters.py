@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from evomal.config import FilterSettings
+from evomal.local_search.lanes import lanes_adam
 from evomal.losses.stacking import Stacked, finite_lanes
 from evomal.search.filters import FilterProbe, norm_texts
+from evomal.training.graphs import GraphedStep, graphs_on
 
-LOOK_EVERY = 50  # steps after which it is asked whether any loss is still finite
+LOOK_EVERY = 50  # steps after which it is asked, on a CPU, whether any loss is still finite
 
 
 def improvements(losses: Stacked, probe: FilterProbe, settings: FilterSettings) -> list[float | None]:
@@ -22,18 +24,38 @@ def improvements(losses: Stacked, probe: FilterProbe, settings: FilterSettings) 
     """
     if probe.possible <= 0:
         return [math.inf] * losses.lanes
-    predictions = _for_all(probe.predictions, losses)
-    phi = losses.coefficients()
-    optimizer = torch.optim.Adam([predictions], lr=probe.rate(settings))
-    good = torch.ones(losses.lanes, dtype=torch.bool, device=predictions.device)
+    search = Improving(losses, probe, settings)
+    program = GraphedStep(search, search.state) if graphs_on(losses.device) else search
     for step in range(settings.rejection_steps):
-        values, slopes = losses.slopes(predictions, probe.targets, phi)
-        good = good & finite_lanes(values, [slopes])
-        if step % LOOK_EVERY == 0 and not bool(good.any()):
+        program()
+        if losses.device.type == "cpu" and step % LOOK_EVERY == 0 and not bool(search.good.any()):
             break
-        predictions.grad = slopes
-        optimizer.step()
-    return [probe.share(own) if fine else None for own, fine in zip(predictions, good.tolist(), strict=True)]
+    return [
+        probe.share(own) if fine else None for own, fine in zip(search.predictions, search.good.tolist(), strict=True)
+    ]
+
+
+class Improving:
+    """One step of Adam on every loss's predictions, in place."""
+
+    def __init__(self, losses: Stacked, probe: FilterProbe, settings: FilterSettings) -> None:
+        self._losses, self._targets, self._phi = losses, probe.targets, losses.coefficients()
+        self.predictions = _for_all(probe.predictions, losses)
+        self._adam = lanes_adam(self.predictions, probe.rate(settings))
+        self.good = torch.ones(losses.lanes, dtype=torch.bool, device=self.predictions.device)
+
+    @property
+    def state(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        held = self._adam.state[self.predictions].values()
+        return [self.predictions, self.good, *(value for value in held if isinstance(value, Tensor))]
+
+    def __call__(self) -> Tensor:
+        values, slopes = self._losses.slopes(self.predictions, self._targets, self._phi)
+        self.good &= finite_lanes(values, [slopes])
+        self.predictions.grad = slopes
+        self._adam.step()
+        return values
 
 
 def signatures(losses: Stacked, probe: FilterProbe) -> list[str | None]:

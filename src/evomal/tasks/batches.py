@@ -56,6 +56,20 @@ class Batches:
             self._parts, self._epoch = self._permuted(epoch), epoch
         return self._parts[position]
 
+    def table(self, first: int, count: int, device: torch.device) -> Tensor:
+        """The instances of some steps in a row, sent to a device that is not waited for.
+
+        Args:
+            first: The first step.
+            count: Number of steps.
+            device: Where the indices are needed.
+
+        Returns:
+            int64 [count, B].
+        """
+        rows = torch.stack([self.index(step) for step in range(first, first + count)])
+        return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows.to(device)
+
     def _permuted(self, epoch: int) -> tuple[Tensor, ...]:
         order = torch.randperm(self.split_length, generator=seeds.generator(*self._key, "epoch", epoch))
         return torch.split(order, self.batch_size)

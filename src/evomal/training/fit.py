@@ -18,6 +18,7 @@ Schedule = Callable[[SGD], LRScheduler]
 
 # On an accelerator, looking at the loss waits for it; there a diverged training is noticed a little later.
 CHECK_EVERY = 50
+NEVER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +64,62 @@ def fit(
     optimizer = make_optimizer(model, base)
     scheduler = schedule(optimizer) if schedule else None
     model.train()
-    on_cpu = next(model.parameters()).device.type == "cpu"
+    watch = _Watch(next(model.parameters()).device)
     with seeded(noise_seed), fast_pooling(model):
         for step in range(steps):
             x, y = split.take(batches.index(step))
             loss = criterion(model(x), y)
-            if (on_cpu or step % CHECK_EVERY == 0) and not torch.isfinite(loss).item():
-                return Fit(step, f"the loss is not finite at step {step}")
+            if watch.seen(step, loss):
+                break
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
+    if (failed_at := watch.failed_at()) is not None:
+        return Fit(failed_at, f"the loss is not finite at step {failed_at}")
     if not all(p.isfinite().all().item() for p in model.parameters()):
         return Fit(steps, "a parameter is not finite after the last step")
     return Fit(steps)
+
+
+class _Watch:
+    """Notes the first loss that is not finite, without waiting for an accelerator.
+
+    There the training goes on until the news of it have come; what it does meanwhile changes nothing about the result.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._failed: int | None = None
+        self._here = device.type != "cuda"
+        if not self._here:
+            self._there = torch.full((), NEVER, device=device)
+            self._news = torch.full((), NEVER).pin_memory()
+            self._arrived: torch.cuda.Event | None = None
+
+    def seen(self, step: int, loss: Tensor) -> bool:
+        """Take note of a step's loss; whether it is known that one was not finite."""
+        if self._here:
+            if not torch.isfinite(loss).item():
+                self._failed = step
+            return self._failed is not None
+        now = torch.where(loss.detach().isfinite(), NEVER, step)
+        torch.minimum(self._there, now, out=self._there)
+        if step % CHECK_EVERY or (self._arrived is not None and not self._arrived.query()):
+            return False
+        if self._arrived is not None and int(self._news) < NEVER:
+            return True
+        self._news.copy_(self._there, non_blocking=True)
+        self._arrived = torch.cuda.Event()
+        self._arrived.record()
+        return False
+
+    def failed_at(self) -> int | None:
+        """The first step with a loss that was not finite, or None; an accelerator is waited for."""
+        if self._here:
+            return self._failed
+        first = int(self._there)
+        return first if first < NEVER else None
 
 
 def make_optimizer(model: nn.Module, base: BaseSettings) -> SGD:

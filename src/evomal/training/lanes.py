@@ -1,6 +1,6 @@
 """Training of many networks at once, a lane for each: one loss and one learning rate per lane, all else in common."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,16 +10,15 @@ from torch.autograd import grad
 from evomal.config import BaseSettings
 from evomal.losses.criterion import full_precision
 from evomal.losses.stacking import LanesError, Stacked
-from evomal.tasks import AnySplit, Batches, Metric
+from evomal.tasks import AnySplit, Batches, Metric, Split
 from evomal.tasks.rng import seeded
 from evomal.training.evaluate import CHUNK, evaluation_mode
-from evomal.training.fit import CHECK_EVERY, Fit
-from evomal.training.graphs import GraphedStep
+from evomal.training.fit import CHECK_EVERY, NEVER, Fit
+from evomal.training.graphs import GraphedStep, graphs_on
 from evomal.training.precision import Precision
 from evomal.training.stacked_model import Lanes, StackedModel, require_faithful
 
 LEAST_CHUNK = 64
-NEVER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,8 @@ class LanesFit:
 
     def evaluate(self, split: AnySplit, metric: Metric) -> list[float]:
         """The performance metric L_P of every lane on a whole split, as `evomal.training.evaluate` measures it."""
-        size = max(LEAST_CHUNK, CHUNK // len(self.fits))
+        on_cpu = self.lanes.parameters[0].device.type == "cpu"
+        size = max(LEAST_CHUNK, CHUNK // len(self.fits)) if on_cpu else CHUNK
         with evaluation_mode(self.model.model), torch.no_grad():
             pairs = []
             for index in torch.arange(len(split)).split(size):
@@ -86,22 +86,68 @@ def fit_lanes(
     Raises:
         LanesError: The model cannot be computed in lanes.
     """
-    model.train()
-    device = next(model.parameters()).device
-    require_faithful(model, split.take(batches.index(0))[0], noise_seed)
-    network = StackedModel(model, setting)
-    lanes = network.lanes(losses.lanes)
-    step = _LanesStep(network, lanes, losses, base, rates)
-    program = GraphedStep(step, step.state) if device.type == "cuda" else step
-    failed_at = torch.full((losses.lanes,), NEVER, device=device)
+    training = LanesTraining(model, losses, split, batches, steps, base, noise_seed, rates, setting)
     with seeded(noise_seed):
         for number in range(steps):
-            values = program(*split.take(batches.index(number)))
-            failed_at = torch.where(values.isfinite(), failed_at, failed_at.clamp(max=number))
-            if device.type == "cpu" and number % CHECK_EVERY == 0 and bool((failed_at < NEVER).all()):
+            training.step(number)
+            if training.device.type == "cpu" and number % CHECK_EVERY == 0 and training.all_failed:
                 break
-    endings = zip(failed_at.tolist(), lanes.finite.tolist(), strict=True)
-    return LanesFit(network, lanes, [_ending(steps, at, finite) for at, finite in endings])
+    return training.result()
+
+
+class LanesTraining:
+    """A training of lanes, step by step; the arguments are those of `fit_lanes`.
+
+    Attributes:
+        device: Where it computes.
+        program: The step as a CUDA graph, where steps are.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        losses: Stacked,
+        split: AnySplit,
+        batches: Batches,
+        steps: int,
+        base: BaseSettings,
+        noise_seed: int,
+        rates: Sequence[float] | None = None,
+        setting: Precision = "float32",
+    ) -> None:
+        model.train()
+        self.device, self._steps = next(model.parameters()).device, steps
+        self._split, self._batches = split, batches
+        require_faithful(model, split.take(batches.index(0))[0], noise_seed)
+        self._network = StackedModel(model, setting)
+        self._step = _LanesStep(self._network, self._network.lanes(losses.lanes), losses, base, rates)
+        # On an accelerator, instances that lie there are gathered within the step, by rows that are sent in one piece.
+        gathers = self.device.type != "cpu" and isinstance(split, Split)
+        call: Callable[..., Tensor] = self._gathered if gathers else self._step
+        self._rows: Tensor | None = batches.table(0, steps, self.device) if gathers else None
+        self.program = GraphedStep(call, self._step.state) if graphs_on(self.device) else None
+        self._call: Callable[..., Tensor] = self.program or call
+
+    def step(self, number: int) -> None:
+        """The step of a number; they come in order."""
+        if self._rows is not None:
+            self._call(self._rows[number])
+        else:
+            self._call(*self._split.take(self._batches.index(number)))
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether no lane's loss is finite any more; an accelerator is waited for."""
+        return bool((self._step.failed_at < NEVER).all())
+
+    def result(self) -> LanesFit:
+        """How it ended, after the last step."""
+        endings = zip(self._step.failed_at.tolist(), self._step.lanes.finite.tolist(), strict=True)
+        return LanesFit(self._network, self._step.lanes, [_ending(self._steps, at, finite) for at, finite in endings])
+
+    def _gathered(self, rows: Tensor) -> Tensor:
+        assert isinstance(self._split, Split)
+        return self._step(self._split.x[rows], self._split.y[rows])
 
 
 def _ending(steps: int, failed_at: int, finite: bool) -> Fit:
@@ -132,11 +178,14 @@ class _LanesStep:
         ]
         # From rest: momentum times nothing, plus the gradient, is the optimiser's first step.
         self.velocity = [torch.zeros_like(p) for p in lanes.parameters] if base.momentum else []
+        device = lanes.parameters[0].device
+        self.number = torch.zeros((), dtype=torch.int64, device=device)
+        self.failed_at = torch.full((losses.lanes,), NEVER, device=device)
 
     @property
     def state(self) -> list[Tensor]:
         """All tensors that a step changes."""
-        return [*self.lanes.parameters, *self.lanes.buffers, *self.velocity]
+        return [*self.lanes.parameters, *self.lanes.buffers, *self.velocity, self.number, self.failed_at]
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """The lanes' losses [N] at x and y, before the step."""
@@ -144,6 +193,9 @@ class _LanesStep:
         values, slopes = self.losses.slopes(outputs, y, self.phi)
         gradients = grad(outputs, self.lanes.parameters, slopes, allow_unused=True)
         self._descend(gradients)
+        failed_now = torch.where(values.isfinite(), NEVER, self.number)
+        torch.minimum(self.failed_at, failed_now, out=self.failed_at)
+        self.number += 1
         return values
 
     @torch.no_grad()
