@@ -5,10 +5,10 @@ import time
 from benchmarks.measuring import show
 from benchmarks.subjects import FORMULA, lenet5
 from evomal.config import learn_settings
+from evomal.engines.genome import Formula
+from evomal.evaluation.filters import make_probe
+from evomal.evaluation.stages import judge_stage, train_stage, tune_stage
 from evomal.expressions import parse
-from evomal.search.filters import make_probe
-from evomal.search.genome import Formula
-from evomal.search.stages import judge_stage, train_stage, tune_stage
 from evomal.tasks import TaskSet
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from benchmarks.measuring import meet, show
 from evomal.config import LearnSettings, learn_settings
-from evomal.runs import Executor, InProcess, Processes, comparable
-from evomal.search.candidate import Candidate
-from evomal.search.evaluation import Evaluator
-from evomal.search.filters import make_probe
+from evomal.evaluation.candidate import Candidate
+from evomal.evaluation.evaluator import Evaluator
+from evomal.evaluation.filters import make_probe
+from evomal.evaluation.watching import Watcher
+from evomal.executors import Executor, InProcess, Processes
 from evomal.search.methods import EvoMAL
-from evomal.search.watching import Watcher
+from evomal.store import comparable
 from evomal.tasks import TaskSet, named_task
 
 WARM = 1_000_000  # seed of formulas that no round has, so that nothing of theirs is kept

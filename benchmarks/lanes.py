@@ -12,14 +12,14 @@ from benchmarks.measuring import alternate, show
 from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.expressions import finished, ramped_half_and_half
 from evomal.local_search import tune
-from evomal.local_search.lanes import tune_lanes
-from evomal.local_search.lanes_step import pull, push, task_gradients
+from evomal.local_search.batched_step import pull, push, task_gradients
+from evomal.local_search.batched_tune import tune_lanes
 from evomal.losses import SymbolicLoss
-from evomal.losses.stacked import stack
+from evomal.losses.batched_families import stack
 from evomal.tasks import Batches, Task, named_task
 from evomal.training import fit
-from evomal.training.lanes import fit_lanes
-from evomal.training.stacked_model import StackedModel
+from evomal.training.batched_fit import fit_lanes
+from evomal.training.batched_model import BatchedModel
 
 BASE = BaseSettings()
 SUBJECTS = (("fashion-mnist", "lenet5"), ("digits", "mlp"))
@@ -132,7 +132,7 @@ def _waiting(call: Callable[[], object], device: torch.device) -> Callable[[int]
 
 
 def _passes(task: Task, count: int) -> dict[str, Callable[[], object]]:
-    model = StackedModel(task.make_model(0))
+    model = BatchedModel(task.make_model(0))
     x, y = task.train.take(torch.arange(BASE.batch_size))
     outputs = model.alone(model.parameters, x)
     cotangents = torch.randn(count, *outputs.shape, generator=torch.Generator().manual_seed(0)).to(task.device)

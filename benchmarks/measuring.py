@@ -118,7 +118,7 @@ def machine() -> str:
 
 def one_thread() -> None:
     """All sides run on one thread, in a process that keeps its freed memory, as the command line does."""
-    from evomal.runs.memory import keep_freed_memory
+    from evomal.executors.memory import keep_freed_memory
 
     keep_freed_memory()
     torch.set_num_threads(1)

@@ -9,12 +9,12 @@ import psutil
 
 from benchmarks.measuring import end_workers, meet, show
 from evomal.config import LearnSettings, learn_settings
+from evomal.engines.genome import Formula
+from evomal.evaluation.stages import train_stage, tune_stage
+from evomal.evaluation.watching import Watcher
+from evomal.executors import Processes
 from evomal.expressions import parse
-from evomal.runs import Processes
-from evomal.search.genome import Formula
 from evomal.search.methods import EvoMAL
-from evomal.search.stages import train_stage, tune_stage
-from evomal.search.watching import Watcher
 from evomal.tasks import Task, TaskSet, named_task
 
 MIB = 2**20

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from benchmarks.measuring import show
 from evomal.config import learn_settings
+from evomal.evaluation.filters import improvement, make_probe, passes
 from evomal.local_search import tune
 from evomal.losses import LearnedLoss
-from evomal.search.filters import improvement, make_probe, passes
 from evomal.search.methods import make_method
 from evomal.tasks import TaskSet, named_task
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.measuring import command, machine, plain_step_seconds, show
 from evomal.config import learn_settings
-from evomal.runs import comparable, read_journal
+from evomal.store import comparable, read_journal
 from evomal.tasks import named_task
 
 TARGET = 400_000  # plain steps for 25 × 50 on two cores; half of it with racing

@@ -22,16 +22,17 @@ from evomal.comparison.folder import FIRST_LINE, ComparisonFolder
 from evomal.comparison.plan import Plan, make_plan
 from evomal.comparison.running import run_comparison
 from evomal.config import LearnSettings, learn_settings
-from evomal.errors import EvomalError, ExpressionError, LossFileError, RunFolderError, StorageError
+from evomal.executors import InProcess
 from evomal.expressions import parse, to_formula, to_latex, to_text
+from evomal.foundation.errors import EvomalError, ExpressionError, LossFileError, RunFolderError, StorageError
+from evomal.foundation.plain_yaml import read_yaml, yaml_text
+from evomal.foundation.serialization import cleaned
 from evomal.losses import LearnedLoss, load_loss
-from evomal.plain import cleaned
-from evomal.plain_yaml import read_yaml, yaml_text
 from evomal.report.compared import table_of_comparison
 from evomal.report.tables import print_table
-from evomal.runs import InProcess, RunFolder
 from evomal.search import EvoMAL
-from evomal.search.past import Past
+from evomal.store import RunFolder
+from evomal.store.previous_run import PreviousRun
 from evomal.tasks import Task, named_task
 from fuzz import samples
 
@@ -235,7 +236,7 @@ def run_folder(data: bytes) -> None:
     try:
         folder = RunFolder(path, resume=True)
         try:
-            same = Past(folder).settings == settings
+            same = PreviousRun(folder).settings == settings
         finally:
             folder.discard()
         # Other settings may be those of a search of years.

@@ -20,7 +20,7 @@ from benchmarks.rejection import rejection
 from benchmarks.search import search
 
 from evomal.config import learn_settings
-from evomal.runs import read_journal
+from evomal.store import read_journal
 from evomal.tasks import Task, named_task
 
 SMALL = {"dataset": "iris", "model": "linear", "preset": "quick"}

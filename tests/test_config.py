@@ -6,10 +6,10 @@ import yaml
 
 from evomal.config import (
     FIXED,
+    METHOD_DEFAULTS,
     PRESETS,
     STAGES,
     UNUSED,
-    USUAL,
     LearnSettings,
     TrainSettings,
     changed,
@@ -20,7 +20,7 @@ from evomal.config import (
     unused,
     validated,
 )
-from evomal.errors import SettingError, UnknownNameError
+from evomal.foundation.errors import SettingError, UnknownNameError
 
 
 def test_the_defaults_are_the_papers():
@@ -189,11 +189,11 @@ def _flat(settings):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_has_its_fixed_and_takes_its_usual_settings_and_the_presets(method, preset):
     plain, own = _flat(learn_settings(preset)), _flat(learn_settings(preset, method=method))
-    assert own == plain | {"method": method} | USUAL.get(method, {}) | FIXED.get(method, {})
+    assert own == plain | {"method": method} | METHOD_DEFAULTS.get(method, {}) | FIXED.get(method, {})
 
 
 def test_what_sets_the_methods_apart():
-    assert (set(FIXED) | set(USUAL)) <= set(METHODS)
+    assert (set(FIXED) | set(METHOD_DEFAULTS)) <= set(METHODS)
     assert {m for m in METHODS if learn_settings(method=m).tuning.meta_steps == 0} == {"gplfl", "glo", "taylorglo"}
     assert learn_settings(method="ml3").tuning.meta_steps == 500
     assert learn_settings(method="ml3", neural_steps=7, base_steps=2, meta_lr=0.5).tuning.model_dump() == {

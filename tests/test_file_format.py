@@ -9,14 +9,14 @@ import torch
 
 import evomal
 from evomal.config import fitting, learn_settings
-from evomal.errors import LossFileError
 from evomal.expressions import EPSILON, LEAVES, MAX_DEPTH, MAX_NODES, OPERATORS, parse
+from evomal.foundation.errors import LossFileError
+from evomal.foundation.plain_json import MAX_NESTING, MAX_NUMBER, MAX_TEXT
 from evomal.losses.files import MAX_BYTES
 from evomal.losses.learned import MOST_SCALE
 from evomal.losses.neural import MAX_HIDDEN
-from evomal.plain_json import MAX_NESTING, MAX_NUMBER, MAX_TEXT
-from evomal.runs import read_journal
 from evomal.search import METHODS as BY_NAME
+from evomal.store import read_journal
 from evomal.tasks import named_task
 
 PAGE = (Path(__file__).parents[1] / "docs" / "file-format.md").read_text(encoding="utf-8")

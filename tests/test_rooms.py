@@ -10,19 +10,24 @@ import pytest
 import evomal
 
 ROOMS = [
-    {"errors", "config", "seeds", "atomic", "interrupts", "plain", "plain_json", "plain_yaml"},
-    {"expressions"},
-    {"losses"},
-    {"tasks"},
-    {"training"},
-    {"local_search"},
-    {"runs"},
-    {"search"},
-    {"comparison"},
-    {"report"},
-    {"cli"},
+    "foundation",
+    "config",
+    "expressions",
+    "losses",
+    "executors",
+    "tasks",
+    "training",
+    "local_search",
+    "engines",
+    "evaluation",
+    "store",
+    "search",
+    "comparison",
+    "analysis",
+    "report",
+    "cli",
 ]
-LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+LEVEL = {room: level for level, room in enumerate(ROOMS)}
 SOURCE = Path(evomal.__file__).parent
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
@@ -87,7 +92,12 @@ def test_a_wrong_import_would_be_seen(line):
 
 @pytest.mark.parametrize(
     "line",
-    ["import torch", "from evomal.errors import DataError", "from .symbolic import SymbolicLoss", "import evomal"],
+    [
+        "import torch",
+        "from evomal.foundation.errors import DataError",
+        "from .symbolic import SymbolicLoss",
+        "import evomal",
+    ],
 )
 def test_a_right_import_is_left_alone(line):
     assert _wrong(line, SOURCE / "losses" / "files.py") == []
@@ -98,11 +108,11 @@ def test_a_right_import_is_left_alone(line):
     [
         "evomal",
         "evomal.config",
-        "evomal.errors",
-        "evomal.atomic",
+        "evomal.foundation.errors",
+        "evomal.foundation.atomic",
         "evomal.expressions",
-        "evomal.runs",
-        "evomal.runs.folder",
+        "evomal.store",
+        "evomal.store.folder",
     ],
 )
 def test_what_starts_a_command_is_quick_to_import(module):

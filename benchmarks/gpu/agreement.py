@@ -10,14 +10,14 @@ from benchmarks.gpu.given import BASE, Given, Note, batches
 from benchmarks.lanes import formulas
 from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.local_search import tune
-from evomal.local_search.lanes import tune_lanes
+from evomal.local_search.batched_tune import tune_lanes
 from evomal.losses import SymbolicLoss
-from evomal.losses.stacked import stack
+from evomal.losses.batched_families import stack
 from evomal.tasks import Task
 from evomal.tasks.models import make_factory
 from evomal.training import evaluate, fit, one_thread
+from evomal.training.batched_fit import fit_lanes
 from evomal.training.graphs import graphs
-from evomal.training.lanes import fit_lanes
 from evomal.training.precision import autocast, precision
 
 TOLERANCES = {"float64": 1e-6, "float32": 2e-2, "tf32": 5e-2, "bf16": 0.2}

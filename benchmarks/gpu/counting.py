@@ -15,12 +15,12 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.gpu.given import BASE, Given, Note, batches
 from evomal.config import LocalSearchSettings
-from evomal.local_search.lanes import tune_lanes
-from evomal.losses.stacked import stack
+from evomal.local_search.batched_tune import tune_lanes
+from evomal.losses.batched_families import stack
 from evomal.tasks import TaskSet
 from evomal.training import fit
+from evomal.training.batched_fit import fit_lanes
 from evomal.training.graphs import graphs
-from evomal.training.lanes import fit_lanes
 
 
 class MovedBytes(TorchDispatchMode):
@@ -77,8 +77,8 @@ def _profiled(given: Given, note: Note, name: str, step: Callable[[int], object]
 def synchronisations(given: Given, note: Note) -> None:
     """How often a device is waited for in a training, a tuning and the filter: twice as long must not be more."""
     from evomal.config import FilterSettings
-    from evomal.search.filters import make_probe
-    from evomal.search.lanes_filters import improvements
+    from evomal.evaluation.batched_filters import improvements
+    from evomal.evaluation.filters import make_probe
 
     task, short = given.task(), 20 if given.cuda else 2
     losses = given.losses(given.many if given.cuda else 2)

@@ -5,13 +5,13 @@ from torch import nn
 
 from benchmarks.gpu.given import BASE, Given, Note
 from evomal.config import LocalSearchSettings
-from evomal.local_search.lanes import LanesTuning
-from evomal.local_search.lanes_step import LanesWalk
-from evomal.losses.stacked import stack
+from evomal.local_search.batched_step import BatchedMetaTrainer
+from evomal.local_search.batched_tune import LanesTuning
+from evomal.losses.batched_families import stack
 from evomal.tasks import Batches, Task
 from evomal.tasks.rng import seeded
+from evomal.training.batched_fit import LanesTraining
 from evomal.training.graphs import graphs
-from evomal.training.lanes import LanesTraining
 from evomal.training.precision import precision
 
 
@@ -47,7 +47,7 @@ def larger(given: Given, note: Note) -> None:
                     continue
                 settings = LocalSearchSettings(meta_steps=total)
                 stacked = stack([loss.requires_grad_() for loss in losses])
-                tuning = LanesTuning(stacked, [LanesWalk(task, settings, base, 0)], settings)
+                tuning = LanesTuning(stacked, [BatchedMetaTrainer(task, settings, base, 0)], settings)
                 note(f"meta step, {lanes} lanes, {setting}, ms", 1e3 * given.per_step(tuning.step, steps))
                 for name, program in (("training", training.program), ("tuning", tuning.program)):
                     if program is not None and not program.captured:

@@ -4,8 +4,8 @@ import torch
 
 from benchmarks.gpu.given import Given, Note
 from evomal.config import learn_settings
-from evomal.search import lanes as search_lanes
-from evomal.search.lanes import in_groups, train_in_lanes
+from evomal.evaluation import batched_stages as search_lanes
+from evomal.evaluation.batched_stages import in_groups, train_in_lanes
 from evomal.tasks import TaskSet
 
 

@@ -14,13 +14,13 @@ from benchmarks.gpu.given import BASE, Given, Note, batches
 from benchmarks.measuring import command
 from benchmarks.search import stage_seconds
 from evomal.config import learn_settings
-from evomal.losses.stacked import stack
-from evomal.runs import read_journal
-from evomal.search.filters import make_probe
-from evomal.search.lanes import judge_in_lanes, train_in_lanes, tune_in_lanes
-from evomal.search.lanes_count import choose_lanes
+from evomal.evaluation.batched_stages import judge_in_lanes, train_in_lanes, tune_in_lanes
+from evomal.evaluation.filters import make_probe
+from evomal.evaluation.lane_count import choose_lanes
+from evomal.evaluation.stages import train_stage
+from evomal.losses.batched_families import stack
 from evomal.search.methods import EvoMAL
-from evomal.search.stages import train_stage
+from evomal.store import read_journal
 from evomal.tasks import TaskSet
 
 
@@ -101,7 +101,7 @@ def where(given: Given, note: Note) -> None:
 
 
 def _trained(given: Given, losses: list[Any]) -> Any:
-    from evomal.training.lanes import fit_lanes
+    from evomal.training.batched_fit import fit_lanes
 
     task = given.task()
     return fit_lanes(task.make_model(0), stack(losses), task.train, batches(task), 5, BASE, 0)

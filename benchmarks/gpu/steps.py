@@ -10,14 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.gpu.counting import MovedBytes
 from benchmarks.gpu.given import BASE, Given, Note, batches
 from evomal.config import FilterSettings, LocalSearchSettings
-from evomal.local_search.lanes import LanesTuning
-from evomal.local_search.lanes_step import LanesWalk
-from evomal.losses.stacked import stack
-from evomal.search.filters import make_probe
-from evomal.search.lanes_filters import Improving
+from evomal.evaluation.batched_filters import Improving
+from evomal.evaluation.filters import make_probe
+from evomal.local_search.batched_step import BatchedMetaTrainer
+from evomal.local_search.batched_tune import LanesTuning
+from evomal.losses.batched_families import stack
 from evomal.tasks.rng import seeded
+from evomal.training.batched_fit import LanesTraining
 from evomal.training.graphs import GraphedStep, graphs
-from evomal.training.lanes import LanesTraining
 
 Step = Callable[[int], object]
 
@@ -62,7 +62,7 @@ def tuning(given: Given, count: int) -> LanesTuning:
     """A tuning of so many lanes."""
     settings = LocalSearchSettings(meta_steps=given.all_steps)
     losses = [loss.requires_grad_() for loss in given.losses(count)]
-    return LanesTuning(stack(losses), [LanesWalk(given.task(), settings, BASE, 0)], settings)
+    return LanesTuning(stack(losses), [BatchedMetaTrainer(given.task(), settings, BASE, 0)], settings)
 
 
 def improving(given: Given, count: int) -> tuple[Improving, GraphedStep | None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evomal.comparison import Comparison as Comparison
     from evomal.comparison import compare as compare
-    from evomal.errors import EvomalError as EvomalError
+    from evomal.foundation.errors import EvomalError as EvomalError
     from evomal.local_search.meta_gradient import meta_gradient as meta_gradient
     from evomal.losses import HandcraftedLoss as HandcraftedLoss
     from evomal.losses import NeuralLoss as NeuralLoss
@@ -31,7 +31,7 @@ _HOMES = {
     "compare": "evomal.comparison",
     "Comparison": "evomal.comparison",
     "EvoMAL": "evomal.search",
-    "EvomalError": "evomal.errors",
+    "EvomalError": "evomal.foundation.errors",
     "GLO": "evomal.search",
     "GPLFL": "evomal.search",
     "HandcraftedLoss": "evomal.losses",

@@ -8,12 +8,12 @@ import yaml
 
 import evomal
 from evomal.config import PRESETS
+from evomal.evaluation.candidate import Outcome
 from evomal.expressions import OPERATORS, parse
+from evomal.foundation.seeds import derive
 from evomal.losses import HANDCRAFTED
-from evomal.runs import read_journal
 from evomal.search import METHODS
-from evomal.search.candidate import Outcome
-from evomal.seeds import derive
+from evomal.store import read_journal
 from evomal.tasks import DATASETS, METRICS, MODELS, Batches, named_task
 
 WINE = ["--dataset", "wine", "--model", "linear"]
@@ -80,7 +80,7 @@ def test_learn_replaces_a_run_only_when_forced(run, small, tmp_path):
 
 
 def test_learn_says_so_if_everything_was_rejected(run, small, monkeypatch):
-    monkeypatch.setattr("evomal.search.heat.passes", lambda *args: False)
+    monkeypatch.setattr("evomal.evaluation.racing.passes", lambda *args: False)
     ended = run("learn", *small, "--generations", 1, "--population", 2, "--out", "a")
     assert ended.code == 0
     assert "none of the 2 candidates could be trained" in ended.out

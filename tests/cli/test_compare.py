@@ -306,7 +306,7 @@ def test_ctrl_c_with_workers_and_going_on(run, tmp_path, uninterrupted, whole_gr
 
 
 def test_ctrl_c_in_a_search_keeps_the_searches_before_it(run, tmp_path, monkeypatch):
-    from evomal.search.evaluation import Evaluator
+    from evomal.evaluation.evaluator import Evaluator
 
     true_evaluate, calls = Evaluator.evaluate, []
 

@@ -284,7 +284,7 @@ def test_force_gives_the_old_run_back_if_the_new_one_ends_before_its_first_candi
 
     assert run("learn", *small, "--generations", 1, "--out", "a", "--quiet").code == 0
     before = files(tmp_path / "a")
-    monkeypatch.setattr("evomal.search.evaluation.Evaluator.evaluate", broken)
+    monkeypatch.setattr("evomal.evaluation.evaluator.Evaluator.evaluate", broken)
     assert run("learn", *small, "--seed", 9, "--out", "a", "--force").code in (130, 1)
     assert files(tmp_path / "a") == before
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -311,7 +311,7 @@ def test_train_keeps_the_losses_that_are_finished_when_it_is_stopped(run, monkey
 
 
 def test_a_killed_worker_is_no_fault_of_the_input(run, small, monkeypatch):
-    from evomal.runs import WorkerError
+    from evomal.executors import WorkerError
 
     def killed(*args, **kwargs):
         raise WorkerError("one of 2 worker processes was killed")

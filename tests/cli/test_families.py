@@ -6,8 +6,8 @@ import pytest
 
 import evomal
 from evomal.cli import main
-from evomal.runs import read_journal
-from evomal.seeds import generator
+from evomal.foundation.seeds import generator
+from evomal.store import read_journal
 from evomal.tasks import named_task
 
 IRIS = ["--dataset", "iris", "--model", "linear"]

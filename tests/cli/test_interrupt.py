@@ -8,7 +8,7 @@ import pytest
 
 import evomal
 from evomal.cli import main
-from evomal.runs import read_journal
+from evomal.store import read_journal
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -10,7 +10,7 @@ from evomal.cli.app import app
 from evomal.cli.options import repeated
 from evomal.cli.source import TaskSource
 from evomal.config import PRESETS, LearnSettings, TrainSettings, flat_fields
-from evomal.errors import SettingError, UnknownNameError
+from evomal.foundation.errors import SettingError, UnknownNameError
 from evomal.losses import HANDCRAFTED
 
 
@@ -47,7 +47,7 @@ def test_limits_and_losses_to_start_from_reach_the_settings(run, monkeypatch):
     def prepare(self, config):
         raise SettingError(json.dumps(config["settings"]))
 
-    monkeypatch.setattr("evomal.runs.folder.RunFolder.prepare", prepare)
+    monkeypatch.setattr("evomal.store.folder.RunFolder.prepare", prepare)
     iris = ["learn", "--dataset", "iris", "--model", "linear"]
     formula = "abs(log(mul(y, f)))"
     limits = ["--max-time", "2h30m", "--max-evaluations", 40, "--target-fitness", -1.5, "--patience", 3]
@@ -84,7 +84,7 @@ def test_help_and_version_import_nothing_heavy():
 def test_settings_are_written_before_torch_is_imported(tmp_path, small):
     code = (
         "import sys\n"
-        "from evomal.runs.folder import RunFolder\n"
+        "from evomal.store.folder import RunFolder\n"
         "from evomal.cli import main\n"
         "prepare = RunFolder.prepare\n"
         "def watched(self, config):\n"

@@ -4,7 +4,7 @@ import platform
 import pytest
 
 from evomal.config import learn_settings
-from evomal.runs.memory import keep_freed_memory
+from evomal.executors.memory import keep_freed_memory
 from evomal.search.prices import StagePrice
 from evomal.search.pricing import _extrapolated, price
 from evomal.tasks import named_task

@@ -7,11 +7,11 @@ from rich.console import Console
 
 import evomal
 from evomal.config import learn_settings
+from evomal.engines.genome import Formula
 from evomal.expressions import parse
 from evomal.report.progress import LineProgress, LiveProgress, Progress, make_progress
 from evomal.search import Candidate
-from evomal.search.genome import Formula
-from evomal.search.record import Record
+from evomal.search.search_log import SearchLog
 from evomal.tasks import TaskSet
 
 
@@ -30,7 +30,7 @@ def candidate(outcome, fitness=0.5):
 def recorded(progress, *outcomes):
     """Members go through the search's record, which tells the progress of them."""
     task = evomal.Task(lambda: torch.nn.Linear(1, 2), (torch.randn(20, 1), torch.arange(20) % 2))
-    record = Record(TaskSet((task,)), progress.settings, None, progress, math.inf)
+    record = SearchLog(TaskSet((task,)), progress.settings, None, progress, math.inf)
     for outcome in outcomes:
         record.add(candidate(outcome))
     return record

@@ -11,9 +11,9 @@ import yaml
 import evomal
 from evomal.cli import main
 from evomal.cli.source import TaskSource
+from evomal.engines.warm_start import FORMULAS
 from evomal.expressions import canonical, parse
-from evomal.runs import comparable, read_journal
-from evomal.search.starting import FORMULAS
+from evomal.store import comparable, read_journal
 
 IRIS = [
     *("--dataset", "iris", "--model", "linear", "--generations", "3", "--population", "6", "--meta-steps", "2"),
@@ -241,7 +241,7 @@ def test_patience_ends(run, whole, tmp_path):
 
 def test_time_is_over_and_a_run_goes_on_without_override(run, whole, tmp_path, monkeypatch):
     looks = itertools.count()
-    monkeypatch.setattr("evomal.search.limits.monotonic", lambda: next(looks) / 8)  # each look takes a while
+    monkeypatch.setattr("evomal.evaluation.limits.monotonic", lambda: next(looks) / 8)  # each look takes a while
     document = json.loads(run("learn", *IRIS, "--out", "a", "--max-time", "1s", "--json").out)
     assert (document["ended"], document["interrupted"]) == ("time", False)
     assert 0 < len(read_journal(tmp_path / "a")) < 18

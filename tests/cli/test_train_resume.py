@@ -10,8 +10,8 @@ import time
 import pytest
 
 from evomal.comparison.training_journal import TrainingJournal
+from evomal.executors import WorkerError
 from evomal.losses import SymbolicLoss
-from evomal.runs import WorkerError
 from evomal.training import meta_testing
 
 DIABETES = ["--dataset", "diabetes", "--model", "linear"]
@@ -192,7 +192,7 @@ def test_a_full_disk_keeps_what_is_finished(run, command, monkeypatch, tmp_path)
             raise OSError(28, "No space left on device")
         original(handle)
 
-    monkeypatch.setattr("evomal.runs.journal.os.fsync", fsync)
+    monkeypatch.setattr("evomal.store.journal.os.fsync", fsync)
     ended = run(*command)
     assert ended.code == 1
     assert ended.err == (

@@ -8,7 +8,7 @@ from evomal.comparison import Comparison
 from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.plan import Plan, make_plan
 from evomal.comparison.running import ComparisonWatcher, run_comparison
-from evomal.runs import InProcess
+from evomal.executors import InProcess
 from evomal.tasks import named_task
 
 # A search of a fraction of a second, and trainings of a few milliseconds.

@@ -1,7 +1,7 @@
 import pytest
 
 import evomal
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 from evomal.tasks import named_task
 
 

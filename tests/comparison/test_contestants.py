@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from evomal.comparison.left import losses_of
+from evomal.comparison.pending import losses_of
 from evomal.comparison.plan import make_plan
-from evomal.errors import DataError, EvomalError, LossFileError, ModelError, SettingError
+from evomal.foundation.errors import DataError, EvomalError, LossFileError, ModelError, SettingError
 from evomal.losses import TaylorLoss
 from evomal.tasks import Task, named_task
 
@@ -136,7 +136,7 @@ def test_a_file_that_is_not_there_or_damaged(compare, tmp_path):
 
 def test_a_task_loss_that_fails_the_filter_with_a_later_seed_is_found_at_once(compare, tmp_path, monkeypatch):
     # Whether it passes depends on the draw; a search with seed 1 would end hours after that with seed 0.
-    from evomal.search import probing
+    from evomal.evaluation import probing
 
     drawn, true_probe = [], probing.make_probe
     monkeypatch.setattr(probing, "make_probe", lambda *parts: drawn.append(parts[-1]) or true_probe(*parts))

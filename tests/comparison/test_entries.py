@@ -2,7 +2,7 @@ import pytest
 
 from evomal.comparison.entries import FITNESS_LRS, read_entries, read_entry
 from evomal.config import learn_settings
-from evomal.errors import SettingError, UnknownNameError
+from evomal.foundation.errors import SettingError, UnknownNameError
 
 KNOWN = (
     "class_weighted_cross_entropy, cross_entropy, evomal, focal, generalised_cross_entropy, glo, gplfl, huber, "

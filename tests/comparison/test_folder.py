@@ -7,7 +7,7 @@ import yaml
 
 from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.records import Trained, training_record
-from evomal.errors import RunFolderError
+from evomal.foundation.errors import RunFolderError
 from evomal.tasks import named_task
 from evomal.training import TrainingRun
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from evomal.comparison.plan import make_plan
-from evomal.errors import SettingError, UnknownNameError
+from evomal.foundation.errors import SettingError, UnknownNameError
 
 FEW = {"population_size": 4, "generations": 5, "neural_steps": 10, "meta_steps": 0, "partial_steps": 20}
 

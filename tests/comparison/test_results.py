@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from evomal.comparison import Comparison, Contender, Origin, SearchSummary
-from evomal.errors import DataError, SettingError, UnknownNameError
+from evomal.foundation.errors import DataError, SettingError, UnknownNameError
 from evomal.training import TrainingRun
 
 GOOD = {0: 0.20, 1: 0.25, 2: 0.18, 3: 0.22, 4: 0.21}

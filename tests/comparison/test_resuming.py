@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 import evomal
-from evomal.errors import EvomalError
+from evomal.foundation.errors import EvomalError
 from evomal.losses import TaylorLoss
 
 NAMES = ("cross_entropy", "ml3", "taylorglo")
@@ -118,7 +118,7 @@ def test_a_loss_file_that_was_written_anew_is_trained_with_again(compare, tmp_pa
 
 
 def test_a_search_that_was_interrupted_is_not_finished(compare, finished, monkeypatch):
-    from evomal.search.evaluation import Evaluator
+    from evomal.evaluation.evaluator import Evaluator
 
     true_evaluate, calls = Evaluator.evaluate, []
 

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 import evomal
+from evomal.comparison.csv_table import as_csv
 from evomal.comparison.markdown import as_markdown
-from evomal.comparison.separated import as_csv
 from evomal.config import learn_settings
-from evomal.errors import SettingError
+from evomal.executors import Processes
+from evomal.foundation.errors import SettingError
 from evomal.losses import TaylorLoss, get_handcrafted, load_loss
-from evomal.runs import Processes
 from evomal.search import ML3, TaylorGLO
 from evomal.tasks import named_task
 from evomal.training import meta_testing

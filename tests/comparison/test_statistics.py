@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from evomal.comparison import PairedTest, holm, paired_test
-from evomal.errors import DataError
+from evomal.foundation.errors import DataError
 
 quick = settings(deadline=None, derandomize=True, max_examples=100)
 probabilities = st.floats(0, 1)

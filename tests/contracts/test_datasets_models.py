@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from evomal.errors import ModelError
+from evomal.foundation.errors import ModelError
 from evomal.tasks import DATASETS, MODELS, load_dataset, make_factory, named_task, probe
 from evomal.tasks.datasets.fashion_mnist import found
 

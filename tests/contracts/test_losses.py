@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.func import functional_call, grad, jvp
 
-from evomal.errors import DataError
+from evomal.foundation.errors import DataError
 from evomal.losses import HANDCRAFTED, NeuralLoss, SymbolicLoss, TaylorLoss, get_handcrafted
 
 CLASSIFICATION = {

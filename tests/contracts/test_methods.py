@@ -13,13 +13,13 @@ import torch
 
 import evomal
 from evomal.config import FIXED, LearnSettings, fitting
-from evomal.errors import SettingError
+from evomal.evaluation.candidate import Outcome
+from evomal.evaluation.probing import probed
+from evomal.foundation.errors import SettingError
+from evomal.foundation.seeds import derive
 from evomal.losses.loading import loss_from_entries
-from evomal.runs import comparable, read_journal
 from evomal.search import METHODS, Watcher, make_method
-from evomal.search.candidate import Outcome
-from evomal.search.probing import probed
-from evomal.seeds import derive
+from evomal.store import comparable, read_journal
 from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("method_tasks", Path(__file__).parents[1] / "search" / "tasks.py")

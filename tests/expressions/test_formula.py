@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from evomal.errors import ExpressionError
 from evomal.expressions import evaluate, grow, parse, repair, to_formula, to_latex
 from evomal.expressions.formula import scaled, scaled_latex
+from evomal.foundation.errors import ExpressionError
 
 NUMPY = {"abs": np.abs, "log": np.log, "sqrt": np.sqrt, "sign": np.sign, "tanh": np.tanh}
 NUMPY |= {"min": np.minimum, "max": np.maximum}

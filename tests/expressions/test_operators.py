@@ -6,8 +6,8 @@ import pytest
 import sympy
 import torch
 
-from evomal.errors import ExpressionError
 from evomal.expressions import EPSILON, OPERATORS, Operator, evaluate, grow, parse, repair, to_sympy
+from evomal.foundation.errors import ExpressionError
 
 by_name = pytest.mark.parametrize("operator", OPERATORS.values(), ids=list(OPERATORS))
 EXTREMES = [0.0, 1e-45, 1e-30, 1e-7, 0.5, 1.0, 3.0, 1e10, 1e20, 3e38]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import sympy
 
-from evomal.errors import ExpressionError
 from evomal.expressions import parse, simplify, to_formula, to_latex, to_sympy
+from evomal.foundation.errors import ExpressionError
 
 
 def test_to_sympy_is_the_protected_form() -> None:

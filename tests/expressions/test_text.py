@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from evomal.errors import ExpressionError
 from evomal.expressions import grow, parse, to_text
+from evomal.foundation.errors import ExpressionError
 
 
 def test_print_after_parse_is_the_identity_on_the_one_spelling() -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evomal.errors import ExpressionError
 from evomal.expressions import LEAVES, MAX_DEPTH, MAX_NODES, OPERATORS, Expression, check_weights, parse
+from evomal.foundation.errors import ExpressionError
 
 leaves = st.sampled_from(LEAVES).map(Expression)
 

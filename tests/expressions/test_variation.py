@@ -5,7 +5,6 @@ from itertools import pairwise
 import pytest
 import torch
 
-from evomal.errors import ExpressionError
 from evomal.expressions import (
     LEAVES,
     OPERATORS,
@@ -22,6 +21,7 @@ from evomal.expressions import (
     random_leaf,
     repair,
 )
+from evomal.foundation.errors import ExpressionError
 
 
 def test_full_trees_have_all_leaves_at_one_depth() -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from evomal.runs import comparable, read_journal
+from evomal.store import comparable, read_journal
 
 DEADLINE = 120  # seconds; a loaded machine is slow, and nothing but a failure waits so long
 

@@ -9,8 +9,8 @@ from torch import nn
 
 import evomal
 from evomal.config import fitting, learn_settings
-from evomal.runs import comparable, read_journal
 from evomal.search import LearnResult, Watcher, make_method
+from evomal.store import comparable, read_journal
 
 SMALL = {
     "population_size": 5, "generations": 3, "min_depth": 1, "max_depth": 2, "meta_steps": 1, "neural_steps": 3,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evomal.runs.journal import Journal
+from evomal.store.journal import Journal
 
 NAMES = ("replace", "rename", "fsync", "mkdir", "rmdir", "unlink", "chmod")
 WRITES = ("write", "append")  # a file that is new, the journal

@@ -10,7 +10,7 @@ from torch import nn
 
 import evomal
 from evomal.cli import main
-from evomal.errors import RunFolderError, SettingError
+from evomal.foundation.errors import RunFolderError, SettingError
 
 _spec = importlib.util.spec_from_file_location("faults_forks", Path(__file__).with_name("forks.py"))
 forks = importlib.util.module_from_spec(_spec)

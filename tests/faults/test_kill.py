@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from evomal.runs import read_journal
+from evomal.store import read_journal
 
 KILLS = 5  # in each of four tests
 NO_RUN = "evomal: error: 'run' holds no run to go on with; start one with --out run\n"

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from evomal.errors import EvomalError
-from evomal.runs import read_journal
+from evomal.foundation.errors import EvomalError
+from evomal.store import read_journal
 
 _spec = importlib.util.spec_from_file_location("faults_fast", Path(__file__).with_name("fast.py"))
 fast = importlib.util.module_from_spec(_spec)

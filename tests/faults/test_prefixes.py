@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evomal.runs import read_journal
+from evomal.store import read_journal
 
 _spec = importlib.util.spec_from_file_location("faults_fast", Path(__file__).with_name("fast.py"))
 fast = importlib.util.module_from_spec(_spec)
@@ -34,12 +34,12 @@ def reference(tmp_path_factory):
 @pytest.fixture
 def work(monkeypatch):
     """The formulas that are tuned and trained, as they are, and how often the task loss is."""
+    import evomal.evaluation.dispatch
+    import evomal.evaluation.stages
     import evomal.search.method
-    import evomal.search.stages
-    import evomal.search.work
 
     done = {"tuned": [], "trained": [], "baselines": 0}
-    tune, train = evomal.search.work.tune_stage, evomal.search.stages.train_stage
+    tune, train = evomal.evaluation.dispatch.tune_stage, evomal.evaluation.stages.train_stage
 
     def tuned(tasks, settings, genomes):
         done["tuned"] += [genome.key for genome in genomes]
@@ -53,8 +53,8 @@ def work(monkeypatch):
         done["baselines"] += 1
         return train(tasks, settings, loss)
 
-    monkeypatch.setattr("evomal.search.work.tune_stage", tuned)
-    monkeypatch.setattr("evomal.search.stages.train_stage", trained)
+    monkeypatch.setattr("evomal.evaluation.dispatch.tune_stage", tuned)
+    monkeypatch.setattr("evomal.evaluation.stages.train_stage", trained)
     monkeypatch.setattr("evomal.search.method.train_stage", baseline)
     return done
 

@@ -23,7 +23,7 @@ import json, os, signal, sys, threading, time
 from pathlib import Path
 
 from evomal.config import learn_settings
-from evomal.runs import comparable, read_journal
+from evomal.store import comparable, read_journal
 from evomal.search import Watcher, make_method
 from evomal.tasks import named_task
 

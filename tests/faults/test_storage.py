@@ -9,9 +9,9 @@ from tempfile import mkdtemp
 
 import pytest
 
-from evomal.errors import RunFolderError, StorageError
-from evomal.runs import comparable, read_journal
+from evomal.foundation.errors import RunFolderError, StorageError
 from evomal.search import Watcher
+from evomal.store import comparable, read_journal
 
 _spec = importlib.util.spec_from_file_location("faults_forks", Path(__file__).with_name("forks.py"))
 forks = importlib.util.module_from_spec(_spec)

@@ -9,7 +9,7 @@ from fuzz.mutation import mutated
 from fuzz.targets import TARGETS
 from hypothesis import HealthCheck, given, settings
 
-from evomal.errors import LossFileError
+from evomal.foundation.errors import LossFileError
 
 INPUTS = {
     "loss_file": 300,

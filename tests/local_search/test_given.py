@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from evomal import SymbolicLoss, TaylorLoss, meta_gradient
 from evomal.config import BaseSettings, LocalSearchSettings
-from evomal.errors import EvomalError, ModelError, SettingError
+from evomal.foundation.errors import EvomalError, ModelError, SettingError
 from evomal.local_search import tune
 from evomal.tasks import Task
 

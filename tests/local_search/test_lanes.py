@@ -14,9 +14,9 @@ from torch import nn
 import evomal
 from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.local_search import tune
-from evomal.local_search.lanes import tune_lanes
+from evomal.local_search.batched_tune import tune_lanes
 from evomal.losses import NeuralLoss, TaylorLoss
-from evomal.losses.stacking import LanesError
+from evomal.losses.batched import BatchingError
 from evomal.tasks import TaskSet
 
 BASE = BaseSettings(lr=0.3, batch_size=16, momentum=0.5)
@@ -236,13 +236,13 @@ class _Hooked(nn.Module):
 @pytest.mark.parametrize("name", ["lstm", "gru", "attention", "weight_norm", "spectral_norm", "transformer"])
 def test_models_that_lanes_cannot_have_leave_the_losses_as_they_were(name):
     losses, before = _losses(), _losses()
-    with pytest.raises(LanesError):
+    with pytest.raises(BatchingError):
         tune_lanes(losses, _task(name), LocalSearchSettings(meta_steps=2), BASE, 1)
     assert all(torch.equal(a.weights, b.weights) for a, b in zip(before, losses, strict=True))
 
 
 def test_forward_mode_that_is_another_function_is_refused():
-    with pytest.raises(LanesError, match="do not agree"):
+    with pytest.raises(BatchingError, match="do not agree"):
         tune_lanes(_losses(), _task(model=_Hooked), LocalSearchSettings(meta_steps=2), BASE, 1)
 
 

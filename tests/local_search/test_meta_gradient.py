@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 import evomal
-from evomal.errors import ModelError, SettingError
+from evomal.foundation.errors import ModelError, SettingError
 from evomal.local_search import meta_gradient
 
 

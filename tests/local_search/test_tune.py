@@ -7,8 +7,8 @@ from torch.nn.functional import cross_entropy
 
 import evomal
 from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.foundation.seeds import derive
 from evomal.local_search import tune
-from evomal.seeds import derive
 from evomal.tasks import Batches
 
 OVERFLOWING = BaseSettings().model_copy(update={"lr": 1e38})  # more than a user may give

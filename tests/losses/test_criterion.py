@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 import evomal
-from evomal.errors import DataError, SettingError
+from evomal.foundation.errors import DataError, SettingError
 from evomal.losses import Criterion, SymbolicLoss, get_handcrafted
 from evomal.losses.criterion import prepare
 

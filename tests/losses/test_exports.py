@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from evomal.errors import SettingError, UnknownNameError
 from evomal.expressions import OPERATORS, finished, parse, ramped_half_and_half
+from evomal.foundation.errors import SettingError, UnknownNameError
 from evomal.losses import HandcraftedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
 from evomal.losses.exports import FORMATS, export
 

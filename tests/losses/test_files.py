@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evomal
-from evomal import atomic
-from evomal.errors import LossFileError, SettingError
 from evomal.expressions import parse
+from evomal.foundation import atomic
+from evomal.foundation.errors import LossFileError, SettingError
 from evomal.losses import SymbolicLoss, load_loss, loss_from_entries
 
 GOOD = {

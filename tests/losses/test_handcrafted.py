@@ -7,7 +7,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
-from evomal.errors import DataError, SettingError, UnknownNameError
+from evomal.foundation.errors import DataError, SettingError, UnknownNameError
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, get_handcrafted
 
 COUNTS = [50, 3, 20, 7]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evomal.config import learn_settings
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 from evomal.local_search import tune
 from evomal.losses import NeuralLoss, SymbolicLoss, TaylorLoss
 from evomal.tasks import named_task

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import evomal
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 from evomal.losses.neural import NeuralLoss
 
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 import evomal
 from evomal.expressions import OPERATORS, finished, ramped_half_and_half
-from evomal.losses.levels import Levels
+from evomal.losses.batched import BatchingError
+from evomal.losses.batched_families import StackedFamily, StackedLoss, stack
+from evomal.losses.batched_formulas import Levels
 from evomal.losses.neural import NeuralLoss
 from evomal.losses.slopes import Predictions, slope, slope_at, slope_gradient
-from evomal.losses.stacked import StackedFamily, StackedLoss, stack
-from evomal.losses.stacking import LanesError
 from evomal.losses.taylor import TaylorLoss
 
 TREES = [finished(t, t, random.Random(1), 10) for t in ramped_half_and_half(random.Random(7), 40, 2, 5)]
@@ -224,7 +224,7 @@ def test_half_precision_and_autocast_compute_in_single():
     ],
 )
 def test_what_cannot_be_stacked(losses, said):
-    with pytest.raises(LanesError, match=said):
+    with pytest.raises(BatchingError, match=said):
         stack(losses)
 
 

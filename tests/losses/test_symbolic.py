@@ -10,8 +10,8 @@ from torch.func import functional_call, jvp, vmap
 from torch.nn.functional import cross_entropy, one_hot, softmax
 
 import evomal
-from evomal.errors import ExpressionError, SettingError
 from evomal.expressions import evaluate, parse, to_formula
+from evomal.foundation.errors import ExpressionError, SettingError
 from evomal.losses import SymbolicLoss, load_loss
 
 # Together they hold every operator but sign, which has no gradient.

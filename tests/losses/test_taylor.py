@@ -8,7 +8,7 @@ import sympy
 import torch
 
 import evomal
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 from evomal.losses.taylor import TaylorLoss, rises_at_uniform
 
 X, Y = sympy.symbols("x y")

@@ -1,8 +1,8 @@
 import pytest
 
-from evomal.errors import RunFolderError
+from evomal.foundation.errors import RunFolderError
+from evomal.foundation.serialization import cleaned
 from evomal.losses import NeuralLoss, SymbolicLoss, TaylorLoss
-from evomal.plain import cleaned
 from evomal.report.described import describe, history, shown, table_of_weights
 from evomal.report.ranked import best_formulas, table_of_formulas
 

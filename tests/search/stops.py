@@ -4,9 +4,9 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-from evomal.runs import RunFolder, comparable, read_records
-from evomal.runs.journal import JOURNAL
 from evomal.search import EvoMAL, Watcher
+from evomal.store import RunFolder, comparable, read_records
+from evomal.store.journal import JOURNAL
 
 _spec = importlib.util.spec_from_file_location("stops_tasks", Path(__file__).with_name("tasks.py"))
 tasks = importlib.util.module_from_spec(_spec)

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from evomal.config import GeneticSettings, learn_settings
-from evomal.errors import EvomalError, SettingError
+from evomal.engines.cma import CmaEngine
+from evomal.engines.genetic import GeneticEngine
+from evomal.engines.genome import Formula, Polynomial
+from evomal.engines.two_phase import TwoPhaseEngine
+from evomal.evaluation.probing import probed
 from evomal.expressions import parse
+from evomal.foundation.errors import EvomalError, SettingError
+from evomal.foundation.seeds import derive
 from evomal.losses import TaylorLoss
-from evomal.search.cma import CmaEngine
-from evomal.search.genetic import GeneticEngine
-from evomal.search.genome import Formula, Polynomial
 from evomal.search.methods import GLO, TaylorGLO
-from evomal.search.probing import probed
-from evomal.search.two_phase import TwoPhaseEngine
-from evomal.seeds import derive
 from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("cma_tasks", Path(__file__).with_name("tasks.py"))

@@ -9,8 +9,8 @@ from torch import nn
 
 from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.plan import make_plan
-from evomal.errors import RunFolderError
-from evomal.search.computed import computed, unlike
+from evomal.foundation.errors import RunFolderError
+from evomal.store.computed import computed, unlike
 from evomal.tasks import Task
 
 DRAW = torch.Generator().manual_seed(0)

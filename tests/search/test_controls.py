@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 import evomal
+from evomal.engines.genome import Formula, Network, Polynomial
+from evomal.evaluation.evaluator import Evaluator
+from evomal.evaluation.filters import make_probe
+from evomal.evaluation.stages import train_stage, tune_stage
+from evomal.executors import InProcess
 from evomal.expressions import parse
 from evomal.losses.loading import loss_from_entries
-from evomal.runs import InProcess, read_journal
 from evomal.search import Candidate, EvoMAL, Watcher, make_method
-from evomal.search.evaluation import Evaluator
-from evomal.search.filters import make_probe
-from evomal.search.genome import Formula, Network, Polynomial
-from evomal.search.stages import train_stage, tune_stage
+from evomal.store import read_journal
 from evomal.tasks import TaskSet
 from evomal.training.step_size import gradient_norm_ratio
 

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomal.config import GeneticSettings
-from evomal.errors import EvomalError
+from evomal.engines.cma import CmaEngine
+from evomal.engines.genetic import GeneticEngine
+from evomal.engines.genome import Formula, Network, Polynomial
+from evomal.engines.single import SingleEngine
+from evomal.engines.two_phase import TwoPhaseEngine
 from evomal.expressions import parse
-from evomal.search.cma import CmaEngine
-from evomal.search.genetic import GeneticEngine
-from evomal.search.genome import Formula, Network, Polynomial
-from evomal.search.single import SingleEngine
-from evomal.search.two_phase import TwoPhaseEngine
-from evomal.seeds import derive
+from evomal.foundation.errors import EvomalError
+from evomal.foundation.seeds import derive
 
 _spec = importlib.util.spec_from_file_location("engine_tasks", Path(__file__).with_name("tasks.py"))
 tasks = importlib.util.module_from_spec(_spec)

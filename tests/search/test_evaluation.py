@@ -3,12 +3,12 @@ import math
 from pathlib import Path
 
 import evomal
+from evomal.engines.genome import Formula
+from evomal.evaluation.evaluator import Evaluator
+from evomal.evaluation.filters import make_probe
+from evomal.executors import InProcess
 from evomal.expressions import canonical, parse
-from evomal.runs import InProcess
 from evomal.search import Candidate, Watcher
-from evomal.search.evaluation import Evaluator
-from evomal.search.filters import make_probe
-from evomal.search.genome import Formula
 from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("evaluation_tasks", Path(__file__).with_name("tasks.py"))
@@ -84,7 +84,7 @@ def test_filters_can_be_switched_off():
 def test_fitness_is_the_error_of_a_plain_training_with_the_same_batches():
     import torch
 
-    from evomal.seeds import derive
+    from evomal.foundation.seeds import derive
     from evomal.tasks import Batches
 
     evaluator = _evaluator(meta_steps=0, seed=7, momentum=0.5)

@@ -10,9 +10,9 @@ import yaml
 from torch import nn
 
 import evomal
-from evomal.errors import ModelError, RunFolderError, SettingError
-from evomal.runs import comparable, read_journal
+from evomal.foundation.errors import ModelError, RunFolderError, SettingError
 from evomal.search import EvoMAL, Watcher
+from evomal.store import comparable, read_journal
 from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("search_tasks", Path(__file__).with_name("tasks.py"))
@@ -225,7 +225,7 @@ def test_a_model_that_fails_on_more_instances_than_the_first_probe_is_refused():
 
 
 def test_the_task_loss_stands_beside_the_fitness(finished):
-    from evomal.search.stages import train_stage
+    from evomal.evaluation.stages import train_stage
 
     result, out = finished
     task = tasks.blobs()

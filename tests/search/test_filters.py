@@ -8,8 +8,8 @@ from torch import nn
 
 import evomal
 from evomal.config import FilterSettings
+from evomal.evaluation.filters import gradient_signature, improvement, make_probe, passes, perfect_outputs
 from evomal.local_search import NotFiniteError
-from evomal.search.filters import gradient_signature, improvement, make_probe, passes, perfect_outputs
 from evomal.tasks import named_task
 
 _spec = importlib.util.spec_from_file_location("filter_tasks", Path(__file__).with_name("tasks.py"))

@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 
 from evomal.config import GeneticSettings, learn_settings
-from evomal.errors import EvomalError, ExpressionError, SettingError
+from evomal.engines.genetic import FormulaProposal, GeneticEngine
+from evomal.engines.genome import Formula
 from evomal.expressions import MAX_DEPTH, canonical, parse
 from evomal.expressions.generate import MAX_GROWN_DEPTH
-from evomal.search.genetic import FormulaProposal, GeneticEngine
-from evomal.search.genome import Formula
-from evomal.seeds import derive
+from evomal.foundation.errors import EvomalError, ExpressionError, SettingError
+from evomal.foundation.seeds import derive
 
 
 def _engine(seed: int = 0, **settings: float) -> GeneticEngine:

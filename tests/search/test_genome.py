@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evomal.engines.genome import Formula, Network, Polynomial
+from evomal.evaluation.stages import tune_stage
 from evomal.expressions import Expression, canonical, evaluate, parse, to_sympy
 from evomal.losses.loading import loss_from_entries
-from evomal.search.genome import Formula, Network, Polynomial
-from evomal.search.stages import tune_stage
 from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("genome_tasks", Path(__file__).with_name("tasks.py"))

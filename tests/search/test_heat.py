@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from evomal.config import learn_settings
-from evomal.errors import SettingError
+from evomal.evaluation.racing import heat_settings
+from evomal.evaluation.stages import judge_stage, train_stage, tune_stage
+from evomal.foundation.errors import SettingError
 from evomal.search import EvoMAL
-from evomal.search.heat import heat_settings
-from evomal.search.stages import judge_stage, train_stage, tune_stage
 from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("heat_stops", Path(__file__).with_name("stops.py"))
@@ -70,7 +70,7 @@ def test_dropped_members_have_their_heats_fitness_and_are_never_the_best(raced):
 def test_a_full_evaluation_is_what_it_is_without_racing(raced):
     """φ, score and fitness of those that were evaluated in full, from the stages called one by one."""
     settings, task_set = learn_settings(**_flat(RACING) | {"racing": False}), TaskSet((tasks.blobs(),))
-    from evomal.search.filters import make_probe
+    from evomal.evaluation.filters import make_probe
 
     probes = [make_probe(task, settings.filters.rejection_instances, settings.seed) for task in task_set]
     full = [member for member in raced[0].members if member.outcome == "trained"]
@@ -82,7 +82,7 @@ def test_a_full_evaluation_is_what_it_is_without_racing(raced):
 
 
 def _flat(flat):
-    from evomal.search.resuming import flat as flattened
+    from evomal.store.resuming import flat as flattened
 
     idle = ("sigma", "cma_generations", "hidden", "neural_steps", "racing_effort", "racing_keep")
     return {name: value for name, value in flattened(tasks.quick(**flat)).items() if name not in idle}

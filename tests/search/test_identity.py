@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from evomal.search.computed import computed
-from evomal.search.identity import changes, differences, identity
+from evomal.store.computed import computed
+from evomal.store.task_identity import changes, differences, identity
 
 _spec = importlib.util.spec_from_file_location("identity_tasks", Path(__file__).with_name("tasks.py"))
 tasks = importlib.util.module_from_spec(_spec)

@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 import evomal
+from evomal.engines.genome import Formula
+from evomal.evaluation import batched_stages as lanes
+from evomal.evaluation.batched_filters import improvements, signatures
+from evomal.evaluation.batched_stages import in_groups, judge_in_lanes, train_in_lanes, tune_in_lanes
+from evomal.evaluation.filters import gradient_signature, improvement, make_probe
+from evomal.evaluation.lane_count import Cost, choose_lanes
+from evomal.evaluation.stages import judge_group, train_group, tune_stage
 from evomal.expressions import canonical, finished, parse, ramped_half_and_half
-from evomal.losses.stacked import stack
-from evomal.losses.stacking import LanesError
-from evomal.search import lanes
-from evomal.search.filters import gradient_signature, improvement, make_probe
-from evomal.search.genome import Formula
-from evomal.search.lanes import in_groups, judge_in_lanes, train_in_lanes, tune_in_lanes
-from evomal.search.lanes_count import Cost, choose_lanes
-from evomal.search.lanes_filters import improvements, signatures
-from evomal.search.stages import judge_group, train_group, tune_stage
+from evomal.losses.batched import BatchingError
+from evomal.losses.batched_families import stack
 from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("lanes_tasks", Path(__file__).with_name("tasks.py"))
@@ -124,7 +124,7 @@ def test_a_loss_that_breaks_during_rejection_keeps_its_signature():
 def test_nothing_to_improve_passes():
     task = _blobs()
     (probe,) = _probes(task)
-    perfect = evomal.search.filters.FilterProbe(
+    perfect = evomal.evaluation.filters.FilterProbe(
         20 * nn.functional.one_hot(probe.targets, 3).float(), probe.wider, probe.targets, 0.0, 0.0, probe.metric,
         probe.task_type,
     )  # fmt: skip
@@ -164,7 +164,7 @@ def test_training(make, rates):
 
 @pytest.mark.parametrize("method", ["taylorglo", "ml3"])
 def test_other_families(method):
-    from evomal.search.genome import Network, Polynomial
+    from evomal.engines.genome import Network, Polynomial
 
     settings, task = tasks.quick(method=method, hidden=5) if method == "ml3" else tasks.quick(method=method), _blobs()
     draw = random.Random(0)
@@ -266,7 +266,7 @@ def test_memory_that_does_not_suffice_for_one_is_no_fault_of_the_candidate(monke
     def full(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("evomal.search.stages.improvement", full)
+    monkeypatch.setattr("evomal.evaluation.stages.improvement", full)
     with pytest.raises(torch.OutOfMemoryError):
         judge_group(good, SETTINGS, probes, _losses(good)[1:2])
 
@@ -300,7 +300,7 @@ class _Clock:
         (lambda n: 1.0, 9, 8, [1, 2, 4, 8]),  # 16 would not fit
         (lambda n: 1.0, 1, 1, [1]),
         (lambda n: 1.0 if n < 8 else torch.OutOfMemoryError("full"), 10**9, 4, [1, 2, 4, 8]),
-        (lambda n: LanesError("no lanes"), 10**9, 1, [1]),
+        (lambda n: BatchingError("no lanes"), 10**9, 1, [1]),
         (lambda n: RuntimeError("whatever a model does"), 10**9, 1, [1]),
     ],
 )

@@ -9,13 +9,13 @@ import pytest
 
 import evomal
 from evomal.config import LimitSettings, fitting
-from evomal.errors import SettingError
+from evomal.engines.genome import Formula
+from evomal.evaluation.limits import ENDINGS, FINISHED, LimitReached, Limits
+from evomal.executors import InProcess
 from evomal.expressions import parse
-from evomal.runs import InProcess
-from evomal.runs.config import read_config
+from evomal.foundation.errors import SettingError
 from evomal.search import Candidate, Watcher, make_method
-from evomal.search.genome import Formula
-from evomal.search.limits import ENDINGS, FINISHED, LimitReached, Limits
+from evomal.store.config import read_config
 
 _spec = importlib.util.spec_from_file_location("limits_stops", Path(__file__).with_name("stops.py"))
 stops = importlib.util.module_from_spec(_spec)
@@ -257,7 +257,7 @@ def test_of_two_limits_the_first_counts(reference, tmp_path):
 
 
 def test_a_search_that_trains_nothing_is_out_of_patience_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("evomal.search.heat.passes", lambda *arguments: False)
+    monkeypatch.setattr("evomal.evaluation.racing.passes", lambda *arguments: False)
     result = stops.learn(tmp_path / "a", patience=2)
     assert result.fitness is None
     assert (result.ended, len(result.members)) == ("patience", 12)
@@ -272,7 +272,7 @@ class Clock(Watcher):
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
-        monkeypatch.setattr("evomal.search.limits.monotonic", lambda: self.now)
+        monkeypatch.setattr("evomal.evaluation.limits.monotonic", lambda: self.now)
 
     def member(self, candidate, best):
         self.now += 1
@@ -321,7 +321,7 @@ def test_each_call_has_its_time_and_needs_no_override(whole, reference, tmp_path
 
 def test_time_that_is_over_before_the_first_candidate(tmp_path, monkeypatch):
     ticks = iter(range(100))
-    monkeypatch.setattr("evomal.search.limits.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("evomal.evaluation.limits.monotonic", lambda: next(ticks))
     with pytest.raises(SettingError) as caught:
         stops.learn(tmp_path / "a", max_time=1)
     assert str(caught.value).startswith(

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evomal.errors import EvomalError, RunFolderError
-from evomal.runs import RunFolder
+from evomal.engines.genetic import GeneticEngine
+from evomal.engines.genome import Network
+from evomal.foundation.errors import EvomalError, RunFolderError
 from evomal.search import Candidate
-from evomal.search.genetic import GeneticEngine
-from evomal.search.genome import Network
-from evomal.search.past import Past
+from evomal.search.result import finished_result
+from evomal.store import RunFolder
+from evomal.store.previous_run import PreviousRun
 
 _spec = importlib.util.spec_from_file_location("past_stops", Path(__file__).with_name("stops.py"))
 stops = importlib.util.module_from_spec(_spec)
@@ -42,7 +43,7 @@ def past(tmp_path):
         place = stops.copied(out, tmp_path / "a") if out != tmp_path / "a" else out
         change(place)
         folders.append(RunFolder(place, resume=True))
-        return Past(folders[-1])
+        return PreviousRun(folders[-1])
 
     yield read
     for folder in folders:
@@ -74,7 +75,7 @@ def _timeless(members):
 
 def test_the_past_of_what_has_none_is_empty(tmp_path):
     fresh = RunFolder(tmp_path / "a")
-    for past in (Past(), Past(None), Past(fresh)):
+    for past in (PreviousRun(), PreviousRun(None), PreviousRun(fresh)):
         assert (past.folder, past.settings, past.members, past.states, past.state) == (None, None, {}, [], None)
         assert past.ended is None
         assert past.finished(stops.tiny()) is None
@@ -106,7 +107,7 @@ def test_a_finished_search_gives_its_result_whoever_works(finished, past, worker
     result, out = finished
     found = past(out)
     now = found.settings.model_copy(update={"workers": workers})
-    again = found.finished(now)
+    again = finished_result(found, now)
     assert found.ended is found.states[0]
     assert (again.fitness, again.baseline, again.ended) == (result.fitness, result.baseline, "generations")
     assert again.settings == now
@@ -149,7 +150,7 @@ def test_with_other_settings_there_may_be_more_to_do(finished, past, change):
 def test_what_lacks_something_is_not_finished_and_the_search_finds_it_again(finished, past, tmp_path, spoil):
     result, out = finished
     found = past(out, spoil)
-    assert found.finished(found.settings) is None
+    assert finished_result(found, found.settings) is None
     found.folder.discard()
     again = stops.learn(tmp_path / "a", resume=True)
     assert again.ended == "generations"

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomal.config import LearnSettings, learn_settings
+from evomal.engines.genome import Formula, Network, Polynomial
 from evomal.expressions import canonical, ramped_half_and_half, repair
 from evomal.search import Candidate
-from evomal.search.genome import Formula, Network, Polynomial
-from evomal.search.recall import recalled
 from evomal.search.result import best_of
+from evomal.store.journal_schema import recalled
 
 quiet = settings(deadline=None, derandomize=True, database=None)
 numbers = st.floats(allow_nan=False, allow_infinity=False)

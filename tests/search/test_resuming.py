@@ -10,13 +10,13 @@ from torch import nn
 
 import evomal
 from evomal.config import WHERE, LearnSettings, fitting, flat_fields, learn_settings
-from evomal.errors import RunFolderError, SettingError
-from evomal.runs import InProcess, RunFolder
+from evomal.executors import InProcess
+from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.search import GLO, make_method
-from evomal.search.identity import identity
-from evomal.search.origin import versions
-from evomal.search.past import Past
-from evomal.search.resuming import (
+from evomal.store import RunFolder
+from evomal.store.environment import versions
+from evomal.store.previous_run import PreviousRun
+from evomal.store.resuming import (
     LIMITS,
     MAY_CHANGE,
     describe,
@@ -26,6 +26,7 @@ from evomal.search.resuming import (
     require_settings,
     with_lanes,
 )
+from evomal.store.task_identity import identity
 from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("resuming_stops", Path(__file__).with_name("stops.py"))
@@ -59,7 +60,7 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def past(stopped, tmp_path):
     folder = RunFolder(stops.copied(stopped, tmp_path / "a"), resume=True)
-    yield Past(folder)
+    yield PreviousRun(folder)
     folder.discard()
 
 
@@ -135,7 +136,7 @@ def test_what_may_change():
 @pytest.mark.parametrize("override", [True, False])
 def test_the_same_settings_are_always_good_and_so_are_any_without_a_past(past, override):
     assert require_settings(past, stops.tiny(), override) is None
-    assert require_settings(Past(), stops.tiny(seed=99, generations=1), override) is None
+    assert require_settings(PreviousRun(), stops.tiny(seed=99, generations=1), override) is None
 
 
 @pytest.mark.parametrize(
@@ -211,8 +212,8 @@ class OnGpu:
 
 
 def test_lanes_are_those_of_then_whatever_the_device(past, monkeypatch):
-    monkeypatch.setattr("evomal.search.resuming.choose_lanes", lambda tasks, settings: 16)
-    assert with_lanes(stops.tiny(), Past(), OnGpu).lanes == 16
+    monkeypatch.setattr("evomal.store.resuming.choose_lanes", lambda tasks, settings: 16)
+    assert with_lanes(stops.tiny(), PreviousRun(), OnGpu).lanes == 16
     again = with_lanes(stops.tiny(), past, OnGpu)  # begun where they were left open
     assert again.lanes == 1
     assert require_settings(past, again, False) is None
@@ -271,7 +272,7 @@ def test_workers_may_change_in_the_midst_of_a_run_if_that_is_asked_for(stopped, 
 
 def _described(folder, tasks=None, settings=None):
     tasks = TaskSet.of(tasks or stops.tasks.line())
-    describe(folder, tasks, settings or stops.tiny(), Past(folder))
+    describe(folder, tasks, settings or stops.tiny(), PreviousRun(folder))
 
 
 def test_a_run_says_its_tasks_and_versions(tmp_path):
@@ -377,15 +378,15 @@ def test_the_command_of_then_is_kept(past):
 
 def test_other_settings_are_written_down(past):
     _described(past.folder, settings=stops.tiny(generations=9))
-    assert Past(past.folder).settings == stops.tiny(generations=9)
+    assert PreviousRun(past.folder).settings == stops.tiny(generations=9)
 
 
 def test_a_finished_run_that_goes_on_is_not_finished(finished, tmp_path):
     folder = RunFolder(stops.copied(finished, tmp_path / "a"), resume=True)
-    before = Past(folder)
+    before = PreviousRun(folder)
     assert before.ended is not None
     _described(folder, settings=stops.tiny(generations=5))
-    after = Past(folder)
+    after = PreviousRun(folder)
     assert after.ended is None
     assert after.states[0] == before.states[0].model_copy(update={"ended": None})
     folder.discard()

@@ -13,14 +13,15 @@ from torch.nn.functional import cross_entropy, mse_loss
 import evomal
 from evomal.cli import main
 from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.engines.genome import Formula
+from evomal.evaluation.evaluator import Evaluator
+from evomal.evaluation.filters import gradient_signature, improvement, make_probe
+from evomal.evaluation.stages import judge_stage, train_stage, tune_stage
+from evomal.executors import InProcess
+from evomal.foundation.seeds import derive
 from evomal.local_search import tune
-from evomal.runs import InProcess, comparable, read_journal
 from evomal.search import Candidate, EvoMAL, Watcher
-from evomal.search.evaluation import Evaluator
-from evomal.search.filters import gradient_signature, improvement, make_probe
-from evomal.search.genome import Formula
-from evomal.search.stages import judge_stage, train_stage, tune_stage
-from evomal.seeds import derive
+from evomal.store import comparable, read_journal
 from evomal.tasks import Batches, TaskSet
 
 

@@ -8,14 +8,14 @@ from time import perf_counter
 import pytest
 import torch
 
-from evomal.errors import StorageError
+from evomal.engines.genome import Formula, Network
+from evomal.engines.single import SingleEngine
 from evomal.expressions import parse
+from evomal.foundation.errors import StorageError
 from evomal.local_search import Tuned
-from evomal.runs import RunFolder
 from evomal.search import Candidate
-from evomal.search.genome import Formula, Network
-from evomal.search.single import SingleEngine
-from evomal.search.standing import Standing, State, TunedState, read_states
+from evomal.store import RunFolder
+from evomal.store.checkpointing import Checkpointing, State, TunedState, read_states
 from evomal.tasks import TaskSet
 
 _spec = importlib.util.spec_from_file_location("standing_stops", Path(__file__).with_name("stops.py"))
@@ -65,7 +65,7 @@ def members():
 
 
 def test_what_is_tuned_comes_back_from_the_file_to_the_bit(folder, members):
-    standing = Standing(folder)
+    standing = Checkpointing(folder)
     standing.turn(1, Counting(4), 0.1)
     standing.keep(members[:1])
     standing.keep(members[1:])
@@ -73,7 +73,7 @@ def test_what_is_tuned_comes_back_from_the_file_to_the_bit(folder, members):
     assert state == standing.state
     assert (state.generation, state.engine, state.baseline, state.ended) == (1, {"count": 4}, 0.1, None)
     assert [entry.index for entry in before.tuned] == [0]
-    again = Standing(None, state)
+    again = Checkpointing(None, state)
     for candidate, loss, outcome in members:
         known = again.tuned(candidate)
         assert list(known.weights) == loss.coefficients
@@ -83,7 +83,7 @@ def test_what_is_tuned_comes_back_from_the_file_to_the_bit(folder, members):
 
 
 def test_only_members_of_the_generation_in_progress_are_known(members):
-    standing = Standing(None)
+    standing = Checkpointing(None)
     standing.turn(1, Counting(4), 0.1)
     standing.keep(members[:2])
     assert standing.tuned(members[0][0]) is not None
@@ -93,7 +93,7 @@ def test_only_members_of_the_generation_in_progress_are_known(members):
 
 
 def test_a_generation_that_goes_on_keeps_what_is_tuned_and_another_begins_anew(members):
-    standing = Standing(None)
+    standing = Checkpointing(None)
     standing.turn(1, Counting(4), 0.1)
     standing.keep(members)
     standing.turn(1, Counting(4), 0.1)
@@ -107,12 +107,12 @@ def _tuned(index):
 
 
 def test_a_baseline_that_failed_is_none(folder):
-    Standing(folder).turn(0, ENGINE, math.inf)
+    Checkpointing(folder).turn(0, ENGINE, math.inf)
     assert read_states(folder)[0].baseline is None
 
 
 def test_an_end_is_written_and_whatever_follows_takes_it_back(folder):
-    standing = Standing(folder)
+    standing = Checkpointing(folder)
     standing.turn(0, Counting(0), 0.1)
     standing.end("patience")
     assert [state.ended for state in read_states(folder)] == ["patience", None]
@@ -122,20 +122,20 @@ def test_an_end_is_written_and_whatever_follows_takes_it_back(folder):
 
 def test_seconds_are_those_of_all_calls(folder, monkeypatch):
     now = perf_counter()
-    monkeypatch.setattr("evomal.search.standing.perf_counter", lambda: now)
-    first = Standing(folder, start=now - 2)
+    monkeypatch.setattr("evomal.store.checkpointing.perf_counter", lambda: now)
+    first = Checkpointing(folder, start=now - 2)
     assert first.seconds == pytest.approx(2)
     first.turn(0, ENGINE, 0.1)
-    second = Standing(folder, read_states(folder)[0], now - 3)
+    second = Checkpointing(folder, read_states(folder)[0], now - 3)
     assert second.seconds == pytest.approx(5)
     second.end("time")
     second.end("time")  # the seconds of a call count once
     assert read_states(folder)[0].seconds == pytest.approx(5)
-    assert Standing(folder).seconds == 0
+    assert Checkpointing(folder).seconds == 0
 
 
 def test_a_folder_stays_once_something_is_tuned(folder, members):
-    standing = Standing(folder)
+    standing = Checkpointing(folder)
     standing.turn(1, Counting(4), 0.1)
     assert not folder.kept
     standing.keep(members[:1])
@@ -144,7 +144,7 @@ def test_a_folder_stays_once_something_is_tuned(folder, members):
 
 def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch, members):
     monkeypatch.chdir(tmp_path)
-    standing = Standing()
+    standing = Checkpointing()
     standing.turn(1, Counting(4), 0.1)
     standing.keep(members)
     standing.end("generations")
@@ -155,13 +155,13 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch, members):
 def test_ctrl_c_waits_until_a_checkpoint_is_written(folder, monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        standing, write = Standing(folder), type(folder.checkpoints).write
+        standing, write = Checkpointing(folder), type(folder.checkpoints).write
 
         def interrupted(self, state):
             signal.raise_signal(signal.SIGINT)
             write(self, state)
 
-        monkeypatch.setattr("evomal.runs.checkpoint.Checkpoints.write", interrupted)
+        monkeypatch.setattr("evomal.store.checkpoint.Checkpoints.write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             standing.end("time")
     finally:
@@ -175,7 +175,7 @@ def test_a_full_disk_is_told(folder, monkeypatch):
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(StorageError, match="No space left on device"):
-        Standing(folder).end("time")
+        Checkpointing(folder).end("time")
 
 
 GOOD = State(generation=2, engine={"a": 1}, tuned=(_tuned(3),), baseline=0.5, seconds=1.5).model_dump(mode="json")

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomal.config import learn_settings
-from evomal.errors import EvomalError, LossFileError, SettingError, UnknownNameError
+from evomal.engines.genome import Formula
+from evomal.engines.warm_start import FORMULAS, resolved, starts
 from evomal.expressions import MAX_DEPTH, canonical, parse
+from evomal.foundation.errors import EvomalError, LossFileError, SettingError, UnknownNameError
 from evomal.losses import HANDCRAFTED, NeuralLoss, SymbolicLoss, TaylorLoss, get_handcrafted
-from evomal.search.genome import Formula
-from evomal.search.starting import FORMULAS, resolved, starts
 
 
 def _settings(*entries, **flat):

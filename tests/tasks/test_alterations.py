@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 from evomal.tasks import DATASETS, Alterations, altered, load_dataset
 from evomal.tasks.datasets.data import Data, Raw, prepare
 from evomal.tasks.datasets.disturbances import long_tail, mislabelled, student_t

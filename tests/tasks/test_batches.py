@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 from evomal.tasks import Batches
 
 lengths, sizes = st.integers(1, 70), st.integers(1, 80)

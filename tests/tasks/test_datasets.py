@@ -5,7 +5,7 @@ import torch
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.preprocessing import StandardScaler
 
-from evomal.errors import UnknownNameError
+from evomal.foundation.errors import UnknownNameError
 from evomal.tasks import DATASETS, load_dataset
 from evomal.tasks.datasets.data import Raw, moments, prepare
 from evomal.tasks.splits import split_off

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import torch
 
-from evomal.errors import DataError
+from evomal.foundation.errors import DataError
 from evomal.tasks import load_dataset
 from evomal.tasks.datasets import fashion_mnist
 from evomal.tasks.datasets.fashion_mnist import FILES, download, found, load_fashion_mnist

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evomal.errors import DataError
+from evomal.foundation.errors import DataError
 from evomal.tasks.datasets.idx import read_idx
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from evomal.errors import DataError, SettingError, UnknownNameError
+from evomal.foundation.errors import DataError, SettingError, UnknownNameError
 from evomal.tasks import METRICS, get_metric
 
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from evomal.errors import ModelError, UnknownNameError
+from evomal.foundation.errors import ModelError, UnknownNameError
 from evomal.tasks import MODELS, load_dataset, make_factory
 from evomal.tasks.models import MLP, LeNet5, ModelFactory
 

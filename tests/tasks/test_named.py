@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from evomal.errors import ModelError, SettingError, UnknownNameError
+from evomal.foundation.errors import ModelError, SettingError, UnknownNameError
 from evomal.tasks import load_dataset, named_task
 
 

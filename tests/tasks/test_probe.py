@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from evomal.errors import DataError, ModelError, SettingError
+from evomal.foundation.errors import DataError, ModelError, SettingError
 from evomal.tasks import Task, probe
 
 G = torch.Generator().manual_seed(0)

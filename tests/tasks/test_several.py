@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 from evomal.tasks import Task, TaskSet
 
 

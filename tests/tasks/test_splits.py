@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from evomal.errors import DataError
+from evomal.foundation.errors import DataError
 from evomal.tasks import LazySplit, Split
 from evomal.tasks.splits import SPLIT_SEED, split_off, strata
 

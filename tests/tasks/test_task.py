@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from evomal.errors import DataError, ModelError, SettingError, UnknownNameError
+from evomal.foundation.errors import DataError, ModelError, SettingError, UnknownNameError
 from evomal.tasks import LazySplit, Task, get_metric
 
 G = torch.Generator().manual_seed(0)

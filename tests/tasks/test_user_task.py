@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from evomal.errors import DataError, SettingError
+from evomal.foundation.errors import DataError, SettingError
 from evomal.tasks import Task, load_user_task, probe
 
 GOOD = """
@@ -142,7 +142,10 @@ def test_code_that_fails(folder):
 
 
 def test_errors_of_this_package_pass_through(folder):
-    spec = written(folder, "import evomal.errors\n\ndef make_task():\n    raise evomal.errors.DataError('as said')\n")
+    spec = written(
+        folder,
+        "from evomal.foundation import errors\n\ndef make_task():\n    raise errors.DataError('as said')\n",
+    )
     with pytest.raises(DataError, match=r"^as said$"):
         load_user_task(spec)
 

@@ -11,15 +11,15 @@ from torch import nn
 
 from evomal.config import BaseSettings
 from evomal.losses import NeuralLoss, SymbolicLoss, TaylorLoss
-from evomal.losses.stacked import stack
-from evomal.losses.stacking import LanesError
+from evomal.losses.batched import BatchingError
+from evomal.losses.batched_families import stack
 from evomal.tasks import Batches, Split
 from evomal.tasks.metrics import get_metric
 from evomal.training import Fit, evaluate, fit
+from evomal.training.batched_fit import fit_lanes
+from evomal.training.batched_model import BatchedModel, require_faithful
 from evomal.training.graphs import WARM_UP, GraphedStep
-from evomal.training.lanes import fit_lanes
 from evomal.training.precision import autocast, precision
-from evomal.training.stacked_model import StackedModel, require_faithful
 
 ZOO = runpy.run_path(str(Path(__file__).parents[1] / "local_search" / "zoo.py"))
 TREES = ["mul(y, log(f))", "square(sub(y, f))", "sub(tanh(mul(f, add(y, 1))), mul(y, log(f)))", "abs(sub(f, y))"]
@@ -100,7 +100,7 @@ def test_a_learning_rate_for_each_lane():
     losses, base, rates = _losses([TREES[1]] * 3), BaseSettings(lr=0.05, batch_size=8), [0.01, 0.1, 1.0]
     trained = fit_lanes(model, stack(losses), split, Batches(len(split), 8, 3), STEPS, base, 5, rates)
     _compare(trained, _each(model, losses, split, base, rates), valid)
-    with pytest.raises(LanesError, match="2 learning rates do not fit 3 lanes"):
+    with pytest.raises(BatchingError, match="2 learning rates do not fit 3 lanes"):
         fit_lanes(model, stack(losses), split, Batches(len(split), 8, 3), STEPS, base, 5, rates[:2])
 
 
@@ -197,13 +197,13 @@ def _unmatched():
 def test_models_that_lanes_cannot_have(make, shape, said):
     model = make()
     x = torch.randn(30, *shape)
-    with pytest.raises(LanesError, match=said):
+    with pytest.raises(BatchingError, match=said):
         fit_lanes(model, stack(_losses()), Split(x, torch.zeros(30).long()), Batches(30, 8, 3), 2, BaseSettings(), 5)
 
 
 def test_nothing_to_train():
-    with pytest.raises(LanesError, match="no trainable parameter"):
-        StackedModel(nn.Linear(2, 2).requires_grad_(False))
+    with pytest.raises(BatchingError, match="no trainable parameter"):
+        BatchedModel(nn.Linear(2, 2).requires_grad_(False))
 
 
 def test_memory_that_runs_out_is_no_matter_of_lanes():

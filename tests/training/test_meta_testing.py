@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from evomal.config import BaseSettings, TrainSettings
-from evomal.errors import DataError, SettingError
+from evomal.executors import InProcess, Processes
+from evomal.foundation.errors import DataError, SettingError
+from evomal.foundation.seeds import derive
 from evomal.losses import SymbolicLoss, get_handcrafted
-from evomal.runs import InProcess, Processes
-from evomal.seeds import derive
 from evomal.tasks import Batches, Task, named_task
 from evomal.training import MetaTest, TrainingRun, meta_test
 

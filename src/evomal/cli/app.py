@@ -22,9 +22,9 @@ from evomal.cli.output import BAD_USAGE, FAILED, GOOD, INTERRUPTED, printable, s
 from evomal.cli.show import show
 from evomal.cli.train import train
 from evomal.cli.tune import tune
-from evomal.errors import EvomalError, StorageError, one_line
-from evomal.runs import WorkerError
-from evomal.runs.memory import keep_freed_memory
+from evomal.executors import WorkerError
+from evomal.executors.memory import keep_freed_memory
+from evomal.foundation.errors import EvomalError, StorageError, one_line
 
 TRACEBACK = "--traceback"
 IGNORED = 2  # of the signals that end a program, all after so many end it at once

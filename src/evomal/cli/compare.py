@@ -94,8 +94,8 @@ def _run(
     task: "Task", plan: "Plan", folder: "ComparisonFolder", workers: int, command: str, quiet: bool, as_json: bool
 ) -> int:
     from evomal.comparison.running import run_comparison
+    from evomal.executors import make_executor
     from evomal.report.comparing import Lines
-    from evomal.runs import make_executor
 
     watcher = None if quiet else Lines(sys.stderr if as_json else sys.stdout)
     executor = make_executor(workers)
@@ -111,8 +111,8 @@ def _run(
 
 
 def _say_plan(task: "Task", plan: "Plan", folder: "ComparisonFolder", as_json: bool) -> int:
-    from evomal.comparison.left import what_is_left
-    from evomal.plain import cleaned
+    from evomal.comparison.pending import what_is_left
+    from evomal.foundation.serialization import cleaned
     from evomal.report.comparing import lines_of_plan, plan_rows, table_of_plan
     from evomal.report.tables import print_table
 
@@ -128,7 +128,7 @@ def _say_plan(task: "Task", plan: "Plan", folder: "ComparisonFolder", as_json: b
 
 
 def _report(comparison: "Comparison", folder: Path, as_json: bool) -> None:
-    from evomal.plain import cleaned
+    from evomal.foundation.serialization import cleaned
     from evomal.report.compared import table_of_comparison
     from evomal.report.tables import print_table
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from evomal.cli.output import print_json
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 
 
 def show_as(name: str, form: str, out: Path | None, force: bool, as_json: bool) -> int:
@@ -44,7 +44,7 @@ def _written(content: str | bytes, out: Path, force: bool) -> Path:
     Raises:
         SettingError: It is there and `force` is not set, or it cannot be written.
     """
-    from evomal.atomic import write_atomically
+    from evomal.foundation.atomic import write_atomically
 
     if out.exists() and not force:
         raise SettingError(f"'{out}' exists; give another --out, or --force to replace it")

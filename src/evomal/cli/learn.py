@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evomal.cli import options
-from evomal.cli.given import given_task_options
+from evomal.cli.arguments import given_task_options
 from evomal.cli.output import GOOD, INTERRUPTED, print_json, say, warn_of_workers
 from evomal.cli.run import Given, Run, new_run, old_run
 from evomal.config import LearnSettings, learn_settings
-from evomal.errors import SettingError
-from evomal.runs import RunFolder
+from evomal.foundation.errors import SettingError
+from evomal.store import RunFolder
 
 if TYPE_CHECKING:
     from evomal.search import LearnResult

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from evomal.errors import SettingError, unknown_name
+from evomal.foundation.errors import SettingError, unknown_name
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss, get_handcrafted, load_loss
 from evomal.tasks import Task
 

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperCommand
 
 from evomal.config import PRESETS, Settings, flat_fields
-from evomal.errors import unknown_name
+from evomal.foundation.errors import unknown_name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

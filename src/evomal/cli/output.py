@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from evomal.errors import SettingError
-from evomal.plain import cleaned
+from evomal.foundation.errors import SettingError
+from evomal.foundation.serialization import cleaned
 
 GOOD, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""

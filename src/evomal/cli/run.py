@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evomal.cli.given import source_of
+from evomal.cli.arguments import source_of
 from evomal.cli.source import TaskSource
 from evomal.config import LearnSettings, changed, learn_settings
-from evomal.errors import RunFolderError, SettingError
-from evomal.runs import RunFolder
-from evomal.runs.config import CONFIG, stored_settings
+from evomal.foundation.errors import RunFolderError, SettingError
+from evomal.store import RunFolder
+from evomal.store.config import CONFIG, stored_settings
 
 
 @dataclass(frozen=True, slots=True)

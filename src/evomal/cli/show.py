@@ -8,7 +8,7 @@ import typer
 
 from evomal.cli import options
 from evomal.cli.output import print_json
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 
 
 def show(
@@ -55,7 +55,7 @@ def show(
 def _show_top(path: Path, count: int, as_json: bool) -> int:
     from evomal.report.ranked import best_formulas, table_of_formulas
     from evomal.report.tables import print_table
-    from evomal.runs import read_journal
+    from evomal.store import read_journal
 
     if not path.is_dir():
         raise SettingError(f"--top needs a run folder, and '{path}' is none; leave out --top to show a loss file")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 
 if TYPE_CHECKING:
     from evomal.tasks import Task

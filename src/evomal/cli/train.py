@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evomal.atomic import storing, write_atomically
 from evomal.cli import options
-from evomal.cli.given import given_task_options
+from evomal.cli.arguments import given_task_options
 from evomal.cli.output import GOOD, INTERRUPTED, as_json_text, print_json, say, warn_of_workers
 from evomal.cli.training import Given, Job, new_job, old_job
 from evomal.config import TrainSettings, flat_fields
-from evomal.errors import SettingError, StorageError
-from evomal.runs import WorkerError
+from evomal.executors import WorkerError
+from evomal.foundation.atomic import storing, write_atomically
+from evomal.foundation.errors import SettingError, StorageError
 
 if TYPE_CHECKING:
     from evomal.report.trained import Trained
@@ -92,8 +92,8 @@ def _reopened(given: Given, resume: Path, out: Path | None, force: bool, overrid
 def _trained(job: Job, told: Callable[..., None]) -> "tuple[list[Trained], BaseException | None]":
     """Train with one loss after the other; an early end keeps what is finished."""
     from evomal.comparison.meta_tests import meta_tests
+    from evomal.executors import make_executor
     from evomal.report.trained import Trained
-    from evomal.runs import make_executor
 
     executor = make_executor(job.workers)
     results = []

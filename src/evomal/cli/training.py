@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evomal.cli.given import source_of
+from evomal.cli.arguments import source_of
 from evomal.cli.output import require_free
 from evomal.cli.source import TaskSource
 from evomal.config import TrainSettings, train_settings
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 
 if TYPE_CHECKING:
     from evomal.comparison.meta_tests import Loss

@@ -45,7 +45,7 @@ def tune(
     chosen = learn_settings(preset, **settings)
     file = require_free(out, "loss.json", force)
     from evomal.cli.losses import fitted, read_learned_loss
-    from evomal.seeds import generator
+    from evomal.foundation.seeds import generator
 
     learned = read_learned_loss(loss)
     loaded = source.load()
@@ -74,7 +74,7 @@ def tune(
 def _tuned(loss: "LearnedLoss", task: "Task", settings: LearnSettings) -> "Tuned":
     """Tune φ in place, and rewrite what the file says of its history."""
     from evomal.local_search import tune as tune_losses
-    from evomal.search.provenance import described, tuned_for
+    from evomal.store.provenance import described, tuned_for
     from evomal.tasks import probe
 
     probe(task)
@@ -88,7 +88,7 @@ def _tuned(loss: "LearnedLoss", task: "Task", settings: LearnSettings) -> "Tuned
 
 
 def _print(result: dict[str, Any], meta_steps: int, quiet: bool, as_json: bool) -> None:
-    from evomal.plain import duration
+    from evomal.foundation.serialization import duration
     from evomal.report.tables import print_pairs
 
     if as_json:

@@ -5,7 +5,7 @@ from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.results import Cell, Comparison, Row
 from evomal.comparison.statistics import PairedTest, holm, paired_test
 from evomal.comparison.writing import write_tables
-from evomal.search.origin import Origin
+from evomal.store.environment import Origin
 
 __all__ = [
     "Cell",

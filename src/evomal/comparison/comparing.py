@@ -8,8 +8,8 @@ from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.plan import make_plan
 from evomal.comparison.results import Comparison
 from evomal.comparison.running import ComparisonWatcher, run_comparison
-from evomal.errors import SettingError
-from evomal.runs import make_executor
+from evomal.executors import make_executor
+from evomal.foundation.errors import SettingError
 from evomal.tasks import Task
 
 

@@ -2,10 +2,10 @@
 
 from evomal.comparison.entries import Entry
 from evomal.comparison.plan import Plan
-from evomal.errors import DataError, EvomalError
+from evomal.evaluation.probing import probed
+from evomal.foundation.errors import DataError, EvomalError
 from evomal.losses import load_loss
 from evomal.losses.criterion import LossFunction
-from evomal.search.probing import probed
 from evomal.tasks import Task, TaskSet, probe
 
 

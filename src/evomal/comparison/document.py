@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from evomal.comparison.plan import Plan
-from evomal.search import identity
+from evomal.store import task_identity as identity
 from evomal.tasks import Task
 from evomal.tasks.fingerprint import fingerprint
 

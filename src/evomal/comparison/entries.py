@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evomal.config import FIXED, LearnSettings, fitting, learn_settings, unused
-from evomal.errors import SettingError, unknown_name
+from evomal.foundation.errors import SettingError, unknown_name
 from evomal.losses import HANDCRAFTED
 from evomal.search import METHODS
 

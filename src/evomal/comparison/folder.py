@@ -5,19 +5,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from evomal.atomic import write_atomically
 from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.document import MARK, differences, document_of
 from evomal.comparison.entries import Entry
 from evomal.comparison.plan import Plan
 from evomal.comparison.records import Trained, read_search, read_training
 from evomal.comparison.writing import TABLES
-from evomal.errors import RunFolderError
-from evomal.plain_yaml import read_yaml, yaml_text
-from evomal.runs import Journal, read_records
-from evomal.runs.journal import damaged
-from evomal.runs.lock import LOCK, FolderLock
-from evomal.search.origin import Origin, origin_now
+from evomal.foundation.atomic import write_atomically
+from evomal.foundation.errors import RunFolderError
+from evomal.foundation.lock import LOCK, FolderLock
+from evomal.foundation.plain_yaml import read_yaml, yaml_text
+from evomal.store import Journal, read_records
+from evomal.store.environment import Origin, origin_now
+from evomal.store.journal import damaged
 from evomal.tasks import Task
 
 CONFIG, TRAININGS, SEARCHES = "comparison.yaml", "trainings.jsonl", "searches"

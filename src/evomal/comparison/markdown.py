@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from evomal.comparison.columns import columns_of
 from evomal.comparison.details import losses_table, rates_table
 from evomal.comparison.results import Comparison
-from evomal.plain import cleaned
+from evomal.foundation.serialization import cleaned
 
 
 def as_markdown(comparison: Comparison) -> str:

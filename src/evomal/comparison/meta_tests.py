@@ -7,8 +7,8 @@ import evomal.training
 from evomal.comparison.records import Trained, digest
 from evomal.comparison.training_journal import TrainingJournal
 from evomal.config import TrainSettings
+from evomal.executors import Executor
 from evomal.losses import HandcraftedLoss, LearnedLoss
-from evomal.runs import Executor
 from evomal.tasks import Task
 from evomal.training import MetaTest, TrainingRun
 from evomal.training.step_size import gradient_norm_ratio
@@ -57,7 +57,7 @@ def meta_tests(
 
     Example:
         >>> from evomal.config import train_settings
-        >>> from evomal.runs import InProcess
+        >>> from evomal.executors import InProcess
         >>> from evomal.tasks import named_task
         >>> iris = named_task("iris", "linear")
         >>> losses = {name: iris.handcrafted(name) for name in ("cross_entropy", "focal")}

@@ -9,7 +9,7 @@ from typing import Any
 
 from evomal.comparison.entries import Entry, read_entries
 from evomal.config import WHERE, LearnSettings, TrainSettings, flat_fields, train_settings
-from evomal.errors import SettingError, unknown_name
+from evomal.foundation.errors import SettingError, unknown_name
 
 LEAST_SEEDS = 2
 # Of each search, and what no result depends on.

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.entries import Entry
-from evomal.errors import EvomalError
+from evomal.foundation.errors import EvomalError
+from evomal.foundation.serialization import finite_or_none
 from evomal.losses import LearnedLoss, load_loss
 from evomal.losses.criterion import LossFunction
-from evomal.plain import finite_or_none
 from evomal.training import TrainingRun
 
 SUMMARY = "search.json"

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.entries import Entry
 from evomal.comparison.folder import ComparisonFolder
-from evomal.comparison.left import Left, Losses, losses_of, trainings_left, unfinished, what_is_left
+from evomal.comparison.pending import Left, Losses, losses_of, trainings_left, unfinished, what_is_left
 from evomal.comparison.plan import Plan
 from evomal.comparison.records import Trained, digest, training_record
 from evomal.comparison.results import Comparison
 from evomal.comparison.searching import Job, run_search
 from evomal.comparison.writing import write_tables
+from evomal.executors import Executor
 from evomal.losses import LearnedLoss
 from evomal.losses.criterion import LossFunction
-from evomal.runs import Executor
 from evomal.tasks import Task
 from evomal.training import TrainingRun
 from evomal.training.meta_testing import train_once
@@ -66,7 +66,7 @@ def run_comparison(
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
         >>> from evomal.comparison.plan import make_plan
-        >>> from evomal.runs import InProcess
+        >>> from evomal.executors import InProcess
         >>> from evomal.tasks import named_task
         >>> plan = make_plan(["focal"], "cross_entropy", [0, 1], "quick", steps=20)
         >>> with TemporaryDirectory() as path:

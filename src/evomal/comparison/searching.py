@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from evomal.atomic import write_atomically
 from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.records import SUMMARY, search_record
 from evomal.config import LearnSettings
-from evomal.errors import EvomalError, StorageError
-from evomal.plain import finite_or_none
-from evomal.runs import RunFolder
-from evomal.runs.config import CONFIG
+from evomal.foundation.atomic import write_atomically
+from evomal.foundation.errors import EvomalError, StorageError
+from evomal.foundation.serialization import finite_or_none
 from evomal.search import LearnResult, make_method
-from evomal.search.provenance import described
+from evomal.store import RunFolder
+from evomal.store.config import CONFIG
+from evomal.store.provenance import described
 from evomal.tasks import Task
 
 PATIENCE = 10.0  # seconds

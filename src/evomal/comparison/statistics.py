@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evomal.errors import DataError
+from evomal.foundation.errors import DataError
 
 CONFIDENCE = 0.95
 # Relative to the largest value. Metrics come in float32, so differences that agree to this are the same difference:

@@ -8,10 +8,10 @@ from pydantic import Field, ValidationError
 from evomal.comparison.records import digest
 from evomal.config import TrainSettings, flat_fields, validated
 from evomal.config.stages import Count, Settings
-from evomal.errors import RunFolderError, SettingError
+from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.losses.criterion import LossFunction
-from evomal.search import identity
-from evomal.search.origin import versions
+from evomal.store import task_identity as identity
+from evomal.store.environment import versions
 from evomal.tasks import Task
 from evomal.tasks.fingerprint import fingerprint
 from evomal.training.meta_testing import require_test_split

@@ -6,9 +6,9 @@ from typing import Any
 
 from evomal.comparison.records import Trained, read_training
 from evomal.comparison.train_call import MARK, VERSION, TrainCall
-from evomal.errors import RunFolderError
-from evomal.runs import read_records
-from evomal.runs.journal import damaged
+from evomal.foundation.errors import RunFolderError
+from evomal.store import read_records
+from evomal.store.journal import damaged
 
 START = f'{{"format": "{MARK}"'.encode()
 

@@ -7,10 +7,10 @@ from evomal.comparison.entries import Entry
 from evomal.comparison.records import Trained, training_record
 from evomal.comparison.train_call import TrainCall
 from evomal.comparison.train_records import Finished, read_trainings, require_ours
-from evomal.errors import RunFolderError
-from evomal.runs import Journal
-from evomal.runs.lock import FolderLock
-from evomal.search.origin import Origin
+from evomal.foundation.errors import RunFolderError
+from evomal.foundation.lock import FolderLock
+from evomal.store import Journal
+from evomal.store.environment import Origin
 from evomal.training import TrainingRun
 
 

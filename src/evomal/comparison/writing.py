@@ -4,10 +4,10 @@ import json
 from os import PathLike
 from pathlib import Path
 
-from evomal.atomic import write_atomically
+from evomal.comparison.csv_table import as_csv
 from evomal.comparison.markdown import as_markdown
 from evomal.comparison.results import Comparison
-from evomal.comparison.separated import as_csv
+from evomal.foundation.atomic import write_atomically
 
 TABLES = ("table.md", "table.csv", "table.json")
 

@@ -10,7 +10,7 @@ from evomal.config.building import (
     unused,
     validated,
 )
-from evomal.config.presets import FIXED, PRESETS, UNUSED, USUAL, WHERE
+from evomal.config.presets import FIXED, METHOD_DEFAULTS, PRESETS, UNUSED, WHERE
 from evomal.config.settings import LearnSettings, TrainSettings
 from evomal.config.stages import (
     BaseSettings,
@@ -27,10 +27,10 @@ from evomal.config.stages import (
 
 __all__ = [
     "FIXED",
+    "METHOD_DEFAULTS",
     "PRESETS",
     "STAGES",
     "UNUSED",
-    "USUAL",
     "WHERE",
     "BaseSettings",
     "CmaSettings",

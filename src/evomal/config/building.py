@@ -4,10 +4,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from evomal.config.presets import FIXED, PRESETS, UNUSED, USUAL
+from evomal.config.presets import FIXED, METHOD_DEFAULTS, PRESETS, UNUSED
 from evomal.config.settings import LearnSettings, TrainSettings
 from evomal.config.stages import Settings
-from evomal.errors import SettingError, unknown_name
+from evomal.foundation.errors import SettingError, unknown_name
 
 STAGES = ("base", "genetic", "cma", "neural", "local_search", "filters", "racing", "execution", "limits")
 
@@ -50,7 +50,7 @@ def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
         if name in fixed:
             raise SettingError(f"setting '{name}': method {method} has {fixed[name]}, not {flat[name]!r}; leave it out")
         raise SettingError(f"setting '{name}': method {method} does not use it; leave it out")
-    settings = _build(LearnSettings, preset, flat, USUAL.get(method, {}), fixed)
+    settings = _build(LearnSettings, preset, flat, METHOD_DEFAULTS.get(method, {}), fixed)
     _require_racing(settings, flat)
     return settings
 
@@ -81,7 +81,7 @@ def changed(settings: LearnSettings, preset: str | None = None, **flat: Any) -> 
         20
     """
     fields, method = flat_fields(LearnSettings), settings.method
-    presets = PRESETS.get(_known_preset(preset) or "", {}) | USUAL.get(method, {}) | FIXED.get(method, {})
+    presets = PRESETS.get(_known_preset(preset) or "", {}) | METHOD_DEFAULTS.get(method, {}) | FIXED.get(method, {})
     again = {name: value for name, value in presets.items() if name in PRESETS.get(preset or "", {}) and name in fields}
     given = again | {name: value for name, value in flat.items() if value is not None}
     nested = settings.model_dump()

@@ -40,7 +40,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "ml3": {"rejection": False, "gradient_equivalence": False, "output_activation": "identity"},
 }
 # What a method takes unless told otherwise: GLO's coefficients start from 1, not from 0 as TaylorGLO's do.
-USUAL: dict[str, dict[str, Any]] = {"glo": {"sigma": 0.3}}
+METHOD_DEFAULTS: dict[str, dict[str, Any]] = {"glo": {"sigma": 0.3}}
 
 _TREES = (
     "min_depth",

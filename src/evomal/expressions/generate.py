@@ -2,9 +2,9 @@
 
 import random
 
-from evomal.errors import ExpressionError
 from evomal.expressions.operators import LEAVES, OPERATORS
 from evomal.expressions.tree import Expression
+from evomal.foundation.errors import ExpressionError
 
 MAX_GROWN_DEPTH = 12
 """Nothing deeper is drawn: a full tree grows by half with each level and soon passes `MAX_NODES`."""

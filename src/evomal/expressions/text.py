@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from evomal.errors import ExpressionError
 from evomal.expressions.formula import to_formula
 from evomal.expressions.operators import LEAVES, OPERATORS
 from evomal.expressions.tree import (
@@ -15,6 +14,7 @@ from evomal.expressions.tree import (
     too_large,
     unknown_symbol,
 )
+from evomal.foundation.errors import ExpressionError
 
 __all__ = ["MAX_TEXT", "parse", "to_formula", "to_text"]
 
@@ -44,7 +44,7 @@ def parse(text: str) -> Expression:
         'abs'
         >>> parse("abs(lg(f))")
         Traceback (most recent call last):
-        evomal.errors.ExpressionError: unknown name 'lg'; did you mean 'log'? (position 5 of 'abs(lg(f))')
+        evomal.foundation.errors.ExpressionError: unknown name 'lg'; did you mean 'log'? (position 5 of 'abs(lg(f))')
     """
     if not isinstance(text, str):
         raise ExpressionError(f"a formula must be text such as 'mul(y, f)', not {type(text).__name__}")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from evomal.errors import ExpressionError
 from evomal.expressions.operators import LEAVES, OPERATORS
+from evomal.foundation.errors import ExpressionError
 
 MAX_DEPTH = 64
 """No expression is higher: everything that walks a tree may recurse."""

@@ -2,11 +2,11 @@
 
 import random
 
-from evomal.errors import ExpressionError
 from evomal.expressions.canonical import canonical
 from evomal.expressions.generate import grow
 from evomal.expressions.operators import OPERATORS
 from evomal.expressions.tree import Expression
+from evomal.foundation.errors import ExpressionError
 
 _BINARY = tuple(name for name, operator in OPERATORS.items() if operator.arity == 2)
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from math import isfinite
 
-from evomal.errors import ExpressionError
 from evomal.expressions.tree import Expression, shortened
+from evomal.foundation.errors import ExpressionError
 
 
 def check_weights(expression: Expression, weights: Sequence[float]) -> tuple[float, ...]:

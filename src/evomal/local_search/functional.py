@@ -10,7 +10,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _NormBase
 
-from evomal.errors import ModelError
+from evomal.foundation.errors import ModelError
 from evomal.tasks.rng import random_state, set_random_state
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evomal.errors import ModelError, SettingError, one_line
+from evomal.foundation.errors import ModelError, SettingError, one_line
 from evomal.local_search.one_step import Batch
 from evomal.losses import get_handcrafted
 from evomal.losses.checks import refuse_masked, require_scalar

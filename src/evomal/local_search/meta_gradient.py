@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from evomal.errors import ModelError
+from evomal.foundation.errors import ModelError
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels
 from evomal.local_search.given import read_batches, read_loss, read_model, read_task_loss

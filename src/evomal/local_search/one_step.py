@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad, grad
 
-from evomal.errors import one_line
+from evomal.foundation.errors import one_line
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, replayed
 from evomal.local_search.replay import Recording, Replay

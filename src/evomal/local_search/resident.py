@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from evomal.local_search.course import Course
+from evomal.local_search.meta_batches import MetaBatches
 from evomal.local_search.one_step import Batch
 from evomal.tasks import Split, Task
 
@@ -24,7 +24,7 @@ class ResidentCourse:
         model: The network whose parameters `at` writes; always the same one.
     """
 
-    def __init__(self, course: Course, steps: int) -> None:
+    def __init__(self, course: MetaBatches, steps: int) -> None:
         self.steps = steps
         self.model = course.model(0)
         self._own = [*self.model.parameters(), *self.model.buffers()]
@@ -60,7 +60,7 @@ def _gathered(split: object, rows: Tensor, number: Tensor) -> Batch:
 _last: WeakKeyDictionary[Task, tuple[tuple[object, ...], ResidentCourse]] = WeakKeyDictionary()
 
 
-def resident_course(course: Course, steps: int) -> ResidentCourse | None:
+def resident_course(course: MetaBatches, steps: int) -> ResidentCourse | None:
     """The resident form of a course, kept for the next generation of the same search; None where there is no room.
 
     Args:
@@ -78,7 +78,7 @@ def resident_course(course: Course, steps: int) -> ResidentCourse | None:
     return found
 
 
-def _size(course: Course) -> int:
+def _size(course: MetaBatches) -> int:
     model = course.model(0)
     held: Sequence[Tensor] = [*model.parameters(), *model.buffers()]
     return sum(each.nbytes for each in held)

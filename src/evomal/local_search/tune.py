@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import torch
 
 from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.foundation.seeds import derive
 from evomal.local_search.given import require_reduced
+from evomal.local_search.meta_trainer import MetaTrainer, Tuned, TuningState
 from evomal.local_search.one_step import reason_of
-from evomal.local_search.walk import Pupil, Tuned, Walk
 from evomal.losses import LearnedLoss
-from evomal.seeds import derive
 from evomal.tasks import Task, TaskSet
 from evomal.tasks.rng import seeded
 from evomal.training import one_thread
@@ -50,7 +50,7 @@ def tune(
     """
     for loss in losses:
         require_reduced(loss)
-    candidates = [Pupil(loss.requires_grad_()) for loss in losses]
+    candidates = [TuningState(loss.requires_grad_()) for loss in losses]
     if not candidates:
         return []
     tasks = TaskSet.of(tasks)
@@ -60,11 +60,11 @@ def tune(
     for candidate in candidates:
         if not candidate.loss.tunable:  # D10
             candidate.outcome.note = "its gradient is zero for any φ"
-    walks = [Walk(task, settings, base, seed) for task in tasks]
+    trainers = [MetaTrainer(task, settings, base, seed) for task in tasks]
     with one_thread(), seeded(derive(seed, tasks.key, "tune", "noise")):
         for step in range(settings.meta_steps):
-            for walk in walks:
-                _walk_on(walk, step, [c for c in candidates if c.outcome.active])
+            for trainer in trainers:
+                _advance(trainer, step, [c for c in candidates if c.outcome.active])
             active = [c for c in candidates if c.outcome.active]
             if not active:
                 break
@@ -74,18 +74,18 @@ def tune(
     return [candidate.outcome for candidate in candidates]
 
 
-def _walk_on(walk: Walk, step: int, active: Sequence[Pupil]) -> None:
+def _advance(trainer: MetaTrainer, step: int, active: Sequence[TuningState]) -> None:
     """Add one task's meta-gradient to that of every candidate."""
     if not active:
         return
     try:
-        walk.meta_step(step, active)
+        trainer.meta_step(step, active)
     except Exception as error:  # the model itself: nobody can be tuned any further
         for candidate in active:
             candidate.outcome.reason = reason_of(error)
 
 
-def _move(moved: Sequence[Pupil], stopped: Sequence[Pupil], optimizer: torch.optim.Adam) -> None:
+def _move(moved: Sequence[TuningState], stopped: Sequence[TuningState], optimizer: torch.optim.Adam) -> None:
     """One step of Adam for every candidate that has a gradient; φ that is no longer finite is put back."""
     for candidate in stopped:
         candidate.loss.zero_grad()  # of a task that came before the one that stopped it

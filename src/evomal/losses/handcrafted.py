@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evomal.errors import DataError, SettingError, unknown_name
+from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.losses.checks import call_arguments
 from evomal.losses.criterion import IGNORED, Criterion, Reduction
 from evomal.losses.handcrafted_table import HANDCRAFTED

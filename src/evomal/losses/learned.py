@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 from evomal.losses.checks import finite_numbers
 from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
 from evomal.losses.files import write_document

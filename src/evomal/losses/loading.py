@@ -6,7 +6,7 @@ from os import PathLike
 from types import MappingProxyType
 from typing import Any
 
-from evomal.errors import EvomalError, LossFileError, SettingError
+from evomal.foundation.errors import EvomalError, LossFileError, SettingError
 from evomal.losses.files import brief, loss_path, read_document
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.neural import NeuralLoss

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evomal.errors import SettingError
 from evomal.expressions.formula import scaled
+from evomal.foundation.errors import SettingError
 from evomal.losses.checks import finite_numbers, listed_numbers
 from evomal.losses.criterion import IGNORED, Reduction, TaskType
 from evomal.losses.learned import LearnedLoss

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evomal.errors import ExpressionError, SettingError
 from evomal.expressions import Expression, parse, to_formula, to_text
 from evomal.expressions.formula import activated, scaled
+from evomal.foundation.errors import ExpressionError, SettingError
 from evomal.losses.checks import finite_numbers, listed_numbers
 from evomal.losses.compiled import compile_expression
 from evomal.losses.criterion import IGNORED, Reduction, TaskType

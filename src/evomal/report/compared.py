@@ -5,7 +5,7 @@ from rich.text import Text
 
 from evomal.comparison import Comparison
 from evomal.comparison.columns import columns_of
-from evomal.plain import cleaned
+from evomal.foundation.serialization import cleaned
 from evomal.report.tables import make_table
 
 

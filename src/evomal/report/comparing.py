@@ -8,10 +8,10 @@ from rich.text import Text
 
 from evomal.comparison import SearchSummary
 from evomal.comparison.entries import Entry
-from evomal.comparison.left import Left
+from evomal.comparison.pending import Left
 from evomal.comparison.plan import Plan
 from evomal.comparison.running import ComparisonWatcher
-from evomal.plain import cleaned, duration
+from evomal.foundation.serialization import cleaned, duration
 from evomal.report.tables import make_table
 from evomal.training import TrainingRun
 

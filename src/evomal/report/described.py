@@ -6,8 +6,8 @@ from rich.table import Table
 
 from evomal.expressions import simplify, to_latex, to_text
 from evomal.expressions.formula import activated, activated_latex, scaled, scaled_latex
+from evomal.foundation.serialization import cleaned
 from evomal.losses import LearnedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
-from evomal.plain import cleaned
 from evomal.report.tables import make_table
 
 DIGITS = 4

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from evomal.config import LearnSettings
-from evomal.plain import duration
+from evomal.foundation.serialization import duration
 from evomal.report.text import outcomes_text
 from evomal.search import Candidate, Watcher
 

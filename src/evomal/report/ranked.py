@@ -5,11 +5,11 @@ from typing import Any
 
 from rich.table import Table
 
-from evomal.errors import EvomalError, RunFolderError
 from evomal.expressions import parse, to_formula, to_text
 from evomal.expressions.formula import activated, scaled
+from evomal.foundation.errors import EvomalError, RunFolderError
+from evomal.foundation.serialization import cleaned
 from evomal.losses import loss_from_entries
-from evomal.plain import cleaned
 from evomal.report.described import DIGITS
 from evomal.report.tables import make_table
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from evomal.plain import cleaned, duration
+from evomal.foundation.serialization import cleaned, duration
 from evomal.report.text import between, outcomes_text
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from evomal.config import TrainSettings
+from evomal.foundation.serialization import cleaned
 from evomal.losses import HandcraftedLoss, LearnedLoss
-from evomal.plain import cleaned
 from evomal.report.tables import make_table
 from evomal.tasks import Task
 from evomal.training import MetaTest

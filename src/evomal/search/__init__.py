@@ -1,10 +1,10 @@
 """The search: engines that ask and tell, filters, the evaluation of candidates, and the methods made of them."""
 
-from evomal.search.candidate import Candidate
+from evomal.evaluation.candidate import Candidate
+from evomal.evaluation.watching import Watcher
 from evomal.search.method import Method
 from evomal.search.methods import GLO, GPLFL, METHODS, ML3, EvoMAL, TaylorGLO, make_method
 from evomal.search.result import LearnResult
-from evomal.search.watching import Watcher
 
 __all__ = [
     "GLO",

@@ -9,22 +9,23 @@ from time import perf_counter
 from typing import Any, ClassVar
 
 from evomal.config import LearnSettings, learn_settings
-from evomal.errors import SettingError
-from evomal.runs import RunFolder, make_executor
-from evomal.search.candidate import Candidate
-from evomal.search.engine import Engine
-from evomal.search.evaluation import Evaluator
-from evomal.search.filters import FilterProbe
-from evomal.search.limits import Ended, LimitReached
-from evomal.search.past import Past
-from evomal.search.probing import probed
-from evomal.search.record import Record
-from evomal.search.result import LearnResult
-from evomal.search.resuming import describe, opened, require_settings, require_tasks, with_lanes
-from evomal.search.stages import train_stage
-from evomal.search.standing import Standing
-from evomal.search.starting import resolved
-from evomal.search.watching import Watcher
+from evomal.engines.engine import Engine
+from evomal.engines.warm_start import resolved
+from evomal.evaluation.candidate import Candidate
+from evomal.evaluation.evaluator import Evaluator
+from evomal.evaluation.filters import FilterProbe
+from evomal.evaluation.limits import Ended, LimitReached
+from evomal.evaluation.probing import probed
+from evomal.evaluation.stages import train_stage
+from evomal.evaluation.watching import Watcher
+from evomal.executors import make_executor
+from evomal.foundation.errors import SettingError
+from evomal.search.result import LearnResult, finished_result
+from evomal.search.search_log import SearchLog
+from evomal.store import RunFolder
+from evomal.store.checkpointing import Checkpointing
+from evomal.store.previous_run import PreviousRun
+from evomal.store.resuming import describe, opened, require_settings, require_tasks, with_lanes
 from evomal.tasks import Task, TaskSet
 
 
@@ -124,10 +125,10 @@ class Method(ABC):
         method.settings = resolved(self.settings, tasks.task_type)
         folder = opened(out, force, resume, method.settings)
         try:
-            past = Past(folder)
+            past = PreviousRun(folder)
             method.settings = with_lanes(method.settings, past, tasks)
             require_settings(past, method.settings, override)
-            finished = past.finished(method.settings)
+            finished = finished_result(past, method.settings)
             if finished is None:
                 return method._learn(tasks, folder, watcher or Watcher(), past, start)
             assert folder is not None
@@ -138,7 +139,7 @@ class Method(ABC):
                 folder.discard()
 
     def _learn(
-        self, tasks: TaskSet, folder: RunFolder | None, watcher: Watcher, past: Past, start: float
+        self, tasks: TaskSet, folder: RunFolder | None, watcher: Watcher, past: PreviousRun, start: float
     ) -> LearnResult:
         """Probe the tasks, and set up what the outer loop needs."""
         settings = self.settings
@@ -153,19 +154,21 @@ class Method(ABC):
                 describe(folder, tasks, settings, past)
             engine = self.engine(tasks, probes)
             first = past.restore(engine)
-            standing = Standing(folder, past.state, start)
+            checkpointing = Checkpointing(folder, past.state, start)
             baseline = past.baseline(lambda: train_stage(tasks, settings, None).fitness)
-            record = Record(tasks, settings, folder, watcher, baseline, standing)
-            evaluator = Evaluator(tasks, settings, probes, executor, watcher, standing, record.limits)
+            log = SearchLog(tasks, settings, folder, watcher, baseline, checkpointing)
+            evaluator = Evaluator(tasks, settings, probes, executor, watcher, checkpointing, log.limits)
             members = list(past.members.values())
-            with record:
-                record.recall(members, first)
+            with log:
+                log.recall(members, first)
                 evaluator.recall([member for member in members if member.generation < first])
-                return self._search(engine, evaluator, record, past, first)
+                return self._search(engine, evaluator, log, past, first)
         finally:
             executor.close()
 
-    def _search(self, engine: Engine, evaluator: Evaluator, record: Record, past: Past, first: int) -> LearnResult:
+    def _search(
+        self, engine: Engine, evaluator: Evaluator, log: SearchLog, past: PreviousRun, first: int
+    ) -> LearnResult:
         """The outer loop: ask the engine, evaluate, tell it, until the last generation."""
         ended: Ended = "generations"
         try:
@@ -174,14 +177,14 @@ class Method(ABC):
                     past.known(Candidate(generation, index, proposed.genome, proposed.origin, proposed.parents))
                     for index, proposed in enumerate(engine.ask())
                 ]
-                record.begin(generation, members, engine)
-                evaluator.evaluate(members, record.add)
+                log.begin(generation, members, engine)
+                evaluator.evaluate(members, log.add)
                 engine.tell([member.fitness for member in members])
-                record.generation(generation)
+                log.generation(generation)
         except LimitReached as limit:
             ended = limit.ended
         except KeyboardInterrupt:
-            if not record.members:
+            if not log.members:
                 raise
             ended = "interrupt"
-        return record.result(ended)
+        return log.result(ended)

@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from evomal.config import LearnSettings
+from evomal.engines.cma import CmaEngine, Vector
+from evomal.engines.engine import Engine
+from evomal.engines.genetic import GeneticEngine
+from evomal.engines.genome import Network, Polynomial
+from evomal.engines.single import SingleEngine
+from evomal.engines.two_phase import TwoPhaseEngine
+from evomal.engines.warm_start import starts
+from evomal.evaluation.filters import FilterProbe
+from evomal.foundation.seeds import python_random
 from evomal.losses.taylor import rises_at_uniform
-from evomal.search.cma import CmaEngine, Vector
-from evomal.search.engine import Engine
-from evomal.search.filters import FilterProbe
-from evomal.search.genetic import GeneticEngine
-from evomal.search.genome import Network, Polynomial
 from evomal.search.method import Method
-from evomal.search.single import SingleEngine
-from evomal.search.starting import starts
-from evomal.search.two_phase import TwoPhaseEngine
-from evomal.seeds import python_random
 from evomal.tasks import TaskSet
 
 

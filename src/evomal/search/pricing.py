@@ -7,15 +7,15 @@ from statistics import median
 from time import perf_counter
 
 from evomal.config import LearnSettings
+from evomal.engines.genome import Formula, Genome
+from evomal.engines.warm_start import resolved
+from evomal.evaluation.filters import FilterProbe
+from evomal.evaluation.probing import probed
+from evomal.evaluation.stages import judge_stage, train_stage
 from evomal.expressions import parse
 from evomal.local_search import tune
-from evomal.search.filters import FilterProbe
-from evomal.search.genome import Formula, Genome
 from evomal.search.methods import make_method
 from evomal.search.prices import Price, StagePrice
-from evomal.search.probing import probed
-from evomal.search.stages import judge_stage, train_stage
-from evomal.search.starting import resolved
 from evomal.tasks import Task, TaskSet
 
 FORMULAS = 4

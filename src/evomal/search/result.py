@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evomal.config import LearnSettings
-from evomal.losses import LearnedLoss
-from evomal.plain import finite_or_none
-from evomal.search.candidate import Candidate
-from evomal.search.limits import ENDINGS, Ended
+from evomal.evaluation.candidate import Candidate
+from evomal.evaluation.limits import ENDINGS, Ended
+from evomal.foundation.errors import EvomalError
+from evomal.foundation.serialization import finite_or_none
+from evomal.losses import LearnedLoss, load_loss
+from evomal.store.previous_run import PreviousRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,38 @@ class LearnResult:
             "interrupted": self.interrupted,
             "message": self.message,
         }
+
+
+def finished_result(past: PreviousRun, now: LearnSettings) -> LearnResult | None:
+    """The result of an earlier run that is finished; None if there is something left to do.
+
+    Args:
+        past: What earlier calls left.
+        now: The settings to go on with.
+
+    The result is that of the tasks of then: whoever hands it out asks `require_tasks` first.
+    """
+    state = past.finished(now)
+    if state is None or state.ended is None or past.folder is None:
+        return None
+    try:
+        loss = load_loss(past.folder.loss)
+    except EvomalError:  # the search itself finds it again
+        return None
+    members = tuple(past.members[place] for place in sorted(past.members))
+    best = best_of(members)
+    if past.settings is None or not _is_of(loss, best, past.settings):  # somebody has saved another one over it
+        return None
+    best.formula = loss.formula(digits=4)
+    baseline = state.measured_baseline
+    return LearnResult(loss, best.own_fitness, baseline, best, members, now, state.seconds, state.ended)
+
+
+def _is_of(loss: LearnedLoss, candidate: Candidate, settings: LearnSettings) -> bool:
+    """Whether a loss is what a candidate stands for, as far as its record says."""
+    wanted = candidate.genome.entries(settings) | ({} if candidate.weights is None else {"weights": candidate.weights})
+    entries = loss.all_entries()
+    return loss.scale == candidate.scale and all(entries[name] == value for name, value in wanted.items())
 
 
 def best_of(members: Collection[Candidate]) -> Candidate:

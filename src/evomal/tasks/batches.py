@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from evomal import seeds
-from evomal.errors import SettingError
+from evomal.foundation import seeds
+from evomal.foundation.errors import SettingError
 
 
 class Batches:

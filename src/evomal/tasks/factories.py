@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from evomal.errors import EvomalError, ModelError, one_line
+from evomal.foundation.errors import EvomalError, ModelError, one_line
 from evomal.tasks.rng import seeded
 
 Factory = Callable[[], nn.Module]

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from evomal.errors import DataError, one_line
+from evomal.foundation.errors import DataError, one_line
 from evomal.tasks.tensors import as_tensor
 
 

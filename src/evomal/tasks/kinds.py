@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 from evomal.losses import TaskType
 from evomal.tasks.metrics import CLASSIFICATION, REGRESSION, Metric, get_metric
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evomal.errors import DataError, SettingError, unknown_name
+from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.losses.criterion import IGNORED
 
 CLASSIFICATION = "classification"

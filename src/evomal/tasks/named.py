@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from evomal.errors import unknown_name
+from evomal.foundation.errors import unknown_name
 from evomal.losses.criterion import LossFunction
 from evomal.tasks.datasets import DATASETS, Alterations, altered, load_dataset
 from evomal.tasks.metrics import Metric

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from evomal.errors import EvomalError, ModelError, SettingError, one_line
+from evomal.foundation.errors import EvomalError, ModelError, SettingError, one_line
 from evomal.losses.criterion import IGNORED
 from evomal.tasks.rng import seeded
 from evomal.tasks.task import Task

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from evomal.errors import DataError
+from evomal.foundation.errors import DataError
+from evomal.foundation.seeds import derive
 from evomal.losses.criterion import IGNORED
-from evomal.seeds import derive
 from evomal.tasks.fetching import fetch
 from evomal.tasks.rng import seeded
 from evomal.tasks.splits import AnySplit, LazySplit, Split

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 from evomal.losses import TaskType
 from evomal.losses.criterion import IGNORED
 from evomal.tasks.task import Task

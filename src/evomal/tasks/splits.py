@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from evomal import seeds
-from evomal.errors import DataError
+from evomal.foundation import seeds
+from evomal.foundation.errors import DataError
 from evomal.tasks.fetching import fetch
 from evomal.tasks.rng import seeded
 from evomal.tasks.sending import by_value, known_here, pack_tensor, unpack_tensor

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evomal.errors import DataError, SettingError, unknown_name
+from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.losses import HANDCRAFTED, HandcraftedEntry, HandcraftedLoss, TaskType, get_handcrafted
 from evomal.losses.criterion import IGNORED, LossFunction
 from evomal.tasks.factories import build, checked_factory

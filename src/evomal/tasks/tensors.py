@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evomal.errors import DataError
+from evomal.foundation.errors import DataError
 from evomal.losses.criterion import IGNORED
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from evomal.errors import EvomalError, SettingError, one_line
+from evomal.foundation.errors import EvomalError, SettingError, one_line
 from evomal.tasks.task import Task
 
 
@@ -34,7 +34,7 @@ def load_user_task(spec: str) -> Task:
     Example:
         >>> load_user_task("my_module.py")
         Traceback (most recent call last):
-        evomal.errors.SettingError: task 'my_module.py' names no function; write it as my_module.py:make_task
+        evomal.foundation.errors.SettingError: task 'my_module.py' names no function; write it as my_module.py:make_task
     """
     source, colon, name = spec.rpartition(":")
     # A colon inside a path (C:\\tasks.py) is no separator.

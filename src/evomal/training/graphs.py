@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from evomal.errors import one_line
+from evomal.foundation.errors import one_line
 from evomal.tasks.rng import random_state, set_random_state
 
 Step = Callable[..., Tensor]

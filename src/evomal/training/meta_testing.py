@@ -8,10 +8,10 @@ from time import perf_counter
 from typing import Any
 
 from evomal.config import TrainSettings, train_settings
-from evomal.errors import DataError, SettingError
+from evomal.foundation.errors import DataError, SettingError
+from evomal.foundation.seeds import derive
+from evomal.foundation.serialization import finite_or_none
 from evomal.losses.criterion import LossFunction
-from evomal.plain import finite_or_none
-from evomal.seeds import derive
 from evomal.tasks import Batches, Task
 from evomal.training.evaluate import evaluate
 from evomal.training.fit import fit, one_thread

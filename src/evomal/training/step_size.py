@@ -6,8 +6,8 @@ from statistics import fmean
 
 import torch
 
+from evomal.foundation.seeds import derive
 from evomal.losses.criterion import LossFunction
-from evomal.seeds import derive
 from evomal.tasks import Batches, Task
 from evomal.tasks.rng import seeded
 from evomal.training.fit import one_thread

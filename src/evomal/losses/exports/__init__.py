@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from evomal.errors import SettingError, unknown_name
+from evomal.foundation.errors import SettingError, unknown_name
 from evomal.losses.criterion import Criterion
 from evomal.losses.exports import binary, texts
 from evomal.losses.learned import LearnedLoss

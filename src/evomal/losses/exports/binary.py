@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from evomal.errors import SettingError
 from evomal.expressions import EPSILON, OPERATORS, Expression
+from evomal.foundation.errors import SettingError
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.neural import NeuralLoss
 from evomal.losses.symbolic import SymbolicLoss

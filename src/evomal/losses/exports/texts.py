@@ -2,9 +2,9 @@
 
 from textwrap import dedent, indent
 
-from evomal.errors import SettingError
 from evomal.expressions import to_latex
 from evomal.expressions.formula import activated_latex, scaled_latex
+from evomal.foundation.errors import SettingError
 from evomal.losses.exports.tracing import Dialect, code_of
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.symbolic import SymbolicLoss

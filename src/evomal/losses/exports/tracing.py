@@ -13,8 +13,8 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from evomal.errors import SettingError
 from evomal.expressions import EPSILON, OPERATORS, Expression
+from evomal.foundation.errors import SettingError
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.neural import NeuralLoss
 from evomal.losses.symbolic import SymbolicLoss
@@ -104,9 +104,9 @@ class Dialect:
         """A function as SymPy calls it; an operator that needs one which no dialect has cannot be exported."""
         if name.startswith("__"):
             raise AttributeError(name)
-        if name not in USUAL:
+        if name not in METHOD_DEFAULTS:
             raise SettingError(f"the formula needs the function '{name}', which no export knows; train with the loss")
-        return partial(self._called, self.functions.get(name, USUAL[name]))
+        return partial(self._called, self.functions.get(name, METHOD_DEFAULTS[name]))
 
     def _called(self, name: str, *arguments: Term) -> Term:
         shown = [self._array(argument) for argument in arguments]
@@ -118,7 +118,7 @@ class Dialect:
         return self.filled.replace("#1", term.text)
 
 
-USUAL = {
+METHOD_DEFAULTS = {
     **{"Abs": "abs", "Min": "minimum", "Max": "maximum", "sign": "sign", "sqrt": "sqrt", "log": "log", "tanh": "tanh"},
     **{"exp": "exp"},
 }

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from evomal import seeds
-from evomal.errors import SettingError
+from evomal.foundation import seeds
+from evomal.foundation.errors import SettingError
 from evomal.tasks.datasets.data import Data, Pair
 from evomal.tasks.datasets.disturbances import long_tail_rows, mislabelled, student_t
 from evomal.tasks.splits import split_off

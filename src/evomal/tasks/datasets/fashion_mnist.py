@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from evomal.errors import DataError
+from evomal.foundation.errors import DataError
 from evomal.tasks.datasets.data import Raw
 from evomal.tasks.datasets.idx import read_idx
 

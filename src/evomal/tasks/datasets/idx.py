@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evomal.errors import DataError, one_line
+from evomal.foundation.errors import DataError, one_line
 
 UNSIGNED_BYTE = 8  # the one type code that image and label files use
 

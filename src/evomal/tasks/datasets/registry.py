@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from evomal.errors import DataError, unknown_name
+from evomal.foundation.errors import DataError, unknown_name
 from evomal.tasks.datasets import small
 from evomal.tasks.datasets.data import Data, Raw, prepare
 from evomal.tasks.datasets.fashion_mnist import load_fashion_mnist

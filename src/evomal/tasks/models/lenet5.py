@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from evomal.errors import ModelError
+from evomal.foundation.errors import ModelError
 
 INPUT_SHAPE = (1, 28, 28)
 

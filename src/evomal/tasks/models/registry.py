@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from evomal.errors import unknown_name
+from evomal.foundation.errors import unknown_name
 from evomal.tasks.models.lenet5 import LeNet5
 from evomal.tasks.models.simple import MLP, Linear
 

@@ -1,0 +1,194 @@
+"""What engines propose: the makings of a loss, before anything is known of its worth."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+
+from evomal.config import LearnSettings
+from evomal.expressions import Expression, canonical, to_text
+from evomal.expressions.canonical import canonical_weighted
+from evomal.foundation.seeds import generator
+from evomal.losses import LearnedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
+from evomal.tasks import TaskSet
+
+GREATEST = 1e30
+"""No coefficient is larger: float32 ends at 3e38."""
+
+
+class Genome(Protocol):
+    """The makings of a loss; equal keys mean equal losses."""
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """What the archive knows it by."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How large it is; of equally good ones the smallest wins."""
+
+    @property
+    @abstractmethod
+    def start(self) -> tuple[float, ...] | None:
+        """The coefficients that it was proposed with; None if they are drawn."""
+
+    @abstractmethod
+    def entries(self, settings: LearnSettings) -> dict[str, Any]:
+        """The entries of a loss file that stand for the structure, as plain values."""
+
+    @abstractmethod
+    def loss(self, tasks: TaskSet, settings: LearnSettings) -> LearnedLoss:
+        """The loss before tuning: the same in every process (D3)."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula, with coefficients that are still to be found or given: by CMA-ES, or by a loss to begin with.
+
+    Args:
+        expression: The formula; in canonical form once it is a member of a generation.
+        weights: φ, one number per edge in pre-order of the child node, or None. Local search begins with it.
+    """
+
+    expression: Expression
+    weights: tuple[float, ...] | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """The canonical text, with the coefficients if they are given."""
+        text = to_text(self.expression)
+        return text if self.weights is None else f"{text} {list(self.weights)}"
+
+    @property
+    def size(self) -> int:
+        """Nodes of the formula."""
+        return self.expression.size
+
+    @property
+    def start(self) -> tuple[float, ...] | None:
+        """The coefficients that it has, or None."""
+        return self.weights
+
+    def canonical(self) -> "Formula":
+        """The same loss with the arguments of commutative operators sorted, each with its coefficients (D7)."""
+        if self.weights is None:
+            return Formula(canonical(self.expression))
+        return Formula(*canonical_weighted(self.expression, self.weights))
+
+    def fault(self, max_height: int) -> str | None:
+        """What keeps it out of a search, said of it; None if nothing does.
+
+        Example:
+            >>> from evomal.expressions import parse
+            >>> Formula(parse("abs(f)")).fault(max_height=10)
+            'lacks y; a loss needs both y and f'
+        """
+        tree, weights = self.expression, self.weights
+        if not tree.complete:
+            missing = " and ".join(leaf for leaf in ("y", "f") if not tree.contains(leaf))
+            return f"lacks {missing}; a loss needs both y and f"
+        if tree.height > max_height:
+            return f"has height {tree.height}, above max_height {max_height}"
+        if weights is not None and len(weights) != tree.edges:
+            return f"has {tree.edges} edges and needs as many coefficients, not {len(weights)}"
+        if weights is not None and not all(math.isfinite(weight) and abs(weight) <= GREATEST for weight in weights):
+            return f"has a coefficient that is not finite or above {GREATEST:g}"
+        return None
+
+    def entries(self, settings: LearnSettings) -> dict[str, Any]:
+        """Family, expression and output activation."""
+        text = to_text(self.expression)
+        return {"family": "symbolic", "expression": text, "output_activation": settings.output_activation}
+
+    def loss(self, tasks: TaskSet, settings: LearnSettings) -> SymbolicLoss:
+        """φ as given, else φ ~ N(1, 1e-3) from the seed and the formula alone; φ = 1 without meta steps (D4)."""
+        edges = self.expression.edges
+        weights = torch.ones(edges) if self.weights is None else torch.tensor(self.weights)
+        if self.weights is None and settings.local_search.meta_steps > 0:
+            weights = weights + 1e-3 * torch.randn(edges, generator=generator(*_phi(self, tasks, settings)))
+        return SymbolicLoss(
+            self.expression,
+            weights,
+            task_type=tasks.task_type,
+            output_activation=settings.output_activation,
+            ignore_index=tasks.ignore_index,
+        ).to(tasks.device)
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """The eight parameters of a Taylor loss.
+
+    Args:
+        parameters: θ0 … θ7 of D12.
+    """
+
+    parameters: tuple[float, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """The parameters."""
+        return f"taylor {list(self.parameters)}"
+
+    @property
+    def size(self) -> int:
+        """All are of one size."""
+        return len(self.parameters)
+
+    @property
+    def start(self) -> tuple[float, ...]:
+        """The parameters."""
+        return self.parameters
+
+    def entries(self, settings: LearnSettings) -> dict[str, Any]:
+        """The family; the parameters are its coefficients."""
+        return {"family": "taylor"}
+
+    def loss(self, tasks: TaskSet, settings: LearnSettings) -> TaylorLoss:
+        """The loss."""
+        return TaylorLoss(self.parameters, task_type=tasks.task_type, ignore_index=tasks.ignore_index).to(tasks.device)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A neural loss, to be trained.
+
+    Args:
+        hidden: Units of each hidden layer.
+    """
+
+    hidden: int
+
+    @property
+    def key(self) -> str:
+        """Its widths."""
+        return f"neural {self.hidden}"
+
+    @property
+    def size(self) -> int:
+        """Units."""
+        return self.hidden
+
+    @property
+    def start(self) -> None:
+        """Drawn from the seed."""
+        return None
+
+    def entries(self, settings: LearnSettings) -> dict[str, Any]:
+        """Family and width."""
+        return {"family": "neural", "hidden": self.hidden}
+
+    def loss(self, tasks: TaskSet, settings: LearnSettings) -> NeuralLoss:
+        """Initialised from the seed alone."""
+        draw = generator(*_phi(self, tasks, settings))
+        kind, ignored = tasks.task_type, tasks.ignore_index
+        return NeuralLoss(task_type=kind, hidden=self.hidden, ignore_index=ignored, generator=draw).to(tasks.device)
+
+
+def _phi(genome: Genome, tasks: TaskSet, settings: LearnSettings) -> tuple[int | str, ...]:
+    return settings.seed, tasks.key, "phi", genome.key

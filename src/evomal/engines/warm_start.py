@@ -1,0 +1,178 @@
+"""Losses to begin a search with: what an option names becomes text that needs neither files nor names."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from evomal.config import LearnSettings
+from evomal.engines.genome import Formula
+from evomal.expressions import parse
+from evomal.expressions.text import MAX_TEXT
+from evomal.expressions.tree import shortened
+from evomal.foundation.errors import ExpressionError, SettingError, unknown_name
+from evomal.losses import HANDCRAFTED, SymbolicLoss, load_loss
+
+FORMULAS: Mapping[str, str] = MappingProxyType(
+    {
+        "cross_entropy": "mul(-1, mul(y, log(f)))",
+        "focal": "mul(square(sub(1, f)), mul(-1, mul(y, log(f))))",
+        "mse": "square(sub(y, f))",
+        "mae": "abs(sub(y, f))",
+        # max(1, |r|) - 1 + min(1, |r|)²/2; the analytic quotient by 1 is a product with √½.
+        "huber": "add(sub(max(1, abs(sub(y, f))), 1), square(div(min(1, abs(sub(y, f))), 1)))",
+    }
+)
+"""Handcrafted losses as formulas, equal to them but for ε = 1e-7, with identity output activation.
+
+Those of regression are means over outputs, a learned loss is a sum: with K outputs it is K times as large.
+"""
+
+_NAME = re.compile(r"[A-Za-z_][\w+-]*")
+
+
+def resolved(settings: LearnSettings, task_type: str) -> LearnSettings:
+    """The settings with every loss to begin with written out; those of a run folder hold them so.
+
+    An entry is the name of a handcrafted loss, a formula, a formula with coefficients such as
+    ``mul(y, f) [0.5, 2.0]``, or the path of a loss file or run folder. What is written out already stays as it is.
+
+    Args:
+        settings: The settings as they were given.
+        task_type: ``"classification"`` or ``"regression"``.
+
+    Returns:
+        The settings, `start_from` being canonical formulas, each once, with coefficients where they are known.
+
+    Raises:
+        SettingError: An entry cannot begin this search.
+        LossFileError: A file cannot be read.
+
+    Example:
+        >>> from evomal.config import learn_settings
+        >>> settings = learn_settings(start_from=("cross_entropy", "abs(sub(f, y)) [2, 1, -1]"))
+        >>> resolved(settings, "classification").genetic.start_from
+        ('mul(-1, mul(y, log(f)))', 'abs(sub(f, y)) [2.0, 1.0, -1.0]')
+    """
+    entries = settings.genetic.start_from
+    if not entries:
+        return settings
+    formulas = _together([(entry, _meant(entry, settings, task_type)) for entry in entries], settings)
+    texts = tuple(formula.key for formula in formulas)
+    return settings.model_copy(update={"genetic": settings.genetic.model_copy(update={"start_from": texts})})
+
+
+def starts(settings: LearnSettings) -> list[Formula]:
+    """The formulas to begin with.
+
+    Args:
+        settings: The settings, as `resolved` gives them.
+
+    Returns:
+        Canonical formulas, each once; their coefficients are None where they are still to be found.
+
+    Raises:
+        SettingError: An entry is no formula, or cannot begin this search.
+
+    Example:
+        >>> from evomal.config import learn_settings
+        >>> starts(learn_settings(start_from=("mul(f, y)", "mul(y, f)")))
+        [Formula(expression=parse('mul(y, f)'), weights=None)]
+    """
+    return _together([(entry, _written(entry)) for entry in settings.genetic.start_from], settings)
+
+
+def _together(pairs: Iterable[tuple[str, Formula]], settings: LearnSettings) -> list[Formula]:
+    """The formulas in canonical form, each once, known to fit into a generation."""
+    formulas: dict[str, Formula] = {}
+    for entry, formula in pairs:
+        if fault := formula.fault(settings.genetic.max_height):
+            raise _refused(entry, fault)
+        known = formula.canonical()
+        formulas.setdefault(known.key, known)
+    size = settings.genetic.population_size
+    if len(formulas) > size:
+        raise SettingError(
+            f"setting 'start_from': {len(formulas)} losses to begin with do not fit into a generation of {size}; "
+            "give fewer, or a larger population_size"
+        )
+    return list(formulas.values())
+
+
+def _meant(entry: str, settings: LearnSettings, task_type: str) -> Formula:
+    """The formula that an entry stands for, whatever its kind."""
+    if entry in HANDCRAFTED:
+        return _handcrafted(entry, settings, task_type)
+    if entry.endswith(".json"):
+        return _filed(entry, settings, task_type)
+    try:
+        return _written(entry)
+    except SettingError:
+        # A formula comes first: no file that happens to be called so can change what a run's own settings mean.
+        if os.path.exists(entry) or ("(" not in entry and os.path.basename(entry) != entry):
+            return _filed(entry, settings, task_type)
+        if _NAME.fullmatch(entry):
+            raise unknown_name("loss to start from", shortened(entry), FORMULAS) from None
+        raise
+
+
+def _written(entry: str) -> Formula:
+    """A formula from its text, with or without coefficients after it."""
+    text, bracket, listed = entry.partition("[")
+    try:
+        tree = parse(text)
+    except ExpressionError as error:
+        raise SettingError(f"setting 'start_from': {error}") from None
+    return Formula(tree, _coefficients(entry, bracket + listed) if bracket else None)
+
+
+def _coefficients(entry: str, listed: str) -> tuple[float, ...]:
+    try:
+        values = json.loads(listed[:MAX_TEXT])
+        if all(type(value) in (int, float) for value in values):
+            return tuple(map(float, values))
+    except (ValueError, OverflowError, RecursionError):
+        pass
+    raise _refused(entry, "has coefficients that are no list of numbers; write them as in 'abs(sub(y, f)) [2, 1, 0.5]'")
+
+
+def _handcrafted(name: str, settings: LearnSettings, task_type: str) -> Formula:
+    if name not in FORMULAS:
+        those = ", ".join(FORMULAS)
+        raise _refused(name, f"is no formula in y and f of these operators; of the handcrafted losses, {those} are")
+    _require_kind(name, HANDCRAFTED[name].task_type, task_type)
+    _require_activation(name, "identity", settings)
+    return Formula(parse(FORMULAS[name]))
+
+
+def _filed(path: str, settings: LearnSettings, task_type: str) -> Formula:
+    loss = load_loss(path)
+    if not isinstance(loss, SymbolicLoss):
+        raise _refused(path, f"is a {loss.family} loss and no formula; give a symbolic one")
+    _require_kind(path, loss.task_type, task_type)
+    _require_activation(path, loss.output_activation, settings)
+    if loss.scale != 1 and not settings.scale_control:
+        raise _refused(
+            path,
+            f"has a scale of {loss.scale:g}, which no candidate has at first; switch scale_control on, which finds it",
+        )
+    return Formula(loss.expression, tuple(loss.coefficients))
+
+
+def _require_kind(entry: str, given: str, task_type: str) -> None:
+    if given != task_type:
+        raise _refused(entry, f"is for {given}, but the task is {task_type}; give another loss")
+
+
+def _require_activation(entry: str, given: str, settings: LearnSettings) -> None:
+    if given != settings.output_activation:
+        raise _refused(
+            entry,
+            f"has the output activation {given}, this search {settings.output_activation}; "
+            f"give output_activation {given}, or another loss",
+        )
+
+
+def _refused(entry: str, fault: str) -> SettingError:
+    return SettingError(f"setting 'start_from': '{shortened(entry, 200)}' {fault}")

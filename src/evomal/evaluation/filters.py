@@ -1,0 +1,161 @@
+"""The inner filters: rejection of poor training dynamics (D8) and gradient equivalence (D9)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from evomal.config import FilterSettings
+from evomal.foundation.seeds import derive, generator
+from evomal.local_search.one_step import require_finite
+from evomal.losses.criterion import LossFunction, TaskType
+from evomal.losses.slopes import slope
+from evomal.tasks import Metric, Task
+from evomal.tasks.rng import seeded
+from evomal.training import one_thread
+
+WIDER = 4.0  # standard deviation of the logits beside the near-uniform ones of an untrained network
+
+
+@dataclass(frozen=True, slots=True)
+class FilterProbe:
+    """Predictions of an untrained network that both filters look at; the same for all candidates of a run (D3).
+
+    Args:
+        predictions: Outputs for B random training instances, [B, C, ...].
+        wider: Random outputs of the same shape, far from uniform.
+        targets: The instances' targets.
+        before: Metric of `predictions`.
+        perfect: Metric of perfect predictions.
+        metric: The task's metric.
+        task_type: Classification or regression.
+    """
+
+    predictions: Tensor
+    wider: Tensor
+    targets: Tensor
+    before: float
+    perfect: float
+    metric: Metric
+    task_type: TaskType
+
+    @property
+    def classes(self) -> int:
+        """Classes that the outputs stand for: one logit stands for two."""
+        return max(2, self.predictions.shape[1]) if self.predictions.dim() > 1 else 2
+
+    @property
+    def possible(self) -> float:
+        """By how much the metric can improve."""
+        return self.before - self.perfect
+
+    def share(self, predictions: Tensor) -> float:
+        """The share of the possible improvement that other predictions reach."""
+        return (self.before - float(self.metric(predictions, self.targets))) / self.possible
+
+    def rate(self, settings: FilterSettings) -> float:
+        """Adam's rate on the predictions, in keeping with how far they lie apart (D8)."""
+        spread = float(self.predictions.std()) if self.predictions.numel() > 1 else 0.0
+        return settings.rejection_lr * max(1.0, spread)
+
+
+def make_probe(task: Task, instances: int, seed: int) -> FilterProbe:
+    """Predictions for the filters of a run: one untrained network, B random training instances."""
+    order = torch.randperm(len(task.train), generator=generator(seed, task.key, "filter", "instances"))
+    x, targets = task.train.take(order[:instances])
+    model = task.make_model(derive(seed, task.key, "filter", "init")).eval()
+    noise = derive(seed, task.key, "filter", "noise")
+    with one_thread(), seeded(noise), torch.no_grad():
+        predictions = model(x)
+    wider = torch.randn(predictions.shape, generator=generator(seed, task.key, "filter", "wider"))
+    perfect = perfect_outputs(predictions, targets, task.task_type)
+    return FilterProbe(
+        predictions,
+        (WIDER * wider).to(predictions),
+        targets,
+        float(task.metric(predictions, targets)),
+        float(task.metric(perfect, targets)),
+        task.metric,
+        task.task_type,
+    )
+
+
+def perfect_outputs(outputs: Tensor, targets: Tensor, task_type: TaskType) -> Tensor:
+    """Outputs of the given shape that predict the targets exactly (classification: logits of ±20)."""
+    if task_type == "regression":
+        return targets.to(outputs.dtype).reshape(outputs.shape)
+    if outputs.dim() == 1 or outputs.shape[1] == 1:
+        return (40.0 * targets.to(outputs.dtype) - 20.0).reshape(outputs.shape)
+    if targets.is_floating_point():
+        return 40.0 * targets.to(outputs.dtype) - 20.0
+    labels = targets.clamp(min=0).unsqueeze(1)  # an ignored label may be anything
+    return torch.full_like(outputs, -20.0).scatter_(1, labels, 20.0)
+
+
+def improvement(loss: LossFunction, probe: FilterProbe, settings: FilterSettings) -> float:
+    r"""How far minimising a loss improves the metric of the predictions themselves (Equations 8 and 9; D8).
+
+    :math:`(\mathcal{L}_P(\hat y) - \mathcal{L}_P(\hat y^*)) / (\mathcal{L}_P(\hat y) - \mathcal{L}_P(y))` where
+    :math:`\hat y^* = \arg\min_{\hat y}\mathcal{M}_\phi(y, \hat y)` by Adam directly on the predictions: the share of
+    the possible improvement, 1 being perfect. It is infinite where nothing can be improved, so that such a task passes.
+
+    Args:
+        loss: The candidate.
+        probe: Predictions, targets and metric.
+        settings: Adam's steps and rate.
+
+    Raises:
+        NotFiniteError: The loss or its gradient at the predictions is not finite.
+
+    Source:
+        Raymond et al., 2023, Section 3.4.2.
+    """
+    if probe.possible <= 0:
+        return math.inf
+    predictions = probe.predictions.clone()
+    optimizer = torch.optim.Adam([predictions], lr=probe.rate(settings))
+    for step in range(settings.rejection_steps):
+        value, gradient = slope(loss, predictions, probe.targets)
+        require_finite(value, gradient)
+        if step == 0 and not gradient.any().item():
+            return 0.0  # Adam never moves
+        predictions.grad = gradient
+        optimizer.step()
+    return probe.share(predictions)
+
+
+def passes(score: float, task_type: TaskType, settings: FilterSettings) -> bool:
+    """Whether an improvement is enough: the threshold for classification, anything positive for regression."""
+    return score >= settings.rejection_threshold if task_type == "classification" else score > 0
+
+
+def gradient_signature(loss: LossFunction, probe: FilterProbe) -> str:
+    r"""What gradient-equivalent losses share: their gradient norms per instance, to two significant digits (D9).
+
+    :math:`\{\|\nabla_{\hat y_b}\mathcal{M}_\phi\|_2\}_{b=1}^B` (Equation 10) at the untrained predictions and at wider
+    ones, since near-uniform predictions alone call very different losses equal.
+
+    Args:
+        loss: The candidate, with reduction ``mean``.
+        probe: Predictions and targets.
+
+    Returns:
+        A text that is equal for equivalent losses.
+
+    Raises:
+        NotFiniteError: The loss or its gradient is not finite.
+    """
+    parts = []
+    for outputs in (probe.predictions, probe.wider):
+        value, gradient = slope(loss, outputs, probe.targets)
+        require_finite(value, gradient)
+        norms = gradient.flatten(1).norm(dim=1) if gradient.dim() > 1 else gradient.abs()
+        parts += norm_texts((len(norms) * norms).tolist())
+    return " ".join(parts)
+
+
+def norm_texts(norms: Sequence[float]) -> list[str]:
+    """Gradient norms to two significant digits."""
+    return [f"{norm:.1e}" for norm in norms]

@@ -1,0 +1,161 @@
+"""The stages of an evaluation as plain functions of (tasks, job): what executors run, here or in workers."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from time import perf_counter
+
+from evomal.config import LearnSettings
+from evomal.engines.genome import Genome
+from evomal.evaluation.filters import FilterProbe, gradient_signature, improvement
+from evomal.foundation.seeds import derive
+from evomal.local_search import Tuned, tune
+from evomal.local_search.one_step import reason_of
+from evomal.losses import LearnedLoss
+from evomal.losses.criterion import LossFunction
+from evomal.tasks import Batches, Task, TaskSet
+from evomal.training import evaluate, fit, one_thread
+from evomal.training.precision import autocast, precision
+from evomal.training.step_size import mean_norm_ratio
+
+
+def tune_stage(tasks: TaskSet, settings: LearnSettings, genomes: Sequence[Genome]) -> list[tuple[LearnedLoss, Tuned]]:
+    """Tune the coefficients of several losses, walking through the meta steps together; control their scale."""
+    losses = [genome.loss(tasks, settings) for genome in genomes]
+    with precision(settings.execution.precision, tasks.device):
+        outcomes = tune(losses, tasks, settings.tuning, settings.base, settings.seed)
+        if settings.scale_control:
+            for loss, outcome in zip(losses, outcomes, strict=True):
+                control_scale(loss, outcome, tasks, settings)
+    return list(zip(losses, outcomes, strict=True))
+
+
+def control_scale(loss: LearnedLoss, outcome: Tuned, tasks: TaskSet, settings: LearnSettings) -> None:
+    """Rescale a loss so that its gradient on a first batch is as long as the task loss's (on average in the log)."""
+    if outcome.reason is not None:
+        return
+    ratio = mean_norm_ratio(loss, tasks, settings.base.batch_size, settings.seed)
+    if ratio:
+        loss.scale = 1 / ratio
+    else:
+        outcome.reason = "its first gradient is zero or not finite: there is no scale to control"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the inner filters measured of one loss.
+
+    Args:
+        score: Share of the possible improvement (D8); None where that filter is off or the loss failed.
+        signature: Digest of the rounded gradient norms (D9); None where that filter is off or the loss failed.
+        reason: Why the loss failed, or None.
+        seconds: Time taken.
+    """
+
+    score: float | None
+    signature: str | None
+    reason: str | None
+    seconds: float
+
+
+def judge_stage(tasks: TaskSet, settings: LearnSettings, probes: Sequence[FilterProbe], loss: LearnedLoss) -> Judgement:
+    """Measure what both inner filters need, on every task; whoever asked decides.
+
+    The score is that of the task that the loss helps least, and signatures must agree on all tasks.
+    """
+    start = perf_counter()
+    score = signature = reason = None
+    loss.requires_grad_(False)
+    try:
+        with one_thread(), precision(settings.execution.precision, tasks.device):
+            if settings.filters.gradient_equivalence:
+                signature = digest(" ".join(gradient_signature(loss, probe) for probe in probes))
+            if settings.filters.rejection:
+                score = min(improvement(loss, probe, settings.filters) for probe in probes)
+    except Exception as error:  # whatever a candidate does, the run goes on
+        reason = reason_of(error)
+    return Judgement(score, signature, reason, perf_counter() - start)
+
+
+def judge_group(
+    tasks: TaskSet, settings: LearnSettings, probes: Sequence[FilterProbe], losses: Sequence[LearnedLoss]
+) -> list[Judgement]:
+    """`judge_stage` for several losses."""
+    return [judge_stage(tasks, settings, probes, loss) for loss in losses]
+
+
+def digest(text: str) -> str:
+    """A short text that stands for a long one."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """How a partial training ended.
+
+    Args:
+        fitness: Mean metric on the validation splits; infinite if a training failed.
+        reason: Why it failed, or None.
+        seconds: Time taken.
+        rate: The multiple of the base learning rate that the fitness belongs to.
+        trainings: How many trainings were begun for it.
+    """
+
+    fitness: float
+    reason: str | None
+    seconds: float
+    rate: float = 1.0
+    trainings: int = 1
+
+
+def train_stage(tasks: TaskSet, settings: LearnSettings, loss: LossFunction | None) -> Partial:
+    r"""Fitness :math:`\mathcal{F}`: the metric after S_testing base steps, averaged over the tasks (Algorithm 2).
+
+    With several `fitness_lrs` it is the best of those at each multiple of the base learning rate.
+
+    Args:
+        tasks: The tasks.
+        settings: All settings of the search.
+        loss: The loss; None means each task's own task loss.
+    """
+    start = perf_counter()
+    if isinstance(loss, LearnedLoss):
+        loss.requires_grad_(False)
+    outcomes = [(*_mean_metric(tasks, settings, loss, rate), rate) for rate in settings.fitness_lrs]
+    fitness, reason, _, rate = min(outcomes, key=lambda outcome: outcome[0])
+    return Partial(fitness, reason, perf_counter() - start, rate, sum(outcome[2] for outcome in outcomes))
+
+
+def train_group(tasks: TaskSet, settings: LearnSettings, losses: Sequence[LearnedLoss]) -> list[Partial]:
+    """`train_stage` for several losses."""
+    return [train_stage(tasks, settings, loss) for loss in losses]
+
+
+def _mean_metric(
+    tasks: TaskSet, settings: LearnSettings, loss: LossFunction | None, rate: float
+) -> tuple[float, str | None, int]:
+    """Fitness at one rate, why it failed, and how many trainings were begun: the first that fails is the last."""
+    values: list[float] = []
+    for task in tasks:
+        try:
+            value, reason = _partial_training(task, settings, loss or task.task_loss, rate)
+        except Exception as error:  # whatever a candidate does, the run goes on
+            value, reason = math.inf, reason_of(error)
+        if reason is not None:
+            return math.inf, reason, len(values) + 1
+        values.append(value)
+    return fmean(values), None, len(values)
+
+
+def _partial_training(task: Task, settings: LearnSettings, loss: LossFunction, rate: float) -> tuple[float, str | None]:
+    base = settings.base if rate == 1 else settings.base.model_copy(update={"lr": settings.base.lr * rate})
+    setting = settings.execution.precision
+    with one_thread(), precision(setting, task.device), autocast(setting, task.device):
+        model = task.make_model(derive(settings.seed, task.key, "partial", "init"))
+        batches = Batches(len(task.train), base.batch_size, settings.seed, task.key, "partial", "batches")
+        noise = derive(settings.seed, task.key, "partial", "noise")
+        reason = fit(model, loss, task.train, batches, settings.partial_steps, base, noise).reason
+        value = evaluate(model, task.valid, task.metric) if reason is None else math.inf
+    return value, reason or (None if math.isfinite(value) else "the metric is not finite")

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, seeds, files that are complete or absent, plain JSON and YAML, interrupts."""

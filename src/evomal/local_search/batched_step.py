@@ -1,0 +1,206 @@
+r"""The meta-gradients of many losses from one initialisation and one set of batches, as one batched program.
+
+With one base step the lanes share :math:`f_{\theta_0}(X)`: see `evomal.local_search.one_step` for the formula. Its
+passes over the model become ``vmap(vjp)`` at θ0, a vmapped gradient at the lanes' θ1, and ``vmap(jvp)`` at θ0. With
+several, the training is unrolled on stacked parameters.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+from torch.autograd import grad
+from torch.func import jvp
+
+from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.local_search.functional import batch_statistics, plain_kernels, replayed
+from evomal.local_search.meta_batches import MetaBatches
+from evomal.local_search.one_step import Batch
+from evomal.local_search.resident import ResidentCourse, resident_course
+from evomal.local_search.unroll import require_twice_differentiable
+from evomal.losses.batched import BatchedLosses, BatchingError, finite_lanes, only_batching_errors
+from evomal.losses.criterion import LossFunction
+from evomal.tasks import Task
+from evomal.tasks.rng import random_state
+from evomal.training.batched_model import BatchedModel, Lanes, require_faithful
+
+
+class BatchedMetaTrainer:
+    """What all lanes share while they are tuned on a task: batches, initialisations, the way to the meta-gradient.
+
+    Args:
+        task: The task.
+        settings: Base steps, and the batch that the task loss is taken on.
+        base: The base optimiser.
+        seed: Of the initialisations and batches.
+    """
+
+    def __init__(self, task: Task, settings: LocalSearchSettings, base: BaseSettings, seed: int) -> None:
+        self.task, self.batches = task, MetaBatches(task, settings, base, seed)
+        self.trusted = False
+        self.draws = False
+        self._resident: ResidentCourse | None = None
+
+    def reside(self, steps: int) -> bool:
+        """Put all that meta steps need onto the device, for `meta_step_at`; after a first `meta_step`.
+
+        Args:
+            steps: Number of meta steps.
+
+        Returns:
+            Whether that can be: a single base step, a model that draws nothing, data that lie on the device, and room.
+        """
+        if self.batches.count == 1 and self.trusted and not self.draws and self._resident is None:
+            self._resident = resident_course(self.batches, steps)
+        return self._resident is not None
+
+    def meta_step_at(self, number: Tensor, losses: BatchedLosses, phi: Tensor) -> tuple[Tensor, Tensor]:
+        """What `meta_step` gives, without a look at the device or a copy to it, so that a CUDA graph may hold it.
+
+        Args:
+            number: Number of the meta step, int64 [1] on the device.
+            losses: The losses.
+            phi: Their coefficients [N, E], a leaf.
+        """
+        assert self._resident is not None
+        train, valid = self._resident.at(number)
+        model = self._resident.model
+        with only_batching_errors("the meta-gradient cannot be had"), batch_statistics(model):
+            return self._one_step(BatchedModel(model), losses, phi, train, valid)
+
+    def meta_step(self, step: int, losses: BatchedLosses, phi: Tensor) -> tuple[Tensor, Tensor]:
+        """The meta-gradient of every lane.
+
+        Args:
+            step: Number of the meta step.
+            losses: The losses.
+            phi: Their coefficients [N, E], a leaf.
+
+        Returns:
+            Whether each lane's losses and slopes are finite, bool [N]; and dL_T/dφ [N, E].
+
+        Raises:
+            BatchingError: The model cannot be had in lanes.
+        """
+        (train, valid), model = self.batches.batches(step), self.batches.model(step)
+        with only_batching_errors("the meta-gradient cannot be had"), batch_statistics(model):
+            if not self.trusted:
+                require_faithful(model, train[0][0], self.batches.noise(step))
+            stacked = BatchedModel(model)
+            self.batches.draw(step)
+            if self.batches.count == 1:
+                result = self._one_step(stacked, losses, phi, train[0], valid)
+            else:
+                with plain_kernels():
+                    result = self._unrolled(stacked, losses, phi, train, valid)
+        self.trusted = True
+        return result
+
+    def _one_step(
+        self, model: BatchedModel, losses: BatchedLosses, phi: Tensor, train: Batch, valid: Batch
+    ) -> tuple[Tensor, Tensor]:
+        """The meta-gradients through one base step, with second derivatives in the formulas only."""
+        (x, targets), device = train, train[0].device
+        before = None if self._resident is not None else random_state(device)
+        outputs = model.alone(model.parameters, x)
+        if before is not None and not self.trusted:
+            now = random_state(device)
+            self.draws = not all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
+        shared = outputs.detach().expand(losses.lanes, *outputs.shape)
+        values, slopes = losses.slopes(shared, targets, phi, create_graph=True)
+        good = finite_lanes(values, [slopes])
+        cotangents = torch.where(_per_lane(good, slopes), slopes.detach(), 0.0)
+        pulled = pull(outputs, model.parameters, cotangents)
+        start = Lanes(tuple(self.batches.step.first(model.parameters, pulled)), model.fresh(losses.lanes))
+        directions = task_gradients(model, start, valid, self.task.task_loss)
+        with nullcontext() if before is None else replayed(before, device):
+            pushed = push(model, x, directions)
+        if not self.trusted:
+            _require_adjoint(cotangents, pushed, pulled, directions)
+        return good, -self.batches.step.first_rate * losses.slope_gradients(slopes, pushed, phi)
+
+    def _unrolled(
+        self, model: BatchedModel, losses: BatchedLosses, phi: Tensor, train: Sequence[Batch], valid: Batch
+    ) -> tuple[Tensor, Tensor]:
+        """The meta-gradients through several base steps."""
+        lanes = model.lanes(losses.lanes)
+        theta: Sequence[Tensor] = lanes.parameters
+        velocity: list[Tensor] | None = None
+        good = torch.ones(losses.lanes, dtype=torch.bool, device=phi.device)
+        for x, y in train:
+            outputs = model(Lanes(tuple(theta), model.fresh(losses.lanes)), x)
+            values = losses.values(outputs, y, phi)
+            gradients = grad(values.sum(), theta, create_graph=True, materialize_grads=True)
+            good = good & finite_lanes(values, gradients)
+            if not self.trusted:
+                require_twice_differentiable(gradients)
+            theta, velocity = self.batches.step.following(theta, gradients, velocity)
+        outputs = model(Lanes(tuple(theta), model.fresh(losses.lanes)), valid[0])
+        results = _task_losses(self.task.task_loss, outputs, valid[1])
+        (found,) = grad(results.sum(), phi, allow_unused=True, materialize_grads=True)
+        return good, found
+
+
+def pull(outputs: Tensor, parameters: Sequence[Tensor], cotangents: Tensor) -> list[Tensor]:
+    """The gradient at θ0 for each lane's cotangent, [N, ...] for each parameter; zeros where it has no part."""
+    found = grad(outputs, parameters, cotangents, is_grads_batched=True, allow_unused=True)
+    pairs = zip(found, parameters, strict=True)
+    return [p.new_zeros(len(cotangents), *p.shape) if pulled is None else pulled for pulled, p in pairs]
+
+
+def push(model: BatchedModel, x: Tensor, directions: Sequence[Tensor]) -> Tensor:
+    """The derivative of the outputs at θ0 along each lane's direction, [N, B, ...]."""
+    theta = tuple(p.detach() for p in model.parameters)
+
+    def one(direction: tuple[Tensor, ...]) -> Tensor:
+        def outputs(*parameters: Tensor) -> Tensor:
+            return model.alone(parameters, x)
+
+        tangent: Tensor = jvp(outputs, theta, direction)[1]
+        return tangent
+
+    with torch.no_grad():
+        pushed: Tensor = torch.vmap(one, randomness="same")(tuple(directions))
+    return pushed
+
+
+def task_gradients(model: BatchedModel, at: Lanes, batch: Batch, task_loss: LossFunction) -> Sequence[Tensor]:
+    """The gradient v = ∇θ L_T of every lane at its own parameters."""
+    leaves = tuple(p.detach().requires_grad_() for p in at.parameters)
+    results = _task_losses(task_loss, model(Lanes(leaves, at.buffers), batch[0]), batch[1])
+    return grad(results.sum(), leaves, materialize_grads=True)
+
+
+def _task_losses(task_loss: LossFunction, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The task loss of every lane [N]; one after the other where it cannot be had at once."""
+
+    def one(own: Tensor) -> Tensor:
+        return task_loss(own, targets)
+
+    try:
+        results: Tensor = torch.vmap(one)(outputs)
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        results = torch.stack([one(own) for own in outputs])
+    return results
+
+
+def _per_lane(flags: Tensor, like: Tensor) -> Tensor:
+    return flags.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def _require_adjoint(u: Tensor, pushed: Tensor, pulled: Sequence[Tensor], v: Sequence[Tensor]) -> None:
+    """Refuse a model whose forward mode is not the transpose of its gradient: ⟨u, Jv⟩ = ⟨Jᵀu, v⟩ in every lane."""
+    one, other = _inner([u], [pushed]), _inner(pulled, v)
+    lengths = (_inner(pulled, pulled) * _inner(v, v)).sqrt()
+    tolerance = 1e-3 if u.dtype == torch.float64 or not torch.backends.cuda.matmul.allow_tf32 else 1e-2
+    agree = (one - other).abs() <= tolerance * torch.maximum(one.abs(), lengths) + 1e-30
+    if not bool((agree | ~lengths.isfinite()).all()):
+        raise BatchingError("forward mode and the gradient of the model do not agree")
+
+
+def _inner(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """The inner products of all lanes [N]."""
+    return torch.stack([(a * b).flatten(1).sum(1) for a, b in zip(first, second, strict=True)]).sum(0)

@@ -1,0 +1,58 @@
+"""What every loss sees while it is tuned: batches, initialisations and random numbers that depend on the step alone."""
+
+import torch
+from torch import nn
+
+from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.foundation.seeds import derive
+from evomal.local_search.base_step import BaseStep
+from evomal.local_search.one_step import Batch
+from evomal.tasks import Batches, Task
+
+
+class MetaBatches:
+    """The meta steps of a tuning on one task, the same for all losses (D3).
+
+    Args:
+        task: The task.
+        settings: Base steps, and the batch that the task loss is taken on.
+        base: The base optimiser.
+        seed: Of everything that is drawn.
+
+    Attributes:
+        count: Base steps in a meta step.
+        step: The base optimiser as a function.
+        on_train: Whether the task loss is taken on the training batch.
+        train_rows: Which instances each base step takes.
+        valid_rows: Which instances the task loss of each meta step is taken on.
+        key: What tells it from other courses of the same task.
+    """
+
+    def __init__(self, task: Task, settings: LocalSearchSettings, base: BaseSettings, seed: int) -> None:
+        self.task, self.count = task, settings.base_steps
+        self.step = BaseStep(base.lr, base.momentum, base.nesterov, base.weight_decay)
+        self.on_train, self._seed = settings.task_loss_batch == "train", seed
+        self.train_rows = Batches(len(task.train), base.batch_size, seed, task.key, "tune", "train")
+        self.valid_rows = Batches(len(task.valid), base.batch_size, seed, task.key, "tune", "valid")
+        self.key = (seed, base.batch_size, self.on_train, self.count, task.device)
+
+    def batches(self, number: int) -> tuple[list[Batch], Batch]:
+        """The training batch of every base step of a meta step, and the batch of its task loss."""
+        train = [self.task.train.take(self.train_rows.index(number * self.count + k)) for k in range(self.count)]
+        return train, train[-1] if self.on_train else self.task.valid.take(self.valid_rows.index(number))
+
+    def model(self, number: int) -> nn.Module:
+        """The network of a meta step, freshly initialised, in training mode."""
+        return self.task.make_model(derive(self._seed, self.task.key, "tune", "init", number)).train()
+
+    def trial(self) -> nn.Module:
+        """One more network, to compare a traced program on."""
+        return self.task.make_model(derive(self._seed, self.task.key, "tune", "trace")).train()
+
+    def noise(self, number: int) -> int:
+        """The seed of what layers such as dropout draw in a meta step."""
+        return derive(self._seed, self.task.key, "tune", "noise", number)
+
+    def draw(self, number: int) -> None:
+        """Seed the generators for a meta step; inside `seeded`, so that the user's stay as they were."""
+        torch.manual_seed(self.noise(number))

@@ -1,0 +1,111 @@
+"""Several learned losses as one program, a lane for each: formulas by depth and operator, other families by vmap."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from evomal.losses.batched import BatchedLosses, BatchingError
+from evomal.losses.batched_formulas import Levels
+from evomal.losses.learned import LearnedLoss
+from evomal.losses.symbolic import SymbolicLoss
+
+
+class StackedLoss(BatchedLosses):
+    """Symbolic losses of different formulas as one program.
+
+    Args:
+        losses: The losses; their formulas may differ in everything.
+
+    Raises:
+        BatchingError: They are not alike in task type, reduction and ignored label.
+
+    Example:
+        >>> formulas = ("square(sub(y, f))", "abs(sub(y, f))")
+        >>> both = StackedLoss([SymbolicLoss(text, task_type="regression") for text in formulas])
+        >>> outputs = torch.tensor([[1.0, 3.0], [1.0, 3.0]])
+        >>> both.values(outputs, torch.tensor([1.0, 1.0]), both.coefficients()).tolist()
+        [2.0, 1.0]
+    """
+
+    def __init__(self, losses: Sequence[SymbolicLoss]) -> None:
+        super().__init__(losses)
+        self._levels = Levels([loss.expression for loss in losses], self.device)
+        soft = [loss.output_activation == "softplus" for loss in losses]
+        self._soft = torch.tensor(soft, device=self.device) if any(soft) else None
+
+    def per_class(self, y: Tensor, f: Tensor, phi: Tensor) -> Tensor:
+        """The formulas' values, [N, B, C, ...]."""
+        values = self._levels(y, f, phi)
+        if self._soft is None:
+            return values
+        soft = self._soft.reshape(-1, *[1] * (values.dim() - 1))
+        return torch.where(soft, nn.functional.softplus(values), values)
+
+
+class StackedFamily(BatchedLosses):
+    """Losses of one family that differ in their coefficients alone, by `torch.func.vmap` over these.
+
+    Args:
+        losses: Polynomials, or networks of one size.
+
+    Raises:
+        BatchingError: They are not alike.
+
+    Example:
+        >>> from evomal.losses import TaylorLoss
+        >>> both = StackedFamily([TaylorLoss([0, 0, k, 0, 0, 0, 0, 0], task_type="regression") for k in (1.0, 2.0)])
+        >>> both.values(torch.tensor([[3.0], [3.0]]), torch.tensor([1.0]), both.coefficients()).tolist()
+        [3.0, 6.0]
+    """
+
+    def __init__(self, losses: Sequence[LearnedLoss]) -> None:
+        super().__init__(losses)
+        shapes = [[(name, p.shape) for name, p in loss.named_parameters()] for loss in losses]
+        if len({type(loss) for loss in losses}) != 1 or any(other != shapes[0] for other in shapes):
+            raise BatchingError("losses in lanes must be of one family and size")
+        self._module = _PerClass(losses[0])
+        self._names = [f"loss.{name}" for name, _ in shapes[0]]
+        self._shapes = [shape for _, shape in shapes[0]]
+
+    def per_class(self, y: Tensor, f: Tensor, phi: Tensor) -> Tensor:
+        """The values of `LearnedLoss.per_class` at each lane's coefficients."""
+
+        def one(row: Tensor, predictions: Tensor) -> Tensor:
+            parts = row.split([shape.numel() for shape in self._shapes])
+            shaped = (part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True))
+            values: Tensor = functional_call(
+                self._module, dict(zip(self._names, shaped, strict=True)), (y, predictions)
+            )
+            return values
+
+        return torch.vmap(one)(phi, f)
+
+
+class _PerClass(nn.Module):
+    """A loss whose forward is `per_class`, as `functional_call` calls nothing else."""
+
+    def __init__(self, loss: LearnedLoss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, y: Tensor, f: Tensor) -> Tensor:
+        return self.loss.per_class(y, f)
+
+
+def stack(losses: Sequence[LearnedLoss]) -> BatchedLosses:
+    """Learned losses as one program.
+
+    Args:
+        losses: At least one; either all symbolic, or of one family and size.
+
+    Returns:
+        The program.
+
+    Raises:
+        BatchingError: They cannot be one.
+    """
+    if all(isinstance(loss, SymbolicLoss) for loss in losses):
+        return StackedLoss([loss for loss in losses if isinstance(loss, SymbolicLoss)])
+    return StackedFamily(losses)

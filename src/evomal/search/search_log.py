@@ -1,0 +1,156 @@
+"""What a search has found so far, written down as soon as it is known."""
+
+from collections.abc import Sequence
+from time import perf_counter
+from types import TracebackType
+from typing import Self
+
+from evomal.config import LearnSettings
+from evomal.engines.engine import Engine
+from evomal.evaluation.candidate import Candidate
+from evomal.evaluation.limits import ENDINGS, Ended, Limits
+from evomal.evaluation.watching import Watcher
+from evomal.foundation.atomic import storing
+from evomal.foundation.errors import SettingError
+from evomal.foundation.interrupts import uninterrupted
+from evomal.losses import LearnedLoss
+from evomal.search.result import LearnResult, best_of
+from evomal.store import Journal, RunFolder
+from evomal.store.checkpointing import Checkpointing
+from evomal.store.provenance import provenance
+from evomal.tasks import TaskSet
+
+
+class SearchLog:
+    """Keeps every finished candidate and the best loss; the run folder gets both at once.
+
+    Args:
+        tasks: The tasks.
+        settings: All settings of the search.
+        folder: Where to write; None writes nothing.
+        watcher: Told of every candidate.
+        baseline: The task loss's metric after the same partial training.
+        checkpointing: Where the search stands.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSet,
+        settings: LearnSettings,
+        folder: RunFolder | None,
+        watcher: Watcher,
+        baseline: float,
+        checkpointing: Checkpointing | None = None,
+    ) -> None:
+        self.tasks, self.settings, self.folder, self.watcher = tasks, settings, folder, watcher
+        self.baseline = baseline
+        self.checkpointing = checkpointing or Checkpointing(start=perf_counter())
+        self.limits = Limits(settings.limits)
+        self.best: Candidate | None = None
+        self.members: list[Candidate] = []
+        self.journal: Journal | None = None
+        self._unknown = True
+
+    def evaluated(self, generation: int) -> int:
+        """Candidates that were evaluated, not known already, up to a generation."""
+        return sum(member.own and member.generation <= generation for member in self.members)
+
+    def recall(self, members: Sequence[Candidate], generation: int) -> None:
+        """Take in what an earlier call had finished; its best loss is saved, as that call may have died before."""
+        if not members:
+            return
+        if self.folder is not None:
+            self.folder.keep()
+        self.members += members
+        best = best_of(members)
+        if best.outcome == "trained":
+            self.best = best
+            self._save(best)
+        self.watcher.resumed(members, self.best, generation)
+
+    def add(self, candidate: Candidate) -> None:
+        """Take down a finished candidate; a new best loss is saved at once.
+
+        Raises:
+            LimitReached: The search ends here.
+        """
+        with uninterrupted():
+            self._write(candidate)
+        self.watcher.member(candidate, self.best)
+        self.limits.check_best(self.best)
+        self.limits.check_time()
+
+    def _write(self, candidate: Candidate) -> None:
+        if self.folder is not None and self.journal is not None:
+            self.folder.require_there()
+            self.journal.write(candidate.record(self.tasks.task_type, self.settings))
+            if not self.members:
+                self.folder.keep()
+        self.members.append(candidate)
+        # The best must have been trained itself (D9).
+        if candidate.outcome == "trained" and (self.best is None or candidate.rank < self.best.rank):
+            self.best = candidate
+            self._save(candidate)
+
+    def begin(self, generation: int, members: Sequence[Candidate], engine: Engine) -> None:
+        """A generation begins, or goes on.
+
+        Raises:
+            LimitReached: The search ends here.
+        """
+        if self.best is not None and self.best.generation <= generation:
+            self.limits.check_best(self.best)
+        self._unknown = any(member.outcome is None for member in members)
+        if self._unknown:
+            self.checkpointing.turn(generation, engine, self.baseline)
+
+    def generation(self, number: int) -> None:
+        """A generation is complete.
+
+        Raises:
+            LimitReached: The search ends here.
+        """
+        if self._unknown:
+            self.watcher.generation(number, self.best)
+        self.limits.check_generation(number, self.best, self.evaluated(number))
+
+    def result(self, ended: Ended) -> LearnResult:
+        """The result of the search, saved.
+
+        Raises:
+            SettingError: Nothing is finished.
+        """
+        if not self.members:
+            raise SettingError(
+                f"the search stopped {ENDINGS[ended]} before its first candidate was finished; go on with --resume"
+            )
+        best = best_of(self.members)
+        loss = self._save(best)
+        self.checkpointing.end(ended, self.baseline, len(self.members))
+        members = tuple(sorted(self.members, key=lambda c: c.place))
+        seconds = self.checkpointing.seconds
+        return LearnResult(loss, best.own_fitness, self.baseline, best, members, self.settings, seconds, ended)
+
+    def _save(self, candidate: Candidate) -> LearnedLoss:
+        loss = candidate.finished_loss(self.tasks, self.settings)
+        candidate.formula = loss.formula(digits=4)
+        loss.info = provenance(loss, candidate, self.tasks, self.settings, self.baseline)
+        if self.folder is not None:
+            self.folder.require_there()
+            with storing(self.folder.loss):
+                loss.save(self.folder.loss)
+        return loss
+
+    def __enter__(self) -> Self:
+        """Put the run folder in its place and open the journal."""
+        if self.folder is not None:
+            self.folder.begin()
+            self.journal = self.folder.journal()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the journal."""
+        if self.journal is not None:
+            self.journal.close()

@@ -1,0 +1,60 @@
+"""What a run folder says of its run: settings, task and versions, as plain values."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evomal.config import LearnSettings, validated
+from evomal.foundation.errors import RunFolderError, SettingError
+from evomal.foundation.plain_yaml import read_yaml
+
+CONFIG = "config.yaml"
+FORMAT, VERSION = "evomal-run", 1
+MAX_BYTES = 1_000_000
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What a run folder says of its run.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        Plain values; only format, version and that settings are there has been checked.
+
+    Raises:
+        RunFolderError: The folder holds no run, a damaged one, one of another version, or one of before there was any.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise RunFolderError(f"'{folder}' holds no run ({CONFIG} is missing); give the folder of a run")
+    config = read_yaml(path, MAX_BYTES)
+    version = config.get("version")
+    if config.get("format") != FORMAT:
+        raise RunFolderError(
+            f"'{path}' is not of format {FORMAT}: it is no run, or one of an evomal that could not resume; start anew "
+            "with --force"
+        )
+    if type(version) is int and version > VERSION:
+        raise RunFolderError(
+            f"'{folder}' comes from the future (version {version}; this evomal reads {VERSION}); update evomal"
+        )
+    if version != VERSION or isinstance(version, bool) or not isinstance(config.get("settings"), dict):
+        raise RunFolderError(f"'{path}' is damaged; start anew with --force, or give another --out")
+    return config
+
+
+def stored_settings(config: Mapping[str, Any], path: Path) -> LearnSettings:
+    """The settings of a search from its configuration.
+
+    Args:
+        config: What lies in the run folder.
+        path: The run folder.
+
+    Raises:
+        RunFolderError: They are missing, or no such settings can be.
+    """
+    try:
+        return validated(LearnSettings, config["settings"])
+    except SettingError as error:
+        raise RunFolderError(f"'{path / CONFIG}' is damaged ({error}); start anew with --force") from None

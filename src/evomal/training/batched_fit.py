@@ -1,0 +1,218 @@
+"""Training of many networks at once, a lane for each: one loss and one learning rate per lane, all else in common."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import grad
+
+from evomal.config import BaseSettings
+from evomal.losses.batched import BatchedLosses, BatchingError
+from evomal.losses.criterion import full_precision
+from evomal.tasks import AnySplit, Batches, Metric, Split
+from evomal.tasks.rng import seeded
+from evomal.training.batched_model import BatchedModel, Lanes, require_faithful
+from evomal.training.evaluate import CHUNK, evaluation_mode
+from evomal.training.fit import CHECK_EVERY, NEVER, Fit
+from evomal.training.graphs import GraphedStep, graphs_on
+from evomal.training.precision import Precision
+
+LEAST_CHUNK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedFit:
+    """How the training of some lanes ended.
+
+    Args:
+        model: The network.
+        lanes: Its trained parameters and buffers.
+        fits: Steps and reason of every lane, as from `fit`.
+    """
+
+    model: BatchedModel
+    lanes: Lanes
+    fits: list[Fit]
+
+    def evaluate(self, split: AnySplit, metric: Metric) -> list[float]:
+        """The performance metric L_P of every lane on a whole split, as `evomal.training.evaluate` measures it."""
+        on_cpu = self.lanes.parameters[0].device.type == "cpu"
+        size = max(LEAST_CHUNK, CHUNK // len(self.fits)) if on_cpu else CHUNK
+        with evaluation_mode(self.model.model), torch.no_grad():
+            pairs = []
+            for index in torch.arange(len(split)).split(size):
+                x, y = split.take(index)
+                pairs.append((full_precision(self.model(self.lanes, x)), y))
+            outputs = torch.cat([many for many, _ in pairs], dim=1)
+            targets = torch.cat([y for _, y in pairs])
+            finite = outputs.isfinite().flatten(1).all(1).tolist()
+            return [
+                float(metric(own, targets)) if good else float("nan") for own, good in zip(outputs, finite, strict=True)
+            ]
+
+
+def fit_lanes(
+    model: nn.Module,
+    losses: BatchedLosses,
+    split: AnySplit,
+    batches: Batches,
+    steps: int,
+    base: BaseSettings,
+    noise_seed: int,
+    rates: Sequence[float] | None = None,
+    setting: Precision = "float32",
+) -> BatchedFit:
+    r"""Train copies of a network, each with a loss of its own, as `evomal.training.fit` trains one.
+
+    :math:`\theta_n \leftarrow \theta_n - \alpha_n\nabla_\theta\mathcal{M}_n(y, f_{\theta_n}(x))` (Equation 1). All
+    lanes start alike and see the same batches and dropout masks (D3). Within the loop nothing is read from an
+    accelerator; there, a step is a CUDA graph where that can be had.
+
+    Args:
+        model: The network that all start from; its own parameters stay as they are.
+        losses: A loss for each lane.
+        split: Training data, resident on the model's device.
+        batches: Which instances each step takes.
+        steps: Base steps.
+        base: The optimiser.
+        noise_seed: Seed of what layers such as dropout draw; the global generator is left as it was.
+        rates: A learning rate for each lane; None takes that of `base` for all.
+        setting: How matrix products are computed; the losses compute in float32.
+
+    Returns:
+        The trained lanes, with the same reasons as `fit` gives: a lane that fails does not touch the others.
+
+    Raises:
+        BatchingError: The model cannot be computed in lanes.
+    """
+    training = LanesTraining(model, losses, split, batches, steps, base, noise_seed, rates, setting)
+    with seeded(noise_seed):
+        for number in range(steps):
+            training.step(number)
+            if training.device.type == "cpu" and number % CHECK_EVERY == 0 and training.all_failed:
+                break
+    return training.result()
+
+
+class LanesTraining:
+    """A training of lanes, step by step; the arguments are those of `fit_lanes`.
+
+    Attributes:
+        device: Where it computes.
+        program: The step as a CUDA graph, where steps are.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        losses: BatchedLosses,
+        split: AnySplit,
+        batches: Batches,
+        steps: int,
+        base: BaseSettings,
+        noise_seed: int,
+        rates: Sequence[float] | None = None,
+        setting: Precision = "float32",
+    ) -> None:
+        model.train()
+        self.device, self._steps = next(model.parameters()).device, steps
+        self._split, self._batches = split, batches
+        require_faithful(model, split.take(batches.index(0))[0], noise_seed)
+        self._network = BatchedModel(model, setting)
+        self._step = _LanesStep(self._network, self._network.lanes(losses.lanes), losses, base, rates)
+        # On an accelerator, instances that lie there are gathered within the step, by rows that are sent in one piece.
+        gathers = self.device.type != "cpu" and isinstance(split, Split)
+        call: Callable[..., Tensor] = self._gathered if gathers else self._step
+        self._rows: Tensor | None = batches.table(0, steps, self.device) if gathers else None
+        self.program = GraphedStep(call, self._step.state) if graphs_on(self.device) else None
+        self._call: Callable[..., Tensor] = self.program or call
+
+    def step(self, number: int) -> None:
+        """The step of a number; they come in order."""
+        if self._rows is not None:
+            self._call(self._rows[number])
+        else:
+            self._call(*self._split.take(self._batches.index(number)))
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether no lane's loss is finite any more; an accelerator is waited for."""
+        return bool((self._step.failed_at < NEVER).all())
+
+    def result(self) -> BatchedFit:
+        """How it ended, after the last step."""
+        endings = zip(self._step.failed_at.tolist(), self._step.lanes.finite.tolist(), strict=True)
+        return BatchedFit(self._network, self._step.lanes, [_ending(self._steps, at, finite) for at, finite in endings])
+
+    def _gathered(self, rows: Tensor) -> Tensor:
+        assert isinstance(self._split, Split)
+        return self._step(self._split.x[rows], self._split.y[rows])
+
+
+def _ending(steps: int, failed_at: int, finite: bool) -> Fit:
+    if failed_at < NEVER:
+        return Fit(failed_at, f"the loss is not finite at step {failed_at}")
+    return Fit(steps, None if finite else "a parameter is not finite after the last step")
+
+
+class _LanesStep:
+    """One step of all lanes, in place: gradients, then what ``torch.optim.SGD`` does, on stacked parameters."""
+
+    def __init__(
+        self,
+        network: BatchedModel,
+        lanes: Lanes,
+        losses: BatchedLosses,
+        base: BaseSettings,
+        rates: Sequence[float] | None,
+    ) -> None:
+        self.network, self.lanes, self.losses, self.base = network, lanes, losses, base
+        self.phi = losses.coefficients()
+        rates = [base.lr] * losses.lanes if rates is None else rates
+        if len(rates) != losses.lanes:
+            raise BatchingError(f"{len(rates)} learning rates do not fit {losses.lanes} lanes")
+        self.rates = [
+            torch.tensor(rates, dtype=p.dtype, device=p.device).reshape(-1, *[1] * (p.dim() - 1))
+            for p in lanes.parameters
+        ]
+        # From rest: momentum times nothing, plus the gradient, is the optimiser's first step.
+        self.velocity = [torch.zeros_like(p) for p in lanes.parameters] if base.momentum else []
+        device = lanes.parameters[0].device
+        self.number = torch.zeros((), dtype=torch.int64, device=device)
+        self.failed_at = torch.full((losses.lanes,), NEVER, device=device)
+
+    @property
+    def state(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        return [*self.lanes.parameters, *self.lanes.buffers, *self.velocity, self.number, self.failed_at]
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """The lanes' losses [N] at x and y, before the step."""
+        outputs = self.network(self.lanes, x)
+        values, slopes = self.losses.slopes(outputs, y, self.phi)
+        gradients = grad(outputs, self.lanes.parameters, slopes, allow_unused=True)
+        self._descend(gradients)
+        failed_now = torch.where(values.isfinite(), NEVER, self.number)
+        torch.minimum(self.failed_at, failed_now, out=self.failed_at)
+        self.number += 1
+        return values
+
+    @torch.no_grad()
+    def _descend(self, found: Sequence[Tensor | None]) -> None:
+        # The optimiser leaves out what has no gradient, weight decay included.
+        used = [number for number, gradient in enumerate(found) if gradient is not None]
+        parameters = [self.lanes.parameters[number].detach() for number in used]
+        directions = [gradient for gradient in found if gradient is not None]
+        if self.base.weight_decay:
+            directions = list(torch._foreach_add(directions, parameters, alpha=self.base.weight_decay))
+        if self.velocity:
+            velocity = [self.velocity[number] for number in used]
+            torch._foreach_mul_(velocity, self.base.momentum)
+            torch._foreach_add_(velocity, directions)
+            if self.base.nesterov:
+                directions = list(torch._foreach_add(directions, velocity, alpha=self.base.momentum))
+            else:
+                directions = velocity
+        changes = torch._foreach_mul(directions, [self.rates[number] for number in used])
+        torch._foreach_sub_(parameters, changes)

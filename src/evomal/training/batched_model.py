@@ -1,0 +1,129 @@
+"""One network called with the parameters of many lanes at once."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from evomal.losses.batched import BatchingError, only_batching_errors
+from evomal.tasks.rng import seeded
+from evomal.training.precision import Precision, autocast
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """What lanes have of their own.
+
+    Args:
+        parameters: Trainable parameters, [N, ...] each, in the order of ``model.parameters()``.
+        buffers: Buffers, [N, ...] each; a forward pass may write into them.
+    """
+
+    parameters: tuple[Tensor, ...]
+    buffers: tuple[Tensor, ...]
+
+    @property
+    def finite(self) -> Tensor:
+        """Which lanes' parameters are all finite, bool [N]."""
+        return torch.stack([p.detach().isfinite().flatten(1).all(1) for p in self.parameters]).all(0)
+
+
+class BatchedModel:
+    """A module under `torch.func.vmap` over its parameters and buffers; all lanes see one batch and one dropout mask.
+
+    Args:
+        model: The module; parameters that require no gradient are common to all lanes.
+        setting: How matrix products are computed.
+
+    Attributes:
+        parameters: The module's own trainable parameters.
+        buffers: The module's own buffers.
+
+    Raises:
+        BatchingError: It has nothing to train.
+
+    Example:
+        >>> model = BatchedModel(nn.Linear(3, 2))
+        >>> model(model.lanes(5), torch.zeros(4, 3)).shape
+        torch.Size([5, 4, 2])
+    """
+
+    def __init__(self, model: nn.Module, setting: Precision = "float32") -> None:
+        self.model, self.setting = model, setting
+        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if not named:
+            raise BatchingError("the model has no trainable parameter")
+        buffers = dict(model.named_buffers())
+        self._names = (*named, *buffers)
+        self.parameters: tuple[Tensor, ...] = tuple(named.values())
+        self.buffers: tuple[Tensor, ...] = tuple(buffers.values())
+
+    def lanes(self, count: int) -> Lanes:
+        """`count` copies of the model's own parameters (leaves of a graph) and buffers."""
+        copies = [p.detach().expand(count, *p.shape).clone().requires_grad_() for p in self.parameters]
+        return Lanes(tuple(copies), self.fresh(count))
+
+    def fresh(self, count: int) -> tuple[Tensor, ...]:
+        """`count` copies of the model's own buffers."""
+        return tuple(b.detach().expand(count, *b.shape).clone() for b in self.buffers)
+
+    def alone(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
+        """The outputs [B, ...] under a single set of parameters; buffers are copied and stay as they are."""
+        return self._call(tuple(parameters), tuple(b.clone() for b in self.buffers), x)
+
+    def __call__(self, lanes: Lanes, x: Tensor) -> Tensor:
+        """The outputs of all lanes for inputs x.
+
+        Args:
+            lanes: Parameters and buffers.
+            x: Inputs [B, ...] of all lanes.
+
+        Returns:
+            [N, B, ...].
+
+        Raises:
+            BatchingError: An operation of the model cannot be done for many lanes at once.
+        """
+
+        def one(parameters: tuple[Tensor, ...], buffers: tuple[Tensor, ...]) -> Tensor:
+            return self._call(parameters, buffers, x)
+
+        with only_batching_errors("the model cannot be computed"):
+            outputs: Tensor = torch.vmap(one, randomness="same")(lanes.parameters, lanes.buffers)
+        return outputs
+
+    def _call(self, parameters: tuple[Tensor, ...], buffers: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        values = dict(zip(self._names, (*parameters, *buffers), strict=True))
+        with autocast(self.setting, x.device):
+            outputs: Tensor = functional_call(self.model, values, (x,))
+        return outputs
+
+
+def require_faithful(model: nn.Module, x: Tensor, seed: int) -> None:
+    """Make sure that in lanes a model computes what it computes alone, random numbers (dropout masks) included.
+
+    Accelerators may draw another mask in lanes; there the model is compared in evaluation mode.
+
+    Args:
+        model: The model, in training mode; it stays as it is.
+        x: Inputs [B, ...].
+        seed: For what its layers draw.
+
+    Raises:
+        BatchingError: It does not.
+    """
+    model = copy.deepcopy(model)
+    if x.device.type != "cpu":
+        model.eval()
+    stacked = BatchedModel(model)
+    with torch.no_grad():
+        with seeded(seed):
+            many = stacked(stacked.lanes(2), x.clone())
+        with seeded(seed):
+            alone = model(x.clone())
+    scale = float(alone.abs().max())
+    if many.shape != (2, *alone.shape) or not torch.allclose(many, alone, rtol=1e-2, atol=1e-2 * scale, equal_nan=True):
+        raise BatchingError("the model computes something else in lanes")

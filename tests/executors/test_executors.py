@@ -1,0 +1,302 @@
+import fcntl
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+
+from evomal.executors import InProcess, Processes, WorkerError, make_executor
+from evomal.foundation.errors import DataError, SettingError
+from evomal.losses import SymbolicLoss
+from evomal.tasks import Split
+
+# Functions for workers are made inside the tests: those of a test module cannot be imported by a worker.
+
+
+@pytest.fixture(scope="module")
+def processes():
+    executor = Processes(2)
+    yield executor
+    executor.close()
+
+
+@pytest.fixture(params=["in_process", "processes"])
+def executor(request):
+    return InProcess() if request.param == "in_process" else request.getfixturevalue("processes")
+
+
+def test_results_come_in_the_order_of_the_jobs(executor):
+    def slow_first(shared, number, seconds):
+        time.sleep(seconds)
+        return shared["offset"] + number
+
+    jobs = [(number, 0.2 if number == 0 else 0.0) for number in range(6)]
+    assert list(executor.map(slow_first, {"offset": 10}, jobs)) == [10, 11, 12, 13, 14, 15]
+
+
+def test_no_jobs_no_results(executor):
+    assert list(executor.map(divmod, 7, [])) == []
+
+
+def test_each_shared_object_is_its_own(executor):
+    def total(shared, factor):
+        return float(factor * shared.sum())
+
+    first, second = np.arange(4.0), np.ones(3)
+    assert list(executor.map(total, first, [(1,), (2,)])) == [6.0, 12.0]
+    assert list(executor.map(total, second, [(1,), (2,)])) == [3.0, 6.0]
+    assert list(executor.map(total, first, [(3,)])) == [18.0]
+
+
+def test_an_exception_comes_back_as_it_is(executor):
+    def fail(shared, number):
+        if number == 2:
+            raise DataError(f"job {number} holds nan (first in row 3); remove or fill in such rows")
+        return number
+
+    with pytest.raises(DataError) as caught:
+        list(executor.map(fail, None, [(0,), (1,), (2,)]))
+    assert str(caught.value) == "job 2 holds nan (first in row 3); remove or fill in such rows"
+    # It can be used afterwards.
+    assert list(executor.map(fail, None, [(5,)])) == [5]
+
+
+def test_processes_compute_what_this_process_computes(processes):
+    def gradient_sum(split, loss, scale):
+        outputs = (scale * split.x).requires_grad_()
+        loss(outputs, split.y).backward()
+        return outputs.grad.double().sum().item(), outputs.grad.abs().double().sum().item()
+
+    draw = torch.Generator().manual_seed(0)
+    split = Split(torch.randn(50, 4, generator=draw), torch.randint(0, 4, (50,), generator=draw))
+    loss = SymbolicLoss("abs(log(mul(y, f)))", torch.randn(4, generator=draw), task_type="classification")
+    jobs = [(loss, scale) for scale in (0.1, 1.0, 3.0)]
+    assert list(processes.map(gradient_sum, split, jobs)) == list(InProcess().map(gradient_sum, split, jobs))
+
+
+def test_workers_are_other_processes_of_one_thread(processes):
+    def whoami(shared):
+        time.sleep(0.1)
+        return os.getpid(), torch.get_num_threads()
+
+    seen = list(processes.map(whoami, None, [()] * 4))
+    assert os.getpid() not in {pid for pid, _ in seen}
+    assert {threads for _, threads in seen} == {1}
+
+
+def test_arrays_are_mapped_into_all_workers_and_none_can_change_them(processes):
+    def spoil(shared):
+        before = float(shared[0])
+        shared[0] = 99.0
+        return type(shared).__name__, str(shared.filename), before
+
+    shared = np.arange(1e5)
+    seen = list(processes.map(spoil, shared, [()] * 2))
+    assert {kind for kind, _, _ in seen} == {"memmap"}
+    assert len({file for _, file, _ in seen}) == 1
+    assert seen[0][2] == 0.0
+    assert shared[0] == 0.0
+    assert float(joblib.load(seen[0][1])[0]) == 0.0
+
+
+def test_closing_removes_what_was_written():
+    executor = Processes(2)
+    assert list(executor.map(divmod, 7, [(2,)])) == [(3, 1)]
+    folder = executor._folder.path
+    assert list(folder.iterdir())
+    executor.close()
+    assert not folder.exists()
+    executor.close()
+
+
+def test_in_process_works_only_when_asked():
+    done = []
+    results = InProcess().map(lambda shared, number: done.append(number), None, [(1,), (2,)])
+    assert done == []
+    next(results)
+    assert done == [1]
+
+
+def test_one_worker_is_this_process():
+    here, there = make_executor(1), make_executor(3)
+    assert type(here) is InProcess
+    assert (type(there), there.workers) == (Processes, 3)
+    here.close()
+    there.close()
+
+
+def test_where_work_is_done_can_be_said():
+    assert type(make_executor(1, "here")) is InProcess
+    there = make_executor(1, "processes")
+    assert (type(there), there.workers) == (Processes, 1)
+    there.close()
+
+
+@pytest.mark.parametrize(
+    ("workers", "choices", "message"),
+    [
+        (3, {"executor": "here"}, "setting 'executor': 'here' has one worker, not 3; give --workers 1, or 'processes'"),
+        *(
+            (
+                2,
+                {"executor": name, "address": "head:6379"},
+                f"setting 'address': 'head:6379' is for executor 'ray', not '{name}'; leave it out",
+            )
+            for name in ("auto", "here", "processes")
+        ),
+    ],
+)
+def test_choices_that_do_not_fit_together(workers, choices, message):
+    with pytest.raises(SettingError) as caught:
+        make_executor(workers, **choices)
+    assert str(caught.value) == message
+
+
+@pytest.fixture
+def noted(tmp_path):
+    """What jobs wrote down, in the order in which they did."""
+    file = tmp_path / "noted"
+    file.touch()
+    return file
+
+
+@pytest.mark.parametrize("late", [0.0, 0.3])
+def test_what_a_killed_worker_did_is_done_again(processes, noted, caplog, late):
+    def dies_once(shared, number, file):
+        with open(file, "a") as lines:
+            lines.write(f"{number}\n")
+        if number == 3 and Path(file).read_text().split().count("3") == 1:
+            time.sleep(late)
+            os._exit(9)
+        return number * shared
+
+    results = processes.map(dies_once, 10, [(number, str(noted)) for number in range(8)])
+    assert list(results) == [0, 10, 20, 30, 40, 50, 60, 70]
+    assert [record.getMessage() for record in caplog.records] == [
+        "one of 2 worker processes was killed, perhaps for want of memory; what it was doing is done again"
+    ]
+    assert not caplog.records[0].exc_info
+
+
+def test_what_was_yielded_is_not_done_again(processes, noted):
+    def job(shared, number, file):
+        with open(file, "a") as lines:
+            lines.write(f"{number}\n")
+        if number == 5 and Path(file).read_text().split().count("5") == 1:
+            os._exit(9)
+        return number
+
+    results = processes.map(job, None, [(number, str(noted)) for number in range(6)])
+    seen = [next(results), next(results)]
+    done = noted.read_text().split()
+    assert seen + list(results) == list(range(6))
+    assert [noted.read_text().split().count(str(number)) for number in seen] == [done.count(str(n)) for n in seen]
+
+
+def test_a_worker_killed_from_outside_is_started_again(processes, noted, caplog):
+    def waits_once(shared, file):
+        first = not Path(file).read_text()
+        with open(file, "a") as lines:
+            lines.write(f"{os.getpid()}\n")
+        if first:
+            time.sleep(600)
+        return shared
+
+    def kill():
+        while not noted.read_text().endswith("\n"):
+            time.sleep(0.01)
+        os.kill(int(noted.read_text()), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert list(processes.map(waits_once, 7, [(str(noted),)])) == [7]
+    killer.join()
+    assert len(noted.read_text().split()) == 2
+    assert len(caplog.records) == 1
+
+
+def test_workers_killed_between_two_maps_are_started_again(processes):
+    def whoami(shared):
+        return os.getpid()
+
+    (first,) = processes.map(whoami, None, [()])
+    os.kill(first, signal.SIGKILL)
+    (second,) = processes.map(whoami, None, [()])
+    assert first != second
+
+
+def test_jobs_that_do_not_fit_together_get_through(processes, tmp_path):
+    def large(shared, number, memory):
+        with open(memory, "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os._exit(9)
+            time.sleep(0.5)
+        return number
+
+    assert list(processes.map(large, None, [(n, str(tmp_path / "memory")) for n in range(3)])) == [0, 1, 2]
+
+
+def test_a_job_is_alone_after_two_breaks(processes, noted, caplog):
+    def job(shared, number, file):
+        def lines():
+            return Path(file).read_text().split()
+
+        with open(file, "a") as out:
+            out.write(f"{number}\n")
+        if number == 0:
+            if lines().count("0") < 3:
+                os._exit(9)
+            before = len(lines())
+            time.sleep(0.5)
+            return len(lines()) - before
+        return number
+
+    assert list(processes.map(job, None, [(number, str(noted)) for number in range(4)])) == [0, 1, 2, 3]
+    told = "one of 2 worker processes was killed, perhaps for want of memory; what it was doing is done again"
+    assert [record.getMessage() for record in caplog.records] == [told, f"{told}, with one worker at a time"]
+
+
+def test_workers_that_are_killed_without_end_are_given_up(processes):
+    def job(shared, number):
+        if number == 2:
+            os._exit(9)
+        return number
+
+    results = processes.map(job, None, [(number,) for number in range(4)])
+    seen = []
+    with pytest.raises(WorkerError) as caught:
+        seen.extend(results)
+    assert str(caught.value) == (
+        "one of 2 worker processes was killed 3 times in a row, perhaps for want of memory; what is finished is kept, "
+        "go on with fewer workers"
+    )
+    assert seen == [0, 1]
+    # It can be used afterwards.
+    assert list(processes.map(divmod, 7, [(2,)])) == [(3, 1)]
+
+
+def test_an_exception_is_no_reason_to_do_it_again(processes, noted, caplog):
+    def fail(shared, file):
+        with open(file, "a") as lines:
+            lines.write("called\n")
+        raise MemoryError("a tensor of 10 TiB")
+
+    with pytest.raises(MemoryError, match=r"^a tensor of 10 TiB$"):
+        list(processes.map(fail, None, [(str(noted),)]))
+    assert noted.read_text().split() == ["called"]
+    assert caplog.records == []
+
+
+def test_ctrl_c_is_left_to_the_parent(processes):
+    def interrupted(shared):
+        signal.raise_signal(signal.SIGINT)
+        return shared
+
+    assert list(processes.map(interrupted, 7, [()] * 3)) == [7] * 3

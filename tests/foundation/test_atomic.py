@@ -1,0 +1,147 @@
+import os
+import stat
+import threading
+
+import pytest
+
+from evomal.foundation import atomic
+from evomal.foundation.atomic import storing, write_atomically
+from evomal.foundation.errors import StorageError
+
+
+def test_a_new_file_in_new_folders(tmp_path):
+    path = tmp_path / "a" / "b" / "file.txt"
+    write_atomically(path, "φ = 1\n")
+    assert path.read_bytes() == "φ = 1\n".encode()
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_an_old_file_is_replaced(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old and longer")
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_whatever_fails_leaves_the_old_file_alone(tmp_path, monkeypatch, step, error):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(atomic.os, step, fail)
+    with pytest.raises(type(error)):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_text_that_has_no_bytes_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "\ud800")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_folder_in_its_place_stays(tmp_path):
+    (tmp_path / "file.txt").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_atomically(tmp_path / "file.txt", "new")
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_reader_sees_one_whole_text_or_the_other(tmp_path):
+    path, seen = tmp_path / "file.txt", set()
+    texts = ["a" * 50_000, "b" * 70_000]
+    write_atomically(path, texts[0])
+    done = threading.Event()
+
+    def read():
+        while not done.is_set():
+            seen.add(path.read_text())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(40):
+        write_atomically(path, texts[number % 2])
+    done.set()
+    reader.join()
+    assert seen <= set(texts)
+    assert seen
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (PermissionError(13, "Permission denied", "secret/name"), "Permission denied"),
+        (OSError("the disk is away"), "the disk is away"),
+    ],
+)
+def test_what_cannot_be_stored_is_said_in_one_sentence(tmp_path, error, what):
+    path = tmp_path / "journal.jsonl"
+    with pytest.raises(StorageError) as caught, storing(path):
+        raise error
+    assert str(caught.value) == (
+        f"'{path}' cannot be written ({what}); what is finished is kept: make room there, then go on with --resume"
+    )
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("error", [ValueError("not JSON compliant"), KeyboardInterrupt(), StorageError("inner")])
+def test_whatever_is_not_the_systems_refusal_goes_through(tmp_path, error):
+    with pytest.raises(type(error)) as caught, storing(tmp_path):
+        raise error
+    assert caught.value is error
+
+
+def test_a_full_disk_is_a_storage_error_and_the_old_file_is_there(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "loss.json"
+    path.write_text("old")
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left on device"), storing(path):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["loss.json"]
+
+
+def test_a_file_is_on_the_disk_before_its_name_is_and_the_name_before_it_returns(tmp_path, monkeypatch):
+    path, order = tmp_path / "file.txt", []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(handle):
+        order.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    def renamed(source, target):
+        order.append("name")
+        replace(source, target)
+
+    monkeypatch.setattr(atomic.os, "fsync", synced)
+    monkeypatch.setattr(atomic.os, "replace", renamed)
+    write_atomically(path, "new")
+    assert order == ["file", "name", "folder"]
+
+
+def test_a_system_that_cannot_sync_a_folder_is_no_hindrance(tmp_path, monkeypatch):
+    opened, refused = os.open, []
+
+    def refuse(path, flags, *mode):
+        if os.path.isdir(path):  # as on Windows
+            refused.append(path)
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(atomic.os, "open", refuse)
+    write_atomically(tmp_path / "file.txt", "new")
+    assert (tmp_path / "file.txt").read_text() == "new"
+    assert refused == [tmp_path]

@@ -1,0 +1,47 @@
+import inspect
+import pickle
+
+import pytest
+
+import evomal
+from evomal.foundation import errors
+from evomal.foundation.errors import EvomalError, SettingError, UnknownNameError, unknown_name
+
+FAMILY = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
+
+
+def test_one_family():
+    assert {kind.__name__ for kind in FAMILY} == {
+        "DataError",
+        "EvomalError",
+        "ExpressionError",
+        "LossFileError",
+        "ModelError",
+        "RunFolderError",
+        "SettingError",
+        "StorageError",
+        "UnknownNameError",
+    }
+    assert all(issubclass(kind, EvomalError) for kind in FAMILY)
+    assert issubclass(UnknownNameError, SettingError)
+    assert evomal.EvomalError is EvomalError
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_an_error_comes_back_from_another_process(kind):
+    error = pickle.loads(pickle.dumps(kind("one sentence")))
+    assert (type(error), str(error)) == (kind, "one sentence")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lenet", "unknown model 'lenet'; did you mean 'lenet5'? (known: lenet5, linear, mlp)"),
+        ("transformer", "unknown model 'transformer'; known: lenet5, linear, mlp"),
+        ("", "unknown model ''; known: lenet5, linear, mlp"),
+    ],
+)
+def test_an_unknown_name_says_what_is_known(name, message):
+    error = unknown_name("model", name, {"mlp": 1, "lenet5": 2, "linear": 3})
+    assert type(error) is UnknownNameError
+    assert str(error) == message
