@@ -14,7 +14,7 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 import evomal.search
 from evomal.tasks import named_task
-few = dict(generations=2, population_size=4, meta_steps=1, partial_steps=5, rejection_steps=20)
+few = dict(generations=2, population_size=4, meta_steps=1, partial_steps=5, rejection_steps=100)
 result = evomal.search.EvoMAL(preset="quick", **few).learn(named_task("iris", "linear"))
 print(result.ended)
 print(sorted(name for name in ("typer", "click", "rich", "pooch", "ray") if name in sys.modules))
