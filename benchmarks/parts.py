@@ -9,6 +9,7 @@ from torch.nn.functional import conv2d, unfold
 from benchmarks.measuring import alternate, show
 from benchmarks.meta_gradient import plain_step
 from benchmarks.subjects import Subject, formula, lenet5
+from evomal.config import BaseSettings
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel
 from evomal.local_search.one_step import task_gradient
@@ -35,7 +36,7 @@ def parts(rounds: int = 60) -> list[list[str]]:
 
 
 def _passes(subject: Subject, module: nn.Module) -> Calls:
-    loss, base = formula(), BaseStep(0.01)
+    loss, base = formula(), BaseStep(BaseSettings(lr=0.01))
     model, (x, y), valid = FunctionalModel(module), subject.batch(0), subject.valid_batch(0)
     traced = trace_linearisation(model, x)
     assert traced is not None

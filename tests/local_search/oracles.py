@@ -59,3 +59,42 @@ def finite_differences(loss, *arguments, eps=1e-5, **sgd):
                 loss.weights[i] -= sign * eps
         slopes.append((values[0] - values[1]) / (2 * eps))
     return torch.tensor(slopes, dtype=loss.weights.dtype)
+
+
+def scaling_of(optimizer, model, batches, task_loss, clip=None):
+    """What ``torch.optim``'s own steps with the task loss leave of each weight's scale: 1 / (√v̂ + ε)."""
+    import copy
+
+    trained = copy.deepcopy(model)
+    stepper = optimizer(list(trained.parameters()))
+    for x, y in batches:
+        stepper.zero_grad()
+        task_loss(trained(x), y).backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(trained.parameters(), clip)
+        stepper.step()
+    group, scaling = stepper.param_groups[0], []
+    for p in trained.parameters():
+        state = stepper.state[p]
+        if "exp_avg_sq" in state:
+            mean = state["exp_avg_sq"] / (1 - group["betas"][1] ** state["step"].item())
+        else:
+            mean = state["square_avg"] / (1 - group["alpha"] ** state["step"].item())
+        scaling.append(torch.where(mean > 0, 1 / (mean.sqrt() + group["eps"]), 0.0))
+    return scaling
+
+
+def double_backward_through(rule, loss, model, train_batches, valid_batch, task_loss, clip=None):
+    """dL_T/dφ through steps ``rule(theta, gradients, step number, memory)``, clipped as PyTorch does, by autograd."""
+    theta = dict(model.named_parameters())
+    memory = {}
+    for number, (x, y) in enumerate(train_batches):
+        value = loss(functional_call(model, theta, (x,)), y)
+        gradients = torch.autograd.grad(value, list(theta.values()), create_graph=True)
+        if clip:
+            norm = torch.sqrt(sum((g * g).sum() for g in gradients))
+            factor = clip / (norm + 1e-6)
+            gradients = [g * factor if factor < 1 else g for g in gradients]
+        theta = dict(zip(theta, rule(list(theta.values()), gradients, number, memory), strict=True))
+    result = task_loss(functional_call(model, theta, (valid_batch[0],)), valid_batch[1])
+    return list(torch.autograd.grad(result, list(loss.parameters())))

@@ -1,4 +1,3 @@
-import math
 import random
 
 import numpy as np
@@ -9,12 +8,12 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR
 
-from evomal.config import BaseSettings, TrainSettings
+from evomal.config import BaseSettings
 from evomal.losses import SymbolicLoss
 from evomal.tasks import Batches, Split
 from evomal.tasks.rng import seeded
+from evomal.tasks.user_optimizer import NOTHING_OWN
 from evomal.training import Fit, fit, one_thread
-from evomal.training.schedules import make_schedule
 
 STEPS = 25
 BASES = [
@@ -49,8 +48,8 @@ def _weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-def _fitted(model, criterion=cross_entropy, steps=STEPS, base=None, noise_seed=0, schedule=None):
-    ended = fit(model, criterion, _split(), _batches(), steps, base or BaseSettings(lr=0.2), noise_seed, schedule)
+def _fitted(model, criterion=cross_entropy, steps=STEPS, base=None, noise_seed=0, own=NOTHING_OWN):
+    ended = fit(model, criterion, _split(), _batches(), steps, base or BaseSettings(lr=0.2), noise_seed, own)
     return ended, _weights(model)
 
 
@@ -78,8 +77,8 @@ def test_the_trajectory_is_that_of_a_plain_loop_to_the_bit(loss, base, schedule)
         "step": lambda optimizer: MultiStepLR(optimizer, [10, 20], gamma=0.1),
         "cosine": lambda optimizer: CosineAnnealingLR(optimizer, T_max=STEPS),
     }[schedule]
-    settings = TrainSettings(steps=STEPS, schedule=schedule, milestones=(0.4, 0.8))
-    ended, ours = _fitted(_model(), LOSSES[loss], base=BaseSettings(lr=0.2, **base), schedule=make_schedule(settings))
+    settings = BaseSettings(lr=0.2, schedule=schedule, milestones=(0.4, 0.8), **base)
+    ended, ours = _fitted(_model(), LOSSES[loss], base=settings)
     assert ended == Fit(STEPS, None)
     assert torch.equal(ours, _plain_loop(LOSSES[loss], base, theirs))
     assert not torch.equal(ours, _weights(_model()))
@@ -95,29 +94,6 @@ def test_plain_descent_is_equation_1():
             for parameter, gradient in zip(model.parameters(), gradients, strict=True):
                 parameter -= 0.2 * gradient
     torch.testing.assert_close(_fitted(_model())[1], _weights(model), rtol=1e-5, atol=1e-7)
-
-
-def _rates(**settings):
-    settings = TrainSettings(steps=10, **settings)
-    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = make_schedule(settings)
-    if schedule is None:
-        return None
-    scheduler, rates = schedule(optimizer), []
-    for _ in range(settings.steps):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return rates
-
-
-def test_learning_rates_over_the_steps():
-    assert _rates() is None
-    assert _rates(schedule="cosine") == pytest.approx([(1 + math.cos(math.pi * t / 10)) / 2 for t in range(10)])
-    expected = [1.0] * 5 + [0.5] * 4 + [0.25]
-    assert _rates(schedule="step", milestones=(0.5, 0.9), gamma=0.5) == pytest.approx(expected)
-    # The usual milestones: at two thirds and nine tenths, each time a tenth.
-    assert _rates(schedule="step") == pytest.approx([1.0] * 7 + [0.1] * 2 + [0.01])
 
 
 def test_a_loss_that_is_not_finite_never_reaches_the_network():

@@ -11,8 +11,9 @@ from evomal.config.building import (
     validated,
 )
 from evomal.config.presets import FIXED, METHOD_DEFAULTS, PRESETS, UNUSED, WHERE
-from evomal.config.settings import LearnSettings, TrainSettings
+from evomal.config.settings import LearnSettings, TrainSettings, with_schedule_in_base
 from evomal.config.stages import (
+    OPTIMIZERS,
     BaseSettings,
     CmaSettings,
     ExecutionSettings,
@@ -28,6 +29,7 @@ from evomal.config.stages import (
 __all__ = [
     "FIXED",
     "METHOD_DEFAULTS",
+    "OPTIMIZERS",
     "PRESETS",
     "STAGES",
     "UNUSED",
@@ -51,4 +53,5 @@ __all__ = [
     "train_settings",
     "unused",
     "validated",
+    "with_schedule_in_base",
 ]

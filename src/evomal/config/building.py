@@ -1,12 +1,13 @@
 """Settings from flat names: presets, methods and explicit values, in that order."""
 
+import re
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from evomal.config.presets import FIXED, METHOD_DEFAULTS, PRESETS, UNUSED
 from evomal.config.settings import LearnSettings, TrainSettings
-from evomal.config.stages import Settings
+from evomal.config.stages import OPTIMIZER_DEFAULTS, SPECIFIC, Settings
 from evomal.foundation.errors import SettingError, unknown_name
 
 STAGES = ("base", "genetic", "cma", "neural", "local_search", "filters", "racing", "execution", "limits")
@@ -81,8 +82,9 @@ def changed(settings: LearnSettings, preset: str | None = None, **flat: Any) -> 
         20
     """
     fields, method = flat_fields(LearnSettings), settings.method
-    presets = PRESETS.get(_known_preset(preset) or "", {}) | METHOD_DEFAULTS.get(method, {}) | FIXED.get(method, {})
-    again = {name: value for name, value in presets.items() if name in PRESETS.get(preset or "", {}) and name in fields}
+    named = _preset(preset, flat.get("optimizer") or settings.base.optimizer)
+    presets = named | METHOD_DEFAULTS.get(method, {}) | FIXED.get(method, {})
+    again = {name: value for name, value in presets.items() if name in named and name in fields}
     given = again | {name: value for name, value in flat.items() if value is not None}
     nested = settings.model_dump()
     for name, value in given.items():
@@ -121,7 +123,8 @@ def fitting(method: str, flat: dict[str, Any]) -> dict[str, Any]:
 
 def train_settings(preset: str | None = None, **flat: Any) -> TrainSettings:
     """Settings of meta-testing from flat names, like `learn_settings`; without `lrs`, the one rate is `lr`."""
-    lr = flat.get("lr") or PRESETS.get(preset or "", {}).get("lr")
+    optimizer = flat.get("optimizer")
+    lr = flat.get("lr") or _preset(preset, optimizer).get("lr") or OPTIMIZER_DEFAULTS.get(optimizer or "", {}).get("lr")
     if flat.get("lrs") is None and lr is not None:
         flat = flat | {"lrs": (lr,)}
     return _build(TrainSettings, preset, flat)
@@ -134,14 +137,13 @@ def _build(
     usual: dict[str, Any] | None = None,
     fixed: dict[str, Any] | None = None,
 ) -> S:
-    _known_preset(preset)
     fields = flat_fields(kind)
     given = {name: value for name, value in flat.items() if value is not None}
     for name in given:
         if name not in fields:
             raise unknown_name("setting", name, fields)
     # A preset serves learning and meta-testing at once: each takes what it knows.
-    presets = {k: v for k, v in PRESETS.get(preset or "", {}).items() if k in fields}
+    presets = {k: v for k, v in _preset(preset, flat.get("optimizer")).items() if k in fields}
     chosen = presets | (usual or {}) | given | (fixed or {})
     nested: dict[str, Any] = {}
     for name, value in chosen.items():
@@ -150,10 +152,14 @@ def _build(
     return validated(kind, nested)
 
 
-def _known_preset(preset: str | None) -> str | None:
+def _preset(preset: str | None, optimizer: str | None) -> dict[str, Any]:
+    """The values of a preset; what it says of an optimiser does not hold for another one."""
     if preset is not None and preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
-    return preset
+    values = PRESETS.get(preset or "", {})
+    if optimizer in (None, values.get("optimizer", "sgd")):
+        return values
+    return {name: value for name, value in values.items() if name not in ("lr", "weight_decay", *SPECIFIC)}
 
 
 def validated(kind: type[S], values: dict[str, Any]) -> S:
@@ -165,6 +171,9 @@ def validated(kind: type[S], values: dict[str, Any]) -> S:
         # In a list the last part of the place is a number; the setting is the last name.
         where = next((part for part in reversed(first["loc"]) if isinstance(part, str)), kind.__name__)
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "literal_error" and isinstance(first["input"], str):
+            known = re.findall("'(.*?)'", first["ctx"]["expected"])
+            raise unknown_name(where.replace("_", " "), first["input"], known) from None
         if first["type"] == "value_error":  # our own sentence, which names its settings
             raise SettingError(message) from None
         raise SettingError(f"setting '{where}': {message[0].lower()}{message[1:]} (got {first['input']!r})") from None

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from evomal.config.presets import FIXED
 from evomal.config.stages import (
+    SCHEDULE,
     BaseSettings,
     CmaSettings,
     Count,
@@ -17,7 +18,6 @@ from evomal.config.stages import (
     LocalSearchSettings,
     NeuralSettings,
     Positive,
-    Probability,
     RacingSettings,
     Rate,
     Settings,
@@ -110,6 +110,23 @@ class LearnSettings(Settings):
         return self.generations * self.population
 
 
+def with_schedule_in_base(values: Any) -> Any:
+    """Settings of meta-testing with the schedule among those of the base model; older files have it beside them.
+
+    Example:
+        >>> with_schedule_in_base({"steps": 9, "schedule": "cosine", "base": {"lr": 0.1}})
+        {'steps': 9, 'base': {'lr': 0.1, 'schedule': 'cosine'}}
+    """
+    moved = {name: values[name] for name in SCHEDULE if name in values} if isinstance(values, dict) else {}
+    if not moved:
+        return values
+    base = values.get("base", {})
+    base = base.model_dump() if isinstance(base, BaseSettings) else base
+    if not isinstance(base, dict):
+        return values
+    return {name: value for name, value in values.items() if name not in moved} | {"base": {**base, **moved}}
+
+
 class TrainSettings(Settings):
     """Meta-testing: fresh networks trained with a finished loss (Section 4; D4)."""
 
@@ -118,12 +135,12 @@ class TrainSettings(Settings):
     lrs: tuple[Rate, ...] = Field(
         (0.01,), min_length=1, description="base learning rates; of several the best on validation is taken"
     )
-    schedule: Literal["constant", "step", "cosine"] = Field("constant", description="learning rate over the steps")
-    milestones: tuple[Probability, ...] = Field(
-        (2 / 3, 0.9), description="for `step`: where the rate is multiplied by gamma, as shares of all steps"
-    )
-    gamma: Positive = Field(0.1, description="for `step`: the factor at each milestone")
     base: BaseSettings = BaseSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_file(cls, values: Any) -> Any:
+        return with_schedule_in_base(values)
 
     # A seed counted twice would make the spread over seeds look smaller than it is.
     _each_once = field_validator("seeds", "lrs")(_once)

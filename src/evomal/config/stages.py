@@ -4,7 +4,7 @@ Every number is the paper's (Section 3 and 4) unless its description says otherw
 they can be written as YAML, compared, and sent to another process.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,7 @@ Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1e30)]  # float32 ends at 3e38
 NotNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 
@@ -24,20 +25,94 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class BaseSettings(Settings):
-    """How the base model is trained: stochastic gradient descent (Equation 1)."""
+OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop", "own"]
+ScheduleName = Literal["constant", "step", "cosine", "one-cycle"]
 
-    lr: Rate = Field(0.01, description="base learning rate α")
-    momentum: NotNegative = Field(0.0, description="momentum of the base optimiser")
-    nesterov: bool = Field(False, description="Nesterov momentum")
-    weight_decay: NotNegative = Field(0.0, description="weight decay of the base optimiser")
+# What of the settings below an optimiser has, beside its rate, decay and clipping.
+OPTIMIZERS: dict[str, tuple[str, ...]] = {
+    "sgd": ("momentum", "nesterov"),
+    "adam": ("betas", "eps"),
+    "adamw": ("betas", "eps"),
+    "rmsprop": ("momentum", "smoothing", "eps"),
+    "own": (),
+}
+# What it takes unless told otherwise; presets were made for stochastic gradient descent and give way to it.
+OPTIMIZER_DEFAULTS: dict[str, dict[str, float]] = {
+    "adam": {"lr": 1e-3},
+    "adamw": {"lr": 1e-3, "weight_decay": 0.01},
+    "rmsprop": {"lr": 1e-3},
+}
+SPECIFIC = ("momentum", "nesterov", "betas", "smoothing", "eps")
+SCHEDULE = ("schedule", "milestones", "gamma", "warmup")
+
+
+class BaseSettings(Settings):
+    """How the base model is trained, in part and in full (Equation 1; the paper: SGD at a constant rate)."""
+
+    optimizer: OptimizerName = Field("sgd", description="optimiser of the base model; own: that which the task brings")
+    lr: Rate = Field(
+        0.01,
+        description="base learning rate α, the greatest of the schedule (adam, adamw, rmsprop: 0.001 unless given)",
+    )
+    momentum: NotNegative = Field(0.0, description="sgd, rmsprop: momentum")
+    nesterov: bool = Field(False, description="sgd: Nesterov momentum")
+    weight_decay: NotNegative = Field(
+        0.0, description="weight decay, decoupled from the gradient for adamw (which has 0.01 unless given)"
+    )
+    betas: tuple[Share, Share] = Field(
+        (0.9, 0.999), description="adam, adamw: how much of the means of gradients and of their squares is kept"
+    )
+    smoothing: Share = Field(0.99, description="rmsprop: how much of the mean of squared gradients is kept")
+    eps: Positive = Field(1e-8, description="adam, adamw, rmsprop: added to the root of the mean of squares")
+    clip: Positive | None = Field(
+        None,
+        description="greatest norm of the gradient of all weights together; longer ones are shortened to it",
+        json_schema_extra={"none": "none"},
+    )
+    schedule: ScheduleName = Field(
+        "constant", description="learning rate over the steps of a training, be it partial or full"
+    )
+    milestones: tuple[Probability, ...] = Field(
+        (2 / 3, 0.9), description="schedule step: where the rate is multiplied by gamma, as shares of all steps"
+    )
+    gamma: Positive = Field(0.1, description="schedule step: the factor at each milestone")
+    warmup: Share = Field(
+        0.0, description="share of all steps in which the rate first rises to lr (one-cycle: 0 means 0.3)"
+    )
     batch_size: Count = Field(128, description="instances in a batch")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_optimizer(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("optimizer"), str):
+            return values
+        return OPTIMIZER_DEFAULTS.get(values["optimizer"], {}) | values
+
+    @model_validator(mode="after")
+    def _is_the_optimizers_own(self) -> Self:
+        has = OPTIMIZERS[self.optimizer]
+        for name in (*SPECIFIC, *(("weight_decay",) if self.optimizer == "own" else ())):
+            if name not in has and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"setting '{name}': optimizer {self.optimizer} does not have it; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
         return self
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the learning rate stays the same."""
+        return self.schedule == "constant" and self.warmup == 0
+
+    def known(self) -> dict[str, Any]:
+        """The settings that matter for this optimiser and schedule, as plain values."""
+        idle = {name for name in SPECIFIC if name not in OPTIMIZERS[self.optimizer]}
+        idle |= set() if self.clip is not None else {"clip"}
+        idle |= set(SCHEDULE) if self.is_constant else {"milestones", "gamma"} if self.schedule != "step" else set()
+        return {name: value for name, value in self.model_dump(mode="json").items() if name not in idle}
 
 
 class GeneticSettings(Settings):

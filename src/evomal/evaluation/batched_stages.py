@@ -144,6 +144,7 @@ def _on_task(
             derive(settings.seed, task.key, "partial", "noise"),
             [base.lr * rate for _, rate in pairs],
             settings.execution.precision,
+            task.own,
         )
         values = trained.evaluate(task.valid, task.metric)
     found: list[tuple[float, str | None]] = []

@@ -87,7 +87,9 @@ def _measured(tasks: TaskSet, settings: LearnSettings, lanes: int) -> Cost:
         for task in tasks:
             batches = Batches(len(task.train), settings.base.batch_size, 0, task.key, "lanes")
             steps, model = FEW + STEPS, task.make_model(0)
-            training = LanesTraining(model, stacked, task.train, batches, steps, settings.base, 0, None, setting)
+            training = LanesTraining(
+                model, stacked, task.train, batches, steps, settings.base, 0, None, setting, task.own
+            )
             with seeded(0):
                 for number in range(FEW):  # libraries are loaded, kernels chosen, the step becomes a CUDA graph
                     training.step(number)

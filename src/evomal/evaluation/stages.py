@@ -156,6 +156,6 @@ def _partial_training(task: Task, settings: LearnSettings, loss: LossFunction, r
         model = task.make_model(derive(settings.seed, task.key, "partial", "init"))
         batches = Batches(len(task.train), base.batch_size, settings.seed, task.key, "partial", "batches")
         noise = derive(settings.seed, task.key, "partial", "noise")
-        reason = fit(model, loss, task.train, batches, settings.partial_steps, base, noise).reason
+        reason = fit(model, loss, task.train, batches, settings.partial_steps, base, noise, task.own).reason
         value = evaluate(model, task.valid, task.metric) if reason is None else math.inf
     return value, reason or (None if math.isfinite(value) else "the metric is not finite")

@@ -7,6 +7,7 @@ several, the training is unrolled on stacked parameters.
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from torch.autograd import grad
 from torch.func import jvp
 
 from evomal.config import BaseSettings, LocalSearchSettings
-from evomal.local_search.functional import batch_statistics, plain_kernels, replayed
+from evomal.local_search.base_step import BaseStep
+from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels, replayed
 from evomal.local_search.meta_batches import MetaBatches
 from evomal.local_search.one_step import Batch
 from evomal.local_search.resident import ResidentCourse, resident_course
@@ -24,6 +26,7 @@ from evomal.losses.criterion import LossFunction
 from evomal.tasks import Task
 from evomal.tasks.rng import random_state
 from evomal.training.batched_model import BatchedModel, Lanes, require_faithful
+from evomal.training.optimizers import State
 
 
 class BatchedMetaTrainer:
@@ -49,9 +52,11 @@ class BatchedMetaTrainer:
             steps: Number of meta steps.
 
         Returns:
-            Whether that can be: a single base step, a model that draws nothing, data that lie on the device, and room.
+            Whether that can be: a single base step of an optimiser that needs no warm-up, a model that draws nothing,
+            data that lie on the device, and room.
         """
-        if self.batches.count == 1 and self.trusted and not self.draws and self._resident is None:
+        simple = self.batches.count == 1 and not self.batches.step.optimizer.adaptive
+        if simple and self.trusted and not self.draws and self._resident is None:
             self._resident = resident_course(self.batches, steps)
         return self._resident is not None
 
@@ -67,7 +72,9 @@ class BatchedMetaTrainer:
         train, valid = self._resident.at(number)
         model = self._resident.model
         with only_batching_errors("the meta-gradient cannot be had"), batch_statistics(model):
-            return self._one_step(BatchedModel(model), losses, phi, train, valid)
+            return self._one_step(
+                BatchedModel(model), losses, phi, train, valid, replace(self.batches.step, lanes=True)
+            )
 
     def meta_step(self, step: int, losses: BatchedLosses, phi: Tensor) -> tuple[Tensor, Tensor]:
         """The meta-gradient of every lane.
@@ -88,17 +95,18 @@ class BatchedMetaTrainer:
             if not self.trusted:
                 require_faithful(model, train[0][0], self.batches.noise(step))
             stacked = BatchedModel(model)
+            base_step = replace(self.batches.step_at(step, FunctionalModel(model), train), lanes=True)
             self.batches.draw(step)
             if self.batches.count == 1:
-                result = self._one_step(stacked, losses, phi, train[0], valid)
+                result = self._one_step(stacked, losses, phi, train[0], valid, base_step)
             else:
                 with plain_kernels():
-                    result = self._unrolled(stacked, losses, phi, train, valid)
+                    result = self._unrolled(stacked, losses, phi, train, valid, base_step)
         self.trusted = True
         return result
 
     def _one_step(
-        self, model: BatchedModel, losses: BatchedLosses, phi: Tensor, train: Batch, valid: Batch
+        self, model: BatchedModel, losses: BatchedLosses, phi: Tensor, train: Batch, valid: Batch, base_step: BaseStep
     ) -> tuple[Tensor, Tensor]:
         """The meta-gradients through one base step, with second derivatives in the formulas only."""
         (x, targets), device = train, train[0].device
@@ -112,21 +120,27 @@ class BatchedMetaTrainer:
         good = finite_lanes(values, [slopes])
         cotangents = torch.where(_per_lane(good, slopes), slopes.detach(), 0.0)
         pulled = pull(outputs, model.parameters, cotangents)
-        start = Lanes(tuple(self.batches.step.first(model.parameters, pulled)), model.fresh(losses.lanes))
-        directions = task_gradients(model, start, valid, self.task.task_loss)
+        start = Lanes(tuple(base_step.first(model.parameters, pulled)), model.fresh(losses.lanes))
+        directions = base_step.pullback(pulled, task_gradients(model, start, valid, self.task.task_loss))
         with nullcontext() if before is None else replayed(before, device):
             pushed = push(model, x, directions)
         if not self.trusted:
             _require_adjoint(cotangents, pushed, pulled, directions)
-        return good, -self.batches.step.first_rate * losses.slope_gradients(slopes, pushed, phi)
+        return good, -base_step.first_rate * losses.slope_gradients(slopes, pushed, phi)
 
     def _unrolled(
-        self, model: BatchedModel, losses: BatchedLosses, phi: Tensor, train: Sequence[Batch], valid: Batch
+        self,
+        model: BatchedModel,
+        losses: BatchedLosses,
+        phi: Tensor,
+        train: Sequence[Batch],
+        valid: Batch,
+        base_step: BaseStep,
     ) -> tuple[Tensor, Tensor]:
         """The meta-gradients through several base steps."""
         lanes = model.lanes(losses.lanes)
         theta: Sequence[Tensor] = lanes.parameters
-        velocity: list[Tensor] | None = None
+        state: State | None = None
         good = torch.ones(losses.lanes, dtype=torch.bool, device=phi.device)
         for x, y in train:
             outputs = model(Lanes(tuple(theta), model.fresh(losses.lanes)), x)
@@ -135,7 +149,7 @@ class BatchedMetaTrainer:
             good = good & finite_lanes(values, gradients)
             if not self.trusted:
                 require_twice_differentiable(gradients)
-            theta, velocity = self.batches.step.following(theta, gradients, velocity)
+            theta, state = base_step.following(theta, gradients, state)
         outputs = model(Lanes(tuple(theta), model.fresh(losses.lanes)), valid[0])
         results = _task_losses(self.task.task_loss, outputs, valid[1])
         (found,) = grad(results.sum(), phi, allow_unused=True, materialize_grads=True)

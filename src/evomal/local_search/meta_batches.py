@@ -1,12 +1,16 @@
 """What every loss sees while it is tuned: batches, initialisations and random numbers that depend on the step alone."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.foundation.seeds import derive
 from evomal.local_search.base_step import BaseStep
+from evomal.local_search.functional import FunctionalModel
 from evomal.local_search.one_step import Batch
+from evomal.local_search.warm_up import STEPS, diagonal_scaling
 from evomal.tasks import Batches, Task
 
 
@@ -30,9 +34,10 @@ class MetaBatches:
 
     def __init__(self, task: Task, settings: LocalSearchSettings, base: BaseSettings, seed: int) -> None:
         self.task, self.count = task, settings.base_steps
-        self.step = BaseStep(base.lr, base.momentum, base.nesterov, base.weight_decay)
+        self.step = BaseStep(base, task.own)
         self.on_train, self._seed = settings.task_loss_batch == "train", seed
         self.train_rows = Batches(len(task.train), base.batch_size, seed, task.key, "tune", "train")
+        self.warm_rows = Batches(len(task.train), base.batch_size, seed, task.key, "tune", "warm-up")
         self.valid_rows = Batches(len(task.valid), base.batch_size, seed, task.key, "tune", "valid")
         self.key = (seed, base.batch_size, self.on_train, self.count, task.device)
 
@@ -40,6 +45,21 @@ class MetaBatches:
         """The training batch of every base step of a meta step, and the batch of its task loss."""
         train = [self.task.train.take(self.train_rows.index(number * self.count + k)) for k in range(self.count)]
         return train, train[-1] if self.on_train else self.task.valid.take(self.valid_rows.index(number))
+
+    def step_at(self, number: int, model: FunctionalModel, train: Sequence[Batch]) -> BaseStep:
+        """The base optimiser in a meta step: of an adaptive one, the scale of each weight is measured first.
+
+        Args:
+            number: Of the meta step.
+            model: The network at θ0; the global generators go on from somewhere else afterwards.
+            train: The training batches of the meta step.
+        """
+        if not self.step.optimizer.adaptive:
+            return self.step
+        more = range(number * (STEPS - 1), (number + 1) * (STEPS - 1))
+        batches = [train[0], *(self.task.train.take(self.warm_rows.index(k)) for k in more)]
+        torch.manual_seed(derive(self._seed, self.task.key, "tune", "warm-up", number))
+        return self.step.scaled(diagonal_scaling(model, batches, self.task.task_loss, self.step))
 
     def model(self, number: int) -> nn.Module:
         """The network of a meta step, freshly initialised, in training mode."""

@@ -1,19 +1,24 @@
 """`evomal.meta_gradient`: how the task loss after base training changes with the coefficients of the loss."""
 
 from collections.abc import Iterable, Sequence
+from itertools import cycle, islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from evomal.config import BaseSettings, validated
 from evomal.foundation.errors import ModelError
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels
 from evomal.local_search.given import read_batches, read_loss, read_model, read_task_loss
 from evomal.local_search.one_step import Batch, completed, linearise, one_step
 from evomal.local_search.unroll import unrolled
+from evomal.local_search.warm_up import STEPS, diagonal_scaling
 from evomal.losses.checks import checked_rates
 from evomal.losses.criterion import LossFunction
 from evomal.tasks.rng import random_state, set_random_state
+from evomal.tasks.user_optimizer import NOTHING_OWN, OptimizerFactory, UserOptimizer
 from evomal.training.pooling import fast_pooling
 
 
@@ -27,6 +32,9 @@ def meta_gradient(
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    *,
+    optimizer: str | OptimizerFactory = "sgd",
+    **base: Any,
 ) -> list[Tensor]:
     r"""The gradient of the task loss after base steps with respect to the loss's parameters φ.
 
@@ -48,6 +56,10 @@ def meta_gradient(
         momentum: Momentum of the base optimiser, which starts from rest.
         nesterov: Nesterov momentum.
         weight_decay: Weight decay of the base optimiser.
+        optimizer: Its name, or a function ``optimizer(parameters, lr)`` that makes it. An adaptive one scales each
+            weight by fixed factors, which some steps with the task loss on the training batches in turn have left (see
+            `evomal.local_search.warm_up`).
+        **base: Further settings of the base optimiser: ``clip``, ``betas``, ``smoothing``, ``eps``.
 
     Returns:
         A tensor for each of ``loss.parameters()``, of its shape; zeros where a parameter has no influence.
@@ -72,11 +84,18 @@ def meta_gradient(
     checked_rates(lr=lr, momentum=momentum, weight_decay=weight_decay)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     train_batches, valid_batch = read_batches(train_batches, valid_batch, device)
-    step = BaseStep(lr, momentum, nesterov, weight_decay)
+    named = {"optimizer": optimizer if isinstance(optimizer, str) else "own"}
+    given = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+    settings = validated(BaseSettings, base | given | named)
+    step = BaseStep(settings, NOTHING_OWN if isinstance(optimizer, str) else UserOptimizer(optimizer))
     with batch_statistics(model), fast_pooling(model):
         functional = FunctionalModel(model)
         if not functional.parameters:
             raise ModelError("the model has no parameter that requires a gradient; there is nothing to train")
+        state = random_state(device)
+        batches = islice(cycle(train_batches), STEPS)
+        step = step.scaled(diagonal_scaling(functional, batches, function, step))
+        set_random_state(state, device)
         return _robust(loss, functional, train_batches, valid_batch, function, step)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels
 from evomal.local_search.meta_batches import MetaBatches
 from evomal.local_search.one_step import (
@@ -73,6 +74,7 @@ class MetaTrainer:
         (train, valid), model = self.batches.batches(step), self.batches.model(step)
         with batch_statistics(model), fast_pooling(model):
             functional = FunctionalModel(model)
+            base_step = self.batches.step_at(step, functional, train)
             self.batches.draw(step)
             shared = self._linearise(functional, train[0][0])
             masks = random_state(train[0][0].device)  # the same for every candidate
@@ -82,7 +84,9 @@ class MetaTrainer:
             size = max(1, TOGETHER // max(1, sum(p.nbytes for p in functional.parameters)))
             for start in range(0, len(candidates), size):
                 group = candidates[start : start + size]
-                _differentiate([(c, self._phases(c.loss, functional, shared, at, masks, train, valid)) for c in group])
+                _differentiate(
+                    [(c, self._phases(c.loss, functional, base_step, shared, at, masks, train, valid)) for c in group]
+                )
 
     def _linearise(self, model: FunctionalModel, x: Tensor) -> Linearisation | None:
         """The linearisation at θ0, by the cheapest way that works for this model; None: unroll."""
@@ -100,6 +104,7 @@ class MetaTrainer:
         self,
         loss: LearnedLoss,
         model: FunctionalModel,
+        base_step: BaseStep,
         shared: Linearisation | None,
         at: Predictions | None,
         masks: Sequence[Tensor],
@@ -109,12 +114,10 @@ class MetaTrainer:
         """The meta-gradient of one loss, pausing where others may catch up."""
         task_loss = self.task.task_loss
         if shared is not None:
-            return (
-                yield from one_step(loss, model, shared, train[0][1], valid, task_loss, self.batches.step, at, masks)
-            )
+            return (yield from one_step(loss, model, shared, train[0][1], valid, task_loss, base_step, at, masks))
         set_random_state(masks, valid[0].device)
         with plain_kernels():
-            return unrolled(loss, model, train, valid, task_loss, self.batches.step)
+            return unrolled(loss, model, train, valid, task_loss, base_step)
 
 
 def _differentiate(pairs: Sequence[tuple[TuningState, Phases]]) -> None:

@@ -6,7 +6,8 @@ With :math:`\theta_1 = \theta_0 - \alpha'\nabla_\theta\mathcal{M}_\phi(y, f_{\th
 .. math:: \frac{d\mathcal{L}_T}{d\phi} = -\alpha'\,\frac{\partial}{\partial\phi}
           \Big\langle \frac{\partial\mathcal{M}_\phi}{\partial f}, J v \Big\rangle
 
-where :math:`Jv` is the derivative of the predictions at :math:`\theta_0` along v. Forward mode gives it at the price
+where :math:`Jv` is the derivative of the predictions at :math:`\theta_0` along v (along the pullback of v by the step,
+where an optimiser scales weights or shortens gradients). Forward mode gives it at the price
 of a forward pass, so nothing is differentiated twice through the network. The slope and its derivative in φ come from
 the formula itself (`evomal.losses.slopes`), or by autograd for a loss that is no formula.
 """
@@ -145,6 +146,7 @@ def one_step(
     if masks is not None:
         set_random_state(masks, slope.device)
     direction = task_gradient(model, step.first(model.parameters, pulled), valid_batch, task_loss)
+    direction = step.pullback(pulled, direction)
     yield
     pushed = linearisation.jvp(direction)
     if check and not _equal_products(slope, pushed, pulled, direction):

@@ -11,6 +11,7 @@ from evomal.local_search.functional import FunctionalModel
 from evomal.local_search.one_step import Batch, require_finite
 from evomal.losses.checks import require_scalar
 from evomal.losses.criterion import LossFunction
+from evomal.training.optimizers import State
 
 
 def unrolled(
@@ -40,7 +41,7 @@ def unrolled(
     """
     phi = list(loss.parameters())
     theta: Sequence[Tensor] = model.parameters
-    velocity: list[Tensor] | None = None
+    state: State | None = None
     for x, y in train_batches:
         value = require_scalar(loss(model(theta, x), y), "the loss")
         if not value.requires_grad:
@@ -48,7 +49,7 @@ def unrolled(
         gradients = grad(value, theta, create_graph=True, materialize_grads=True)
         require_finite(value, torch.stack([g.detach().sum() for g in gradients]))
         require_twice_differentiable(gradients)
-        theta, velocity = step.following(theta, gradients, velocity)
+        theta, state = step.following(theta, gradients, state)
     result = task_loss(model(theta, valid_batch[0]), valid_batch[1])
     return list(grad(result, phi, allow_unused=True, materialize_grads=True))
 

@@ -39,6 +39,7 @@ def probe(task: Task) -> None:
             judged = _forward(task, model.eval(), x)
         _check_outputs(task, judged, x, y)
         _check_metric(task, judged, y)
+        _check_optimizer(task, x, y)
 
 
 def _sample(task: Task) -> Tensor:
@@ -156,3 +157,23 @@ def _check_metric(task: Task, outputs: Tensor, y: Tensor) -> None:
         raise SettingError(f"{called} fails: {one_line(error)}") from error
     if not math.isfinite(value):
         raise SettingError(f"{called} gives {value}; it must be a finite number")
+
+
+def _check_optimizer(task: Task, x: Tensor, y: Tensor) -> None:
+    """Take one step with what the task brings of its own, as a search would."""
+    model = task.make_model(0)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(parameters, 0.01) if task.own.optimizer is None else task.own.make(parameters, 0.01)
+    scheduler = None if task.own.schedule is None else task.own.scheduler(optimizer, INSTANCES)
+    if task.own.optimizer is None and scheduler is None:
+        return
+    task.task_loss(_forward(task, model, x), y).backward()
+    try:
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+    except Exception as error:
+        raise SettingError(
+            f"a step of the task's {type(optimizer).__name__} fails: {one_line(error)}; use an optimiser whose step() "
+            "needs no more than gradients"
+        ) from error

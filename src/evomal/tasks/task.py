@@ -19,8 +19,9 @@ from evomal.tasks.reading import check_labels, check_parts_fit, read_split
 from evomal.tasks.sending import by_value
 from evomal.tasks.splits import AnySplit, split_off, strata
 from evomal.tasks.tensors import as_targets
+from evomal.tasks.user_optimizer import OptimizerFactory, ScheduleFactory, UserOptimizer
 
-CODE = ("factory", "task_loss", "metric")  # may be lambdas, or functions of a user's file
+CODE = ("factory", "task_loss", "metric", "own")  # may be lambdas, or functions of a user's file
 
 
 class Task:
@@ -47,6 +48,10 @@ class Task:
             augmented too.
         device: Where data and models live.
         ignore_index: A label that does not count, -100 inside; None means -100 as well.
+        optimizer: Makes the optimiser that base networks are trained with, ``optimizer(parameters, lr)``, in partial
+            and in full trainings; None takes the one that settings name.
+        schedule: Makes the schedule of its learning rate, ``schedule(optimizer, steps)``, for a training of so many
+            steps; None takes the one that settings name.
 
     Raises:
         DataError: Data is not finite, empty, of different lengths or shapes, or labels are negative.
@@ -77,12 +82,15 @@ class Task:
         resident: bool = True,
         device: torch.device | str = "cpu",
         ignore_index: int | None = IGNORED,
+        optimizer: OptimizerFactory | None = None,
+        schedule: ScheduleFactory | None = None,
     ) -> None:
         self.name = name
         self.dataset = dataset or name
         self.factory = checked_factory(model)
         self.model_name = model_name or _name_of(model)
         self.device = _usable_device(device)
+        self.own = UserOptimizer(_checked("optimizer", optimizer), _checked("schedule", schedule))
         self.task_loss_name = task_loss if isinstance(task_loss, str) else _name_of(task_loss)
         loss: Any = _entry(task_loss) if isinstance(task_loss, str) else task_loss
         given = {"training": train, "validation": valid, "test": test}
@@ -242,6 +250,15 @@ def _may_ignore(y: Tensor | None) -> bool:
 def _name_of(function: Any) -> str:
     name = str(getattr(function, "__name__", type(function).__name__))
     return "custom" if name == "<lambda>" else name
+
+
+def _checked(name: str, factory: Any) -> Any:
+    if factory is None or callable(factory):
+        return factory
+    if isinstance(factory, str) and name == "optimizer":
+        raise SettingError(f"optimizer is {factory!r}; name it in the settings, such as EvoMAL(optimizer={factory!r})")
+    kind, arguments = type(factory).__name__, {"optimizer": "parameters, lr", "schedule": "optimizer, steps"}[name]
+    raise SettingError(f"{name} is a {kind}; give a function that makes one, {name}=lambda {arguments}: …")
 
 
 def _usable_device(device: torch.device | str) -> torch.device:

@@ -12,6 +12,8 @@ from evomal.losses.batched import BatchedLosses, BatchingError
 from evomal.losses.criterion import full_precision
 from evomal.tasks import AnySplit, Batches, Metric, Split
 from evomal.tasks.rng import seeded
+from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
+from evomal.training.batched_descent import Descent, make_descent
 from evomal.training.batched_model import BatchedModel, Lanes, require_faithful
 from evomal.training.evaluate import CHUNK, evaluation_mode
 from evomal.training.fit import CHECK_EVERY, NEVER, Fit
@@ -62,6 +64,7 @@ def fit_lanes(
     noise_seed: int,
     rates: Sequence[float] | None = None,
     setting: Precision = "float32",
+    own: UserOptimizer = NOTHING_OWN,
 ) -> BatchedFit:
     r"""Train copies of a network, each with a loss of its own, as `evomal.training.fit` trains one.
 
@@ -75,10 +78,12 @@ def fit_lanes(
         split: Training data, resident on the model's device.
         batches: Which instances each step takes.
         steps: Base steps.
-        base: The optimiser.
+        base: Optimiser, learning rate, schedule, clipping.
         noise_seed: Seed of what layers such as dropout draw; the global generator is left as it was.
         rates: A learning rate for each lane; None takes that of `base` for all.
         setting: How matrix products are computed; the losses compute in float32.
+        own: What the task brings in place of the optimiser or the schedule of `base`; each lane then has an optimiser
+            to itself, as nobody knows how it works.
 
     Returns:
         The trained lanes, with the same reasons as `fit` gives: a lane that fails does not touch the others.
@@ -86,7 +91,7 @@ def fit_lanes(
     Raises:
         BatchingError: The model cannot be computed in lanes.
     """
-    training = LanesTraining(model, losses, split, batches, steps, base, noise_seed, rates, setting)
+    training = LanesTraining(model, losses, split, batches, steps, base, noise_seed, rates, setting, own)
     with seeded(noise_seed):
         for number in range(steps):
             training.step(number)
@@ -114,22 +119,31 @@ class LanesTraining:
         noise_seed: int,
         rates: Sequence[float] | None = None,
         setting: Precision = "float32",
+        own: UserOptimizer = NOTHING_OWN,
     ) -> None:
         model.train()
         self.device, self._steps = next(model.parameters()).device, steps
         self._split, self._batches = split, batches
         require_faithful(model, split.take(batches.index(0))[0], noise_seed)
         self._network = BatchedModel(model, setting)
-        self._step = _LanesStep(self._network, self._network.lanes(losses.lanes), losses, base, rates)
+        rates = [base.lr] * losses.lanes if rates is None else rates
+        if len(rates) != losses.lanes:
+            raise BatchingError(f"{len(rates)} learning rates do not fit {losses.lanes} lanes")
+        lanes = self._network.lanes(losses.lanes)
+        self._descent = make_descent(lanes, base, rates, steps, own)
+        self._step = _LanesStep(self._network, lanes, losses, self._descent)
         # On an accelerator, instances that lie there are gathered within the step, by rows that are sent in one piece.
         gathers = self.device.type != "cpu" and isinstance(split, Split)
         call: Callable[..., Tensor] = self._gathered if gathers else self._step
         self._rows: Tensor | None = batches.table(0, steps, self.device) if gathers else None
-        self.program = GraphedStep(call, self._step.state) if graphs_on(self.device) else None
+        self.program = (
+            GraphedStep(call, self._step.state) if graphs_on(self.device) and self._descent.on_device else None
+        )
         self._call: Callable[..., Tensor] = self.program or call
 
     def step(self, number: int) -> None:
         """The step of a number; they come in order."""
+        self._descent.begin(number)
         if self._rows is not None:
             self._call(self._rows[number])
         else:
@@ -157,27 +171,11 @@ def _ending(steps: int, failed_at: int, finite: bool) -> Fit:
 
 
 class _LanesStep:
-    """One step of all lanes, in place: gradients, then what ``torch.optim.SGD`` does, on stacked parameters."""
+    """One step of all lanes, in place: losses, gradients, and what the optimiser does with them."""
 
-    def __init__(
-        self,
-        network: BatchedModel,
-        lanes: Lanes,
-        losses: BatchedLosses,
-        base: BaseSettings,
-        rates: Sequence[float] | None,
-    ) -> None:
-        self.network, self.lanes, self.losses, self.base = network, lanes, losses, base
+    def __init__(self, network: BatchedModel, lanes: Lanes, losses: BatchedLosses, descent: Descent) -> None:
+        self.network, self.lanes, self.losses, self.descent = network, lanes, losses, descent
         self.phi = losses.coefficients()
-        rates = [base.lr] * losses.lanes if rates is None else rates
-        if len(rates) != losses.lanes:
-            raise BatchingError(f"{len(rates)} learning rates do not fit {losses.lanes} lanes")
-        self.rates = [
-            torch.tensor(rates, dtype=p.dtype, device=p.device).reshape(-1, *[1] * (p.dim() - 1))
-            for p in lanes.parameters
-        ]
-        # From rest: momentum times nothing, plus the gradient, is the optimiser's first step.
-        self.velocity = [torch.zeros_like(p) for p in lanes.parameters] if base.momentum else []
         device = lanes.parameters[0].device
         self.number = torch.zeros((), dtype=torch.int64, device=device)
         self.failed_at = torch.full((losses.lanes,), NEVER, device=device)
@@ -185,34 +183,14 @@ class _LanesStep:
     @property
     def state(self) -> list[Tensor]:
         """All tensors that a step changes."""
-        return [*self.lanes.parameters, *self.lanes.buffers, *self.velocity, self.number, self.failed_at]
+        return [*self.lanes.parameters, *self.lanes.buffers, *self.descent.state, self.number, self.failed_at]
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """The lanes' losses [N] at x and y, before the step."""
         outputs = self.network(self.lanes, x)
         values, slopes = self.losses.slopes(outputs, y, self.phi)
-        gradients = grad(outputs, self.lanes.parameters, slopes, allow_unused=True)
-        self._descend(gradients)
+        self.descent(grad(outputs, self.lanes.parameters, slopes, allow_unused=True))
         failed_now = torch.where(values.isfinite(), NEVER, self.number)
         torch.minimum(self.failed_at, failed_now, out=self.failed_at)
         self.number += 1
         return values
-
-    @torch.no_grad()
-    def _descend(self, found: Sequence[Tensor | None]) -> None:
-        # The optimiser leaves out what has no gradient, weight decay included.
-        used = [number for number, gradient in enumerate(found) if gradient is not None]
-        parameters = [self.lanes.parameters[number].detach() for number in used]
-        directions = [gradient for gradient in found if gradient is not None]
-        if self.base.weight_decay:
-            directions = list(torch._foreach_add(directions, parameters, alpha=self.base.weight_decay))
-        if self.velocity:
-            velocity = [self.velocity[number] for number in used]
-            torch._foreach_mul_(velocity, self.base.momentum)
-            torch._foreach_add_(velocity, directions)
-            if self.base.nesterov:
-                directions = list(torch._foreach_add(directions, velocity, alpha=self.base.momentum))
-            else:
-                directions = velocity
-        changes = torch._foreach_mul(directions, [self.rates[number] for number in used])
-        torch._foreach_sub_(parameters, changes)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD
-from torch.optim.lr_scheduler import LRScheduler
+from torch.nn.utils import clip_grad_norm_
 
 from evomal.config import BaseSettings
 from evomal.tasks import AnySplit, Batches
 from evomal.tasks.rng import seeded
+from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
+from evomal.training.optimizers import base_optimizer
 from evomal.training.pooling import fast_pooling
-
-Schedule = Callable[[SGD], LRScheduler]
+from evomal.training.schedules import make_schedule
 
 # On an accelerator, looking at the loss waits for it; there a diverged training is noticed a little later.
 CHECK_EVERY = 50
@@ -42,11 +42,12 @@ def fit(
     steps: int,
     base: BaseSettings,
     noise_seed: int,
-    schedule: Schedule | None = None,
+    own: UserOptimizer = NOTHING_OWN,
 ) -> Fit:
     r"""Train a model with a loss.
 
-    :math:`\theta \leftarrow \theta - \alpha\nabla_\theta\mathcal{M}(y, f_\theta(x))` (Equation 1).
+    :math:`\theta \leftarrow \theta - \alpha\nabla_\theta\mathcal{M}(y, f_\theta(x))` (Equation 1), or what another
+    optimiser makes of the gradient; a schedule spans the steps of this training.
 
     Args:
         model: Trained in place, in training mode.
@@ -54,15 +55,16 @@ def fit(
         split: Training data, resident on the model's device.
         batches: Which instances each step takes.
         steps: Base steps.
-        base: Learning rate and the other settings of the optimiser.
+        base: Optimiser, learning rate, schedule, clipping.
         noise_seed: Seed of what layers such as dropout draw; the global generator is left as it was.
-        schedule: Makes a learning-rate scheduler, stepped after every step; None keeps the rate.
+        own: What the task brings in place of the optimiser or the schedule of `base`.
 
     Returns:
         The steps taken, and the reason if a loss or, at the end, a parameter is not finite.
     """
-    optimizer = make_optimizer(model, base)
-    scheduler = schedule(optimizer) if schedule else None
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = base_optimizer(base, own).make(parameters, base.lr)
+    scheduler = make_schedule(base, optimizer, steps, own)
     model.train()
     watch = _Watch(next(model.parameters()).device)
     with seeded(noise_seed), fast_pooling(model):
@@ -73,6 +75,8 @@ def fit(
                 break
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            if base.clip is not None:
+                clip_grad_norm_(parameters, base.clip)
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
@@ -120,17 +124,6 @@ class _Watch:
             return self._failed
         first = int(self._there)
         return first if first < NEVER else None
-
-
-def make_optimizer(model: nn.Module, base: BaseSettings) -> SGD:
-    """The base optimiser for a model's trainable parameters."""
-    return SGD(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=base.lr,
-        momentum=base.momentum,
-        nesterov=base.nesterov,
-        weight_decay=base.weight_decay,
-    )
 
 
 @contextmanager

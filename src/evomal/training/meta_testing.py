@@ -15,7 +15,7 @@ from evomal.losses.criterion import LossFunction
 from evomal.tasks import Batches, Task
 from evomal.training.evaluate import evaluate
 from evomal.training.fit import fit, one_thread
-from evomal.training.schedules import make_schedule
+from evomal.training.optimizers import fitted_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +152,12 @@ def train_once(task: Task, criterion: LossFunction, settings: TrainSettings, lr:
     """One full training of a fresh network, on one thread."""
     start = perf_counter()
     assert task.test is not None
-    base = settings.base_at(lr)
+    base = fitted_base(settings.base_at(lr), task.own)
     with one_thread():
         model = task.make_model(derive(seed, task.key, "full", "init"))
         batches = Batches(len(task.train), base.batch_size, seed, task.key, "full", "batches")
         noise = derive(seed, task.key, "full", "noise")
-        ended = fit(model, criterion, task.train, batches, settings.steps, base, noise, make_schedule(settings))
+        ended = fit(model, criterion, task.train, batches, settings.steps, base, noise, task.own)
         valid = test = float("nan")
         if ended.reason is None:
             valid, test = evaluate(model, task.valid, task.metric), evaluate(model, task.test, task.metric)
