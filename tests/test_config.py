@@ -10,6 +10,7 @@ from evomal.config import (
     PRESETS,
     STAGES,
     UNUSED,
+    BaseSettings,
     LearnSettings,
     TrainSettings,
     changed,
@@ -53,7 +54,8 @@ def test_the_defaults_are_the_papers():
 
 def test_the_paper_on_mnist():
     settings, training = learn_settings("paper-mnist"), train_settings("paper-mnist")
-    assert settings.base.model_dump() == {
+    assert settings.base.known() == {
+        "optimizer": "sgd",
         "lr": 0.01,
         "momentum": 0.0,
         "nesterov": False,
@@ -133,9 +135,31 @@ def test_settings_are_frozen_and_can_be_compared():
         ),
         (
             {"method": "magic"},
-            "setting 'method': input should be 'evomal', 'gplfl', 'ml3', 'taylorglo' or 'glo' (got 'magic')",
+            "unknown method 'magic'; known: evomal, glo, gplfl, ml3, taylorglo",
         ),
-        ({"task_loss_batch": "test"}, "setting 'task_loss_batch': input should be 'valid' or 'train' (got 'test')"),
+        ({"task_loss_batch": "test"}, "unknown task loss batch 'test'; known: train, valid"),
+        (
+            {"optimizer": "adan"},
+            "unknown optimizer 'adan'; did you mean 'adam'? (known: adam, adamw, own, rmsprop, sgd)",
+        ),
+        (
+            {"schedule": "cosin"},
+            "unknown schedule 'cosin'; did you mean 'cosine'? (known: constant, cosine, one-cycle, step)",
+        ),
+        ({"betas": (0.9, 1.0), "optimizer": "adam"}, "setting 'betas': input should be less than 1 (got 1.0)"),
+        ({"smoothing": -0.1}, "setting 'smoothing': input should be greater than or equal to 0 (got -0.1)"),
+        ({"clip": 0}, "setting 'clip': input should be greater than 0 (got 0)"),
+        ({"eps": 0}, "setting 'eps': input should be greater than 0 (got 0)"),
+        ({"warmup": 1}, "setting 'warmup': input should be less than 1 (got 1)"),
+        (
+            {"optimizer": "adam", "momentum": 0.9},
+            "setting 'momentum': optimizer adam does not have it; leave it out",
+        ),
+        ({"betas": (0.5, 0.9)}, "setting 'betas': optimizer sgd does not have it; leave it out"),
+        (
+            {"optimizer": "own", "weight_decay": 0.1},
+            "setting 'weight_decay': optimizer own does not have it; leave it out",
+        ),
         ({"nesterov": True}, "nesterov needs a momentum above 0"),
         ({"min_depth": 5}, "min_depth 5 is above max_depth 4"),
         ({"max_height": 3}, "max_depth 4 is above max_height 3"),
@@ -408,3 +432,45 @@ def test_a_change_of_what_does_not_exist():
         changed(learn_settings(), generation=5)
     with pytest.raises(UnknownNameError, match=r"^unknown preset 'quik'; did you mean 'quick'\?"):
         changed(learn_settings(), "quik")
+
+
+def test_an_optimiser_has_defaults_of_its_own_which_presets_do_not_touch():
+    assert learn_settings("quick").base.lr == 0.1
+    for preset in (None, "quick", "paper-mnist"):
+        base = learn_settings(preset, optimizer="adamw").base
+        assert (base.lr, base.weight_decay) == (0.001, 0.01)
+        assert train_settings(preset, optimizer="adamw").lrs == (0.001,)
+        assert train_settings(preset, optimizer="adamw", lr=0.003).lrs == (0.003,)
+    assert learn_settings("quick", optimizer="adam").base.weight_decay == 0
+    assert learn_settings("quick", optimizer="sgd").base.lr == 0.1
+    assert learn_settings("quick", optimizer="rmsprop", lr=0.02, momentum=0.9).base.momentum == 0.9
+    assert BaseSettings(optimizer="adamw").lr == 0.001
+    before = learn_settings("quick", optimizer="adamw", lr=0.003)
+    assert changed(before, "quick") == before
+
+
+def test_what_matters_for_an_optimiser_and_a_schedule():
+    base = BaseSettings(optimizer="adamw", schedule="cosine", warmup=0.1, clip=1.0)
+    assert base.known() == {
+        "optimizer": "adamw",
+        "lr": 0.001,
+        "weight_decay": 0.01,
+        "betas": [0.9, 0.999],
+        "eps": 1e-8,
+        "clip": 1.0,
+        "schedule": "cosine",
+        "warmup": 0.1,
+        "batch_size": 128,
+    }
+    assert {"milestones", "gamma"} <= set(BaseSettings(schedule="step").known())
+
+
+def test_files_from_before_there_were_optimisers_can_be_read():
+    old = {"lr": 0.2, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0, "batch_size": 64}
+    settings = validated(LearnSettings, {"method": "evomal", "base": old})
+    assert settings == learn_settings(lr=0.2, momentum=0.9, nesterov=True, batch_size=64)
+    schedule = {"schedule": "step", "milestones": [0.5], "gamma": 0.3}
+    training = validated(TrainSettings, {"steps": 9, "lrs": [0.2], **schedule, "base": old})
+    assert training == train_settings(steps=9, lr=0.2, momentum=0.9, nesterov=True, batch_size=64, schedule="step",
+                                      milestones=(0.5,), gamma=0.3)  # fmt: skip
+    assert training == TrainSettings(steps=9, lrs=(0.2,), base=BaseSettings(**old), **schedule)

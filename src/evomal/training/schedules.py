@@ -82,11 +82,11 @@ def _one_cycle(step: int, steps: int, share: float) -> float:
     Source:
         Smith and Topin, "Super-Convergence", 2019, as in ``torch.optim.lr_scheduler.OneCycleLR``.
     """
-    top, last = max(share * steps - 1, 0.0), steps - 1
+    top, last = share * steps - 1, steps - 1
 
     def between(start: float, end: float, passed: float) -> float:
         return end + (start - end) / 2 * (1 + math.cos(math.pi * passed))
 
     if step <= top:
         return between(LOW, 1.0, step / top) if top else 1.0
-    return between(1.0, LOWEST, min(1.0, (step - top) / (last - top)) if last > top else 1.0)
+    return between(1.0, LOWEST, min(1.0, (step - top) / (last - top)))
