@@ -124,12 +124,114 @@ def test_one_output_is_binary_cross_entropy_with_logits(soft, reduction):
     )
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("shape", [(5,), (5, 1), (5, 3), (5, 3, 2)])
 @pytest.mark.parametrize("name", sorted(REGRESSION))
-def test_regression_averages_as_pytorch_does(name, shape):
+def test_regression_reduces_as_pytorch_does(name, shape, reduction):
     outputs = 2 * torch.randn(shape)
     targets = torch.randn(shape)
-    _same(lambda f: get_handcrafted(name)(f, targets), lambda f: REGRESSION[name](f, targets), outputs)
+    loss, oracle = get_handcrafted(name, reduction), REGRESSION[name]
+    column = shape == (5, 1) and reduction == "none"  # a column means a row, here as everywhere
+
+    def expected(f):
+        values = oracle(f, targets, reduction=reduction)
+        return values.squeeze(1) if column else values
+
+    _same(lambda f: loss(f, targets), expected, outputs)
+
+
+@pytest.mark.parametrize("name", sorted(REGRESSION))
+def test_weights_of_instances_hold_for_all_their_outputs(name):
+    outputs, targets, weight = torch.randn(5, 3), torch.randn(5, 3), torch.tensor([1.0, 0.0, 2.0, 0.5, 3.0])
+    values = REGRESSION[name](outputs, targets, reduction="none") * weight[:, None]
+    torch.testing.assert_close(get_handcrafted(name, "none")(outputs, targets, weight), values)
+    torch.testing.assert_close(get_handcrafted(name, "sum")(outputs, targets, weight), values.sum())
+    mean = get_handcrafted(name)(outputs, targets, weight)
+    torch.testing.assert_close(mean, values.mean(1).sum() / weight.sum())
+    with pytest.raises(DataError, match=r"^sample_weight has shape \[5, 3\]; give \[5\]$"):
+        get_handcrafted(name, "sum")(outputs, targets, torch.ones(5, 3))
+
+
+def _pytorchs(name, counts):
+    """PyTorch's own way to a loss of each instance, on labels."""
+    counts = torch.tensor(counts).double()
+    weight = counts.sum() / len(counts) / counts
+    return {
+        "cross_entropy": lambda z, y: functional.cross_entropy(z, y, reduction="none"),
+        "class_weighted_cross_entropy": lambda z, y: functional.cross_entropy(z, y, weight, reduction="none"),
+        "logit_adjusted_cross_entropy": lambda z, y: functional.cross_entropy(z + counts.log(), y, reduction="none"),
+        "label_smoothed_cross_entropy": lambda z, y: functional.cross_entropy(
+            z, y, reduction="none", label_smoothing=0.1
+        ),
+        "focal": lambda z, y: (1 - _of_label(z, y)) ** 2 * -_of_label(z, y).log(),
+        "generalised_cross_entropy": lambda z, y: (1 - _of_label(z, y) ** 0.7) / 0.7,
+    }[name]
+
+
+def _of_label(z, y):
+    return torch.softmax(z, 1).gather(1, y[:, None])[:, 0]
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+@pytest.mark.parametrize("name", [name for name, entry in HANDCRAFTED.items() if entry.task_type == "classification"])
+def test_a_class_that_is_masked_costs_what_it_does_in_pytorch(name, dtype, weighted, soft):
+    logits, labels = torch.randn(6, 4, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2])
+    logits[:, 3] = -math.inf
+    logits[1, 0] = -math.inf
+    weight = torch.tensor([1.0, 2.0, 0.0, 1.0, 0.5, 3.0]).double() if weighted else torch.ones(6).double()
+    targets = functional.one_hot(labels, 4).double() if soft else labels.to(dtype)
+    loss = get_handcrafted(name, "sum", class_counts=COUNTS)
+    oracle = _pytorchs(name, COUNTS)
+    if name == "label_smoothed_cross_entropy":  # smoothing wants something of every class
+        assert loss(logits, targets).item() == math.inf == oracle(logits, labels).sum().item()
+        return
+
+    def expected(z):
+        return (weight * oracle(z, labels)).sum()
+
+    _same(lambda z: loss(z, targets, weight if weighted else None), expected, logits)
+    (slope,) = torch.autograd.grad(loss(logits.requires_grad_(), targets), logits)
+    assert slope.isfinite().all()
+
+
+@pytest.mark.parametrize("name", [name for name, entry in HANDCRAFTED.items() if entry.task_type == "classification"])
+def test_an_ignored_instance_may_have_any_class_masked(name):
+    logits, labels = torch.randn(3, 4), torch.tensor([1, -100, 2])
+    logits[1, :2] = -math.inf
+    loss = get_handcrafted(name, class_counts=COUNTS)
+    leaf = logits.clone().requires_grad_()
+    value = loss(leaf, labels.int())
+    torch.testing.assert_close(value, loss(logits[::2], labels[::2]))
+    (slope,) = torch.autograd.grad(value, leaf)
+    assert slope.isfinite().all() or name == "label_smoothed_cross_entropy"
+    assert not slope[1].nan_to_num().any()
+
+
+def test_a_masked_class_of_soft_labels_keeps_the_slope_of_the_labels():
+    soft = torch.softmax(torch.randn(6, 4), 1).requires_grad_()
+    slopes = [
+        torch.autograd.grad(function(LOGITS, soft), soft)[0]
+        for function in (get_handcrafted("cross_entropy"), functional.cross_entropy)
+    ]
+    torch.testing.assert_close(*slopes)
+
+
+@pytest.mark.parametrize("name", ["per_instance", "reduce"])
+def test_what_a_user_puts_in_place_of_a_part_counts(name):
+    class Own(HandcraftedLoss):
+        pass
+
+    def zeros(self, outputs, targets, *_):
+        return outputs.sum() * 0
+
+    setattr(Own, name, zeros)
+    patched = get_handcrafted("cross_entropy")
+    setattr(patched, name, zeros.__get__(patched))
+    for loss in (Own("cross_entropy"), patched, Own("mse", "sum")):
+        targets = LABELS if loss.task_type == "classification" else LOGITS
+        assert loss(LOGITS, targets) == 0
 
 
 @pytest.mark.parametrize("name", sorted(ORACLES))

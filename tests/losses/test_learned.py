@@ -99,6 +99,58 @@ def test_an_odd_scale_of_a_state_is_refused(state):
     assert loss.scale == 3
 
 
+def _state_of(loss):
+    return {name: value.clone() for name, value in loss.state_dict().items()}
+
+
+OTHERS = {
+    "formula": lambda: SymbolicLoss("square(mul(y, f))", task_type="regression"),
+    "task type": lambda: SymbolicLoss("square(sub(y, f))", task_type="classification"),
+    "output activation": lambda: SymbolicLoss(
+        "square(sub(y, f))", task_type="regression", output_activation="softplus"
+    ),
+}
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_state_of_another_loss_is_refused_and_changes_nothing(other, strict, inside):
+    loss, given = _make("symbolic"), OTHERS[other]()
+    given.coefficients = [2, 3, 4]
+    modules = [torch.nn.ModuleDict({"loss": module}) if inside else module for module in (loss, given)]
+    before = loss.coefficients
+    with pytest.raises(SettingError, match=r"^these weights are those of 'square.*, but the loss is 'square\(sub"):
+        modules[0].load_state_dict(modules[1].state_dict(), strict=strict)
+    assert loss.coefficients == before
+
+
+def test_a_state_of_another_task_type_is_refused_in_every_family():
+    for family in COUNTS:
+        with pytest.raises(SettingError, match=r"load them into a loss of that formula and task type$"):
+            _make(family).load_state_dict(_make(family, "classification").state_dict())
+    with pytest.raises(SettingError, match=r"^these weights are those of neural loss .hidden 2. for regression, but"):
+        _make("taylor").load_state_dict(_make("neural").state_dict())
+
+
+@every
+def test_a_state_of_half_precision_or_the_mean_of_several_is_still_of_the_same_loss(family):
+    loss, other = _make(family, scale=0.5), _make(family)
+    half = {name: value.half() for name, value in loss.state_dict().items()}
+    mean = {name: torch.stack([value] * 3).mean(0) for name, value in loss.state_dict().items()}
+    for state in (half, mean):
+        other.load_state_dict(state)
+        assert other.scale == 0.5
+
+
+@every
+def test_a_state_of_before_states_said_whose_they_are_is_taken(family):
+    loss = _make(family, scale=0.5)
+    other = _make(family)
+    other.load_state_dict(_state_of(loss) | {"_extra_state": torch.tensor(0.5, dtype=torch.float64)})
+    assert (other.scale, other.coefficients) == (0.5, loss.coefficients)
+
+
 @every
 def test_tuning_afresh_starts_from_what_no_gradient_has_touched(family):
     loss = _make(family)

@@ -112,7 +112,7 @@ class Criterion(nn.Module):
         """Apply ignored labels, sample weights and the reduction to values [B, ...]."""
         weight = None if kept is None else kept.to(values.dtype)
         if sample_weight is not None:
-            shaped = _shaped_weight(sample_weight, values)
+            shaped = shaped_weight(sample_weight, values)
             weight = shaped if weight is None else weight * shaped
         if weight is not None:
             # `where`, not a product: an ignored value that is not finite must not poison the rest.
@@ -171,12 +171,17 @@ def _one_logit(outputs: Tensor, targets: Tensor, ignore_index: int | None) -> Pr
 def _labelled(outputs: Tensor, labels: Tensor, ignore_index: int | None) -> Prepared:
     labels = labels.long()  # first, as bytes hold no -100: they would compare with 156
     kept = None if ignore_index is None else labels != ignore_index
-    return Prepared(outputs, _one_hot(labels if kept is None else torch.where(kept, labels, 0), outputs), kept)
+    return Prepared(outputs, _one_hot(labels, outputs, kept), kept)
 
 
-def _one_hot(labels: Tensor, outputs: Tensor) -> Tensor:
+def _one_hot(labels: Tensor, outputs: Tensor, kept: Tensor | None) -> Tensor:
+    """Labels as one 1 among zeros; all zeros where they are ignored, so that no class counts, not even a masked one."""
+    empty = torch.zeros_like(outputs)
     try:
-        return torch.zeros_like(outputs).scatter_(1, labels.unsqueeze(1), 1.0)
+        if kept is None:
+            return empty.scatter_(1, labels.unsqueeze(1), 1.0)
+        labels = torch.where(kept, labels, 0)
+        return empty.scatter_(1, labels.unsqueeze(1), kept.to(outputs.dtype).unsqueeze(1))
     except (RuntimeError, IndexError) as error:
         classes = outputs.shape[1]
         odd = (labels < 0) | (labels >= classes)
@@ -189,7 +194,12 @@ def _one_hot(labels: Tensor, outputs: Tensor) -> Tensor:
         ) from None
 
 
-def _shaped_weight(weight: Tensor, values: Tensor) -> Tensor:
+def shaped_weight(weight: Tensor, values: Tensor) -> Tensor:
+    """Weights of instances in the shape of their values [B, ...].
+
+    Raises:
+        DataError: They have another shape.
+    """
     if weight.shape != values.shape and weight.shape != values.shape[:1]:
         fitting = " or ".join(str(list(shape)) for shape in dict.fromkeys((values.shape[:1], values.shape)))
         raise DataError(f"sample_weight has shape {list(weight.shape)}; give {fitting}")

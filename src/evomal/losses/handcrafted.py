@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.losses.checks import call_arguments
-from evomal.losses.criterion import IGNORED, Criterion, Reduction
+from evomal.losses.criterion import IGNORED, Criterion, LossFunction, Reduction, prepare, shaped_weight
 from evomal.losses.handcrafted_table import HANDCRAFTED
 
 NO_LABEL = -(2**63)  # no label ever; PyTorch's function always ignores one
@@ -18,7 +18,8 @@ NO_LABEL = -(2**63)  # no label ever; PyTorch's function always ignores one
 class HandcraftedLoss(Criterion):
     r"""A loss that people wrote, by name; with p the softmax of the logits z and y one-hot or soft labels.
 
-    - ``cross_entropy``, ``mse``, ``mae``, ``huber`` (δ = 1): PyTorch's.
+    - ``cross_entropy``, ``mse``, ``mae``, ``huber`` (δ = 1): PyTorch's. The mean of the last three is over outputs
+      too, their sum is over everything, and ``"none"`` keeps a value for each of several outputs.
     - ``label_smoothed_cross_entropy``: PyTorch's, with ε = 0.1.
     - ``class_weighted_cross_entropy``: :math:`-\sum_c w_c\,y_c\log p_c` with w inverse to the class's frequency and of
       mean 1 over training instances (scikit-learn's "balanced"). The mean is that over the batch, as everywhere here;
@@ -27,7 +28,8 @@ class HandcraftedLoss(Criterion):
     - ``focal``: :math:`-\sum_c y_c(1 - p_c)^\gamma\log p_c`, γ = 2.
     - ``generalised_cross_entropy``: :math:`\sum_c y_c(1 - p_c^q)/q`, q = 0.7.
 
-    The last two are defined for single labels; soft labels give the expectation over them.
+    The last two are defined for single labels; soft labels give the expectation over them. A logit of -inf takes a
+    class out of the softmax; that costs nothing where it is no target, except in label smoothing, as in PyTorch.
 
     Args:
         name: A name in `HANDCRAFTED`.
@@ -83,8 +85,27 @@ class HandcraftedLoss(Criterion):
         input: Tensor | None = None,
         target: Tensor | None = None,
     ) -> Tensor:
-        """The loss of a batch; the usual case goes straight to PyTorch's fused kernel."""
+        """The loss of a batch; the usual case goes straight to PyTorch's fused kernel.
+
+        Args:
+            outputs: As `Criterion.forward` takes them.
+            targets: As `Criterion.forward` takes them.
+            sample_weight: Optional weights [B] or [B, ...] of instances.
+            input: PyTorch's name for `outputs`.
+            target: PyTorch's name for `targets`.
+
+        Returns:
+            A 0-dim tensor; for ``reduction="none"`` [B, ...], and in regression with several outputs their shape.
+
+        Raises:
+            DataError: Something is no tensor of such numbers, shapes do not fit, or a label has no class.
+        """
         outputs, targets, sample_weight = call_arguments(outputs, targets, sample_weight, input, target)
+        per_output = HANDCRAFTED[self.name].per_output
+        if self._overridden or targets.dim() == 0:
+            return super().forward(outputs, targets, sample_weight)
+        if per_output is not None and self.reduction != "mean":
+            return self._of_outputs(per_output, outputs, targets, sample_weight)
         usual = (
             self.name == "cross_entropy"
             and sample_weight is None
@@ -101,8 +122,30 @@ class HandcraftedLoss(Criterion):
                 return functional.cross_entropy(outputs, targets, ignore_index=ignored, reduction=self.reduction)
         return super().forward(outputs, targets, sample_weight)
 
+    @property
+    def _overridden(self) -> bool:
+        """Whether somebody put other values, or another reduction, in place of those that shortcuts know."""
+        return any(
+            getattr(getattr(self, name), "__func__", None) is not getattr(HandcraftedLoss, name)
+            for name in ("per_instance", "reduce")
+        )
+
+    def _of_outputs(
+        self, per_output: LossFunction, outputs: Tensor, targets: Tensor, sample_weight: Tensor | None
+    ) -> Tensor:
+        """Sum, or no reduction, of what PyTorch gives for each output."""
+        with torch.autocast(outputs.device.type, enabled=False):
+            f, y, _ = prepare(outputs, targets, self.task_type, self.ignore_index)
+            values = per_output(f, y)
+            if sample_weight is not None:
+                weight = shaped_weight(sample_weight, values[:, 0]).unsqueeze(1)
+                values = torch.where(weight != 0, values, 0.0) * weight
+            if self.reduction == "sum":
+                return values.sum()
+            return values.squeeze(1) if values.shape[1] == 1 else values
+
     def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each instance, [B, ...]."""
+        """The loss of each instance, [B, ...]; in regression the mean over its outputs."""
         function = HANDCRAFTED[self.name].per_instance
         if self.class_counts is None:
             return function(outputs, targets)

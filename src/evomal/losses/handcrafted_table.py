@@ -20,10 +20,17 @@ class HandcraftedEntry(NamedTuple):
     per_instance: Callable[..., Tensor]  # of outputs and targets, and of class counts where they are needed
     summary: str
     needs_class_counts: bool = False
+    per_output: Callable[[Tensor, Tensor], Tensor] | None = None  # where PyTorch has a value for each output
+
+
+def _log_p(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Log-probabilities; 0 where a class is out of the question (a logit of -inf) and no target: 0·log 0 is 0."""
+    log_p = functional.log_softmax(outputs, dim=1)
+    return log_p.masked_fill((targets == 0) & log_p.isneginf(), 0.0)
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return functional.cross_entropy(outputs, targets, reduction="none")
+    return -(_log_p(outputs, targets) * targets).sum(dim=1)
 
 
 def _label_smoothed(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -34,34 +41,41 @@ def _class_weighted(outputs: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
     # So weighted, the mean over training instances is 1. Were there a label of a class without any, it would be rare.
     counts = counts.to(outputs.dtype)
     weight = counts.sum() / (counts > 0).sum() / counts.clamp(min=1)
-    return functional.cross_entropy(outputs, targets, weight, reduction="none")
+    return -(_log_p(outputs, targets) * targets * _along_classes(weight, outputs)).sum(dim=1)
 
 
 def _logit_adjusted(outputs: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
     # A class without labels counts as if it had one. The softmax does not see what all logits have in common.
     prior = counts.clamp(min=1).to(outputs.dtype).log()
-    return _cross_entropy(outputs + TAU * prior.reshape(-1, *[1] * (outputs.dim() - 2)), targets)
+    return _cross_entropy(outputs + TAU * _along_classes(prior, outputs), targets)
+
+
+def _along_classes(numbers: Tensor, outputs: Tensor) -> Tensor:
+    """A number for each class, in the shape of outputs [B, C, ...]."""
+    return numbers.reshape(-1, *[1] * (outputs.dim() - 2))
 
 
 def _focal(outputs: Tensor, targets: Tensor) -> Tensor:
-    log_p = functional.log_softmax(outputs, dim=1)
+    log_p = _log_p(outputs, targets)
     return (targets * torch.expm1(log_p).neg() ** GAMMA * -log_p).sum(dim=1)
 
 
 def _generalised(outputs: Tensor, targets: Tensor) -> Tensor:
     # p^q by way of log p, so that the slope stays finite where p underflows.
-    log_p = functional.log_softmax(outputs, dim=1)
+    log_p = _log_p(outputs, targets)
     return (targets * torch.expm1(Q * log_p).neg() / Q).sum(dim=1)
 
 
-def _mean_over_outputs(
-    function: Callable[..., Tensor],
-) -> Callable[[Tensor, Tensor], Tensor]:
-    # PyTorch averages over outputs as well as over the batch.
-    def per_instance(outputs: Tensor, targets: Tensor) -> Tensor:
-        return function(outputs, targets, reduction="none").mean(dim=1)
+def _of_outputs(function: Callable[..., Tensor], summary: str) -> HandcraftedEntry:
+    """The row of a loss of PyTorch that looks at each output alone."""
 
-    return per_instance
+    def per_output(outputs: Tensor, targets: Tensor) -> Tensor:
+        return function(outputs, targets, reduction="none")
+
+    def per_instance(outputs: Tensor, targets: Tensor) -> Tensor:
+        return per_output(outputs, targets).mean(dim=1)  # PyTorch averages over outputs as well as over the batch
+
+    return HandcraftedEntry("regression", per_instance, summary, per_output=per_output)
 
 
 _CLASSES: TaskType = "classification"
@@ -79,8 +93,8 @@ HANDCRAFTED: Mapping[str, HandcraftedEntry] = MappingProxyType(
         ),
         "focal": HandcraftedEntry(_CLASSES, _focal, "focal loss, γ = 2"),
         "generalised_cross_entropy": HandcraftedEntry(_CLASSES, _generalised, "generalised cross-entropy, q = 0.7"),
-        "mse": HandcraftedEntry("regression", _mean_over_outputs(functional.mse_loss), "mean squared error"),
-        "mae": HandcraftedEntry("regression", _mean_over_outputs(functional.l1_loss), "mean absolute error"),
-        "huber": HandcraftedEntry("regression", _mean_over_outputs(functional.huber_loss), "Huber loss, δ = 1"),
+        "mse": _of_outputs(functional.mse_loss, "mean squared error"),
+        "mae": _of_outputs(functional.l1_loss, "mean absolute error"),
+        "huber": _of_outputs(functional.huber_loss, "Huber loss, δ = 1"),
     }
 )

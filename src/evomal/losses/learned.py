@@ -12,6 +12,7 @@ from torch.nn import functional
 from evomal.foundation.errors import SettingError
 from evomal.losses.checks import finite_numbers
 from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
+from evomal.losses.extra_state import described, read_state, written_state
 from evomal.losses.files import write_document
 
 MOST_SCALE = 1e30  # of float32, with room for values
@@ -145,16 +146,27 @@ class LearnedLoss(Criterion):
         write_document(self.all_entries(), self.info, path)
 
     def get_extra_state(self) -> Tensor:
-        """The scale, for `state_dict`: without it the same φ would be another loss."""
-        return torch.tensor(self.scale, dtype=torch.float64, device="cpu")
+        """What the same φ would be another loss without, for `state_dict`: the scale, and which loss this is."""
+        return written_state(self.scale, self._identity())
 
     def set_extra_state(self, state: Any) -> None:
         """The scale of a `state_dict`.
 
         Raises:
-            SettingError: It is no scale.
+            SettingError: It is no scale, or the state is that of another loss.
         """
-        self.scale = state.item() if isinstance(state, Tensor) and state.numel() == 1 else state
+        scale, owner = read_state(state)
+        if owner is not None and owner != self._identity():
+            raise SettingError(
+                f"these weights are those of {described(owner)}, but the loss is {described(self._identity())}; "
+                "load them into a loss of that formula and task type"
+            )
+        self.scale = scale
+
+    def _identity(self) -> dict[str, Any]:
+        """The entries of the loss that no coefficient changes."""
+        fixed = {name: value for name, value in self.entries().items() if name != "weights"}
+        return {"family": self.family, "task_type": self.task_type, **fixed}
 
     def _load_from_state_dict(
         self,
@@ -165,9 +177,11 @@ class LearnedLoss(Criterion):
         missing_keys: list[str],
         *others: Any,
     ) -> None:
+        if (unscaled := f"{prefix}_extra_state") in state_dict:
+            self.set_extra_state(state_dict[unscaled])  # before a weight is touched
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *others)
         # Weights alone, as named parameters or a state of before there was a scale, leave the scale as it is.
-        if (unscaled := f"{prefix}_extra_state") in missing_keys:
+        if unscaled in missing_keys:
             missing_keys.remove(unscaled)
 
     def extra_repr(self) -> str:
