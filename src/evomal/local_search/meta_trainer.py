@@ -67,7 +67,9 @@ class MetaTrainer:
     def __init__(self, task: Task, settings: LocalSearchSettings, base: BaseSettings, seed: int) -> None:
         self.task, self.batches = task, MetaBatches(task, settings, base, seed)
         self.traced: TracedLinearisation | None = None
-        self.way = "traced" if self.batches.count == 1 else "unrolled"
+        self.trusted = False  # forward mode, untraced
+        # Tracing a deep network takes seconds, which a single meta step does not earn.
+        self.way = "unrolled" if self.batches.count > 1 else "traced" if settings.meta_steps > 1 else "forward"
 
     def meta_step(self, step: int, candidates: Sequence[TuningState]) -> None:
         """The meta-gradient of every candidate, from one initialisation and one set of batches."""
@@ -95,9 +97,12 @@ class MetaTrainer:
             with batch_statistics(other), fast_pooling(other):
                 self.traced = trace_linearisation(model, x, FunctionalModel(other))
             if self.traced is None:
-                self.way = "forward" if _forward_works(model, x) else "unrolled"
+                self.way = "forward"
         if self.way == "traced" and self.traced is not None:
             return self.traced(model, x)
+        if self.way == "forward" and not self.trusted:
+            self.trusted = _forward_works(model, x)
+            self.way = "forward" if self.trusted else "unrolled"
         return linearise(model, x, keep=True) if self.way == "forward" else None
 
     def _phases(
