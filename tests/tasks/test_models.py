@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evomal.foundation.errors import ModelError, UnknownNameError
-from evomal.tasks import MODELS, load_dataset, make_factory
+from evomal.tasks import load_dataset, make_factory
 from evomal.tasks.models import MLP, LeNet5, ModelFactory
 
 
@@ -38,7 +38,7 @@ def test_lenet5_takes_28_by_28_greyscale_only(shape):
     )
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", ["lenet5", "linear", "mlp"])
 @pytest.mark.parametrize("outputs", [1, 7, 10])
 def test_models_heed_the_number_of_outputs(name, outputs):
     factory = make_factory(name, ModelFactory("", (1, 28, 28), outputs))

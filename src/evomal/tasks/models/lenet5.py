@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from evomal.foundation.errors import ModelError
+from evomal.tasks.models.images import scaled
 
 INPUT_SHAPE = (1, 28, 28)
 
@@ -16,6 +17,7 @@ class LeNet5(nn.Module):
     Args:
         input_shape: Must be (1, 28, 28).
         outputs: Number of classes, or of targets.
+        width: Factor on all channels and hidden units.
 
     Raises:
         ModelError: Inputs have another shape.
@@ -27,28 +29,29 @@ class LeNet5(nn.Module):
     Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
     """
 
-    def __init__(self, input_shape: tuple[int, ...], outputs: int) -> None:
+    def __init__(self, input_shape: tuple[int, ...], outputs: int, width: float = 1.0) -> None:
         super().__init__()
         if tuple(input_shape) != INPUT_SHAPE:
             raise ModelError(
                 f"model 'lenet5' takes greyscale images of shape {list(INPUT_SHAPE)}, but instances have "
                 f"shape {list(input_shape)}; choose 'mlp' or 'linear'"
             )
+        first, second, third, fourth = (scaled(count, width) for count in (6, 16, 120, 84))
         self.features = nn.Sequential(
-            nn.Conv2d(1, 6, kernel_size=5),
+            nn.Conv2d(1, first, kernel_size=5),
             nn.Tanh(),
             nn.AvgPool2d(2),
-            nn.Conv2d(6, 16, kernel_size=5),
+            nn.Conv2d(first, second, kernel_size=5),
             nn.Tanh(),
             nn.AvgPool2d(2),
         )
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(256, 120),
+            nn.Linear(16 * second, third),
             nn.Tanh(),
-            nn.Linear(120, 84),
+            nn.Linear(third, fourth),
             nn.Tanh(),
-            nn.Linear(84, outputs),
+            nn.Linear(fourth, outputs),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,16 +8,18 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from evomal.foundation.errors import unknown_name
+from evomal.foundation.errors import SettingError, unknown_name
+from evomal.tasks.models.convolutional import VGG16, AlexNet, AllCNNC, SqueezeNet
 from evomal.tasks.models.lenet5 import LeNet5
+from evomal.tasks.models.residual import PreResNet101, PyramidNet110, ResNet18, WideResNet28
 from evomal.tasks.models.simple import MLP, Linear
 
 
 class ModelClass(Protocol):
     """What builds a registered model from shapes."""
 
-    def __call__(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-        """A network from instances of `input_shape` to `outputs` numbers."""
+    def __call__(self, input_shape: tuple[int, ...], outputs: int, width: float = 1.0) -> nn.Module:
+        """A network from instances of `input_shape` to `outputs` numbers, with `width` times its channels or units."""
 
 
 class Shapes(Protocol):
@@ -32,7 +34,22 @@ class Shapes(Protocol):
         """Number of classes, or of targets."""
 
 
-MODELS: Mapping[str, ModelClass] = MappingProxyType({"linear": Linear, "mlp": MLP, "lenet5": LeNet5})
+MODELS: Mapping[str, ModelClass] = MappingProxyType(
+    {
+        "linear": Linear,
+        "mlp": MLP,
+        "lenet5": LeNet5,
+        "alexnet": AlexNet,
+        "vgg16": VGG16,
+        "allcnnc": AllCNNC,
+        "squeezenet": SqueezeNet,
+        "resnet18": ResNet18,
+        "preresnet101": PreResNet101,
+        "wideresnet28-10": WideResNet28,
+        "pyramidnet110": PyramidNet110,
+    }
+)
+WIDEST = 16.0  # beyond it a mistyped width would fill the memory
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,8 @@ class ModelFactory:
         name: A name in `MODELS`.
         input_shape: Shape of one instance.
         outputs: Number of classes, or of targets.
+        width: Factor on all channels or hidden units: thin networks learn, on a CPU, what wide ones would need a GPU
+            for.
 
     Example:
         >>> ModelFactory("linear", (3,), 2)()
@@ -54,32 +73,37 @@ class ModelFactory:
     name: str
     input_shape: tuple[int, ...]
     outputs: int
+    width: float = 1.0
 
     def __call__(self) -> nn.Module:
-        return MODELS[self.name](self.input_shape, self.outputs)
+        return MODELS[self.name](self.input_shape, self.outputs, self.width)
 
 
-def make_factory(name: str, data: Shapes) -> ModelFactory:
+def make_factory(name: str, data: Shapes, width: float = 1.0) -> ModelFactory:
     """The factory of a registered model for a data set.
 
     Args:
         name: A name in `MODELS`.
         data: Anything with `input_shape` and `outputs`, such as `Data`.
+        width: Factor on all channels or hidden units.
 
     Returns:
         The factory.
 
     Raises:
         UnknownNameError: There is no such model.
-        ModelError: The model does not take inputs of this shape.
+        ModelError: The model does not take inputs of this shape, or has no width.
+        SettingError: The width is out of its range.
 
     Example:
         >>> make_factory("mlp", ModelFactory("", (8,), 3))
-        ModelFactory(name='mlp', input_shape=(8,), outputs=3)
+        ModelFactory(name='mlp', input_shape=(8,), outputs=3, width=1.0)
     """
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
-    factory = ModelFactory(name, tuple(data.input_shape), data.outputs)
+    if not 0 < width <= WIDEST:
+        raise SettingError(f"width is {width}; choose a factor above 0 and up to {WIDEST:g}, such as 0.25")
+    factory = ModelFactory(name, tuple(data.input_shape), data.outputs, float(width))
     with torch.device("meta"):  # a misfit shows at once, without memory or random numbers
         factory()
     return factory

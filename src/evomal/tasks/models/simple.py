@@ -5,6 +5,9 @@ import math
 
 from torch import Tensor, nn
 
+from evomal.foundation.errors import ModelError
+from evomal.tasks.models.images import scaled
+
 
 class Linear(nn.Module):
     """One linear layer.
@@ -12,14 +15,20 @@ class Linear(nn.Module):
     Args:
         input_shape: Shape of one instance; it is flattened.
         outputs: Number of classes, or of targets.
+        width: Must be 1: there are no hidden units.
+
+    Raises:
+        ModelError: Another width is asked for.
 
     Example:
         >>> sum(parameter.numel() for parameter in Linear((1, 8, 8), 10).parameters())
         650
     """
 
-    def __init__(self, input_shape: tuple[int, ...], outputs: int) -> None:
+    def __init__(self, input_shape: tuple[int, ...], outputs: int, width: float = 1.0) -> None:
         super().__init__()
+        if width != 1:
+            raise ModelError(f"model 'linear' has no hidden units, so no width of {width:g}; leave the width out")
         self.layer = nn.Linear(math.prod(input_shape), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -34,6 +43,7 @@ class MLP(nn.Module):
     Args:
         input_shape: Shape of one instance; it is flattened.
         outputs: Number of classes, or of targets.
+        width: Factor on the units of all hidden layers.
         hidden: Units of each hidden layer.
 
     Example:
@@ -41,12 +51,19 @@ class MLP(nn.Module):
         26122
     """
 
-    def __init__(self, input_shape: tuple[int, ...], outputs: int, hidden: tuple[int, ...] = (128, 128)) -> None:
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        width: float = 1.0,
+        *,
+        hidden: tuple[int, ...] = (128, 128),
+    ) -> None:
         super().__init__()
-        widths = (math.prod(input_shape), *hidden)
+        widths = (math.prod(input_shape), *(scaled(units, width) for units in hidden))
         layers: list[nn.Module] = []
-        for width, following in itertools.pairwise(widths):
-            layers += [nn.Linear(width, following), nn.ReLU()]
+        for units, following in itertools.pairwise(widths):
+            layers += [nn.Linear(units, following), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
 
     def forward(self, x: Tensor) -> Tensor:
