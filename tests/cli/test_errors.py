@@ -140,7 +140,7 @@ def test_a_task_that_cannot_be_learned_leaves_nothing_behind(run, tmp_path, argu
         ("negative", "y of the training split of data set 'mine' holds the label -1 (first in row 0); number "),
         (
             "few_outputs",
-            "model 'tiny' gives 2 outputs but data set 'mine' has label 2; give the model at least 3 outputs",
+            "model 'tiny' gives 2 outputs but data set 'mine' has label 2 (first in row 2 of the training split); give",
         ),
         ("wrong_shape", "model 'tiny' cannot be run in train mode on x of shape "),
         ("lengths", "the training split of data set 'mine' has 60 rows in x but 59 in y; "),

@@ -59,8 +59,8 @@ def test_a_model_spread_over_devices_is_the_model_inside(model, steps):
         ({"weight_decay": -1.0}, "weight_decay is -1.0; give a finite number, 0 or above"),
         ({"loss": lambda outputs, targets: outputs.sum()}, "the loss '<lambda>' is no torch.nn.Module"),
         ({"loss": nn.CrossEntropyLoss()}, "the loss has no parameter"),
-        ({"task_loss": nn.CrossEntropyLoss}, "task_loss is the class CrossEntropyLoss; give a name, a function"),
-        ({"task_loss": 3}, "task_loss is 3; give a name, a function, or a loss such as torch.nn.MSELoss()"),
+        ({"task_loss": nn.CrossEntropyLoss}, "task_loss is the class CrossEntropyLoss; give a loss that is built"),
+        ({"task_loss": 3}, "task_loss is 3; give the name of a loss, or a function of (outputs, targets)"),
         (
             {"task_loss": nn.CrossEntropyLoss(reduction="none")},
             "the task loss gives shape [8]; let it return one number",

@@ -141,3 +141,53 @@ def test_perfect_outputs_have_no_error():
     assert perfect_outputs(torch.zeros(2, 1), torch.tensor([3.0, 4.0]), "regression").tolist() == [[3.0], [4.0]]
     soft = torch.tensor([[0.0, 1.0]])
     assert perfect_outputs(torch.zeros(1, 2), soft, "classification").tolist() == [[-20.0, 20.0]]
+
+
+def _rare(metric, counted=True):
+    """1,500 instances of which two are of the second class, or only they have a label."""
+    x = torch.randn(1500, 3, generator=torch.Generator().manual_seed(0))
+    y = torch.full((1500,), 0 if counted else -100)
+    y[[700, 1400]] = torch.tensor([1, 1 if counted else 0])
+    return evomal.Task(lambda: nn.Linear(3, 2), (x, y), (x, torch.arange(1500) % 2), metric=metric)
+
+
+def test_a_metric_that_asks_for_every_class_finds_one_of_each():
+    def both(outputs, targets):
+        return outputs.argmax(1).ne(targets).float().mean() if len(targets.unique()) > 1 else math.nan
+
+    probe, plain = make_probe(_rare(both), 100, seed=0), make_probe(_rare(None), 100, seed=0)
+    assert sorted(set(probe.targets.tolist())) == [0, 1]
+    assert set(plain.targets.tolist()) == {0}  # as drawn, where the metric takes it
+    assert len(probe.targets) == 100
+    assert torch.equal(probe.targets, make_probe(_rare(both), 100, seed=0).targets)
+
+
+def test_instances_without_a_label_tell_nothing():
+    probe = make_probe(_rare(None, counted=False), 100, seed=0)
+    assert sorted(probe.targets.tolist()) == [0, 1]
+    assert improvement(_loss("abs(log(mul(y, f)))"), probe, SETTINGS) > 0.6 or probe.possible <= 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_judged_in_single(dtype):
+    def of(dtype):
+        x = torch.randn(200, 5, generator=torch.Generator().manual_seed(0)).to(dtype)
+        return evomal.Task(lambda: nn.Linear(5, 2).to(dtype), (x, (x[:, 0] > 0).long()))
+
+    half, single = make_probe(of(dtype), 100, seed=0), make_probe(of(torch.float32), 100, seed=0)
+    assert half.predictions.dtype == half.wider.dtype == torch.float32
+    for formula in ("mul(y, log(f))", "abs(log(mul(y, f)))", "square(sub(y, f))"):
+        scores = [improvement(_loss(formula), probe, SETTINGS) for probe in (half, single)]
+        verdicts = [passes(score, "classification", SETTINGS) for score in scores]
+        assert verdicts[0] == verdicts[1]
+        assert all(map(math.isfinite, scores))
+
+
+def test_a_metric_that_fails_on_a_hundred_instances_is_blamed_itself():
+    def late(outputs, targets):
+        if len(targets) > 50:
+            raise ValueError("too many")
+        return 0.5
+
+    with pytest.raises(evomal.EvomalError, match=r"^metric 'late' on outputs \[100, 2\] .* fails: ValueError: too m"):
+        make_probe(_rare(late), 100, seed=0)

@@ -125,7 +125,10 @@ def test_a_function_that_gives_nan_on_finite_outputs_is_refused(bad):
     def odd(outputs, targets):
         return torch.tensor(bad)
 
-    with pytest.raises(SettingError, match=rf"metric 'odd' gives {bad} on finite outputs \[2\]; return a finite"):
+    with pytest.raises(
+        SettingError,
+        match=rf"metric 'odd' gives {bad} on finite outputs \[2\] and targets that are all 0; return a finite",
+    ):
         get_metric(odd)(torch.zeros(2), torch.zeros(2))
 
 

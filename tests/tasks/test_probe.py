@@ -1,7 +1,10 @@
 """The probe: what fits passes, what does not is named with its shapes."""
 
+from functools import partial
+
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from evomal.foundation.errors import DataError, ModelError, SettingError
@@ -92,13 +95,14 @@ def fails_in_eval():
         (
             lambda: nn.Linear(3, 10),
             torch.arange(60) % 12,
-            "model 'm' gives 10 outputs but data set 'd' has label 11; give the model at least 12 outputs "
-            r"\(number of classes\)",
+            r"model 'm' gives 10 outputs but data set 'd' has label 11 \(first in row 11 of the training split\); give "
+            r"the model at least 12 outputs \(number of classes\), or mend the label",
         ),
         (
             lambda: nn.Linear(3, 1),
             Y,
-            "model 'm' gives 1 output, for two classes, but data set 'd' has label 2; give the model 3 outputs",
+            r"model 'm' gives 1 output, for two classes, but data set 'd' has label 2 \(first in row 2 of the training "
+            r"split\); for numbers to predict, rather than classes, set task_loss='mse', for classes give the model 3",
         ),
         (
             lambda: nn.Linear(4, 3),
@@ -192,7 +196,7 @@ def test_task_losses_that_do_not_fit(loss, kind, message):
     [
         (float("nan"), r"metric 'odd' gives nan on finite outputs \[8, 3\]; return a finite number"),
         (float("inf"), r"metric 'odd' on outputs \[8, 3\] and targets \[8\] gives inf; it must be a finite number"),
-        (None, r"metric 'odd' on outputs \[8, 3\] and targets \[8\] fails: "),
+        (None, r"metric 'odd' on outputs \[8, 3\] and targets \[8\] gives a NoneType; return one number"),
     ],
 )
 def test_metrics_that_do_not_fit(value, message):
@@ -209,3 +213,93 @@ def test_errors_of_this_package_pass_through():
 
     with pytest.raises(DataError, match=r"^as it was said$"):
         probe(Task(refusing, (X, Y)))
+
+
+def _task(y, outputs=3, **others):
+    return Task(lambda: nn.Linear(3, outputs), (X, y), model_name="m", dataset="d", **others)
+
+
+def test_one_odd_label_is_named_with_its_row_in_the_users_own_split():
+    odd = Y.clone()
+    odd[59] = 7
+    with pytest.raises(ModelError, match=r"has label 7 \(first in row 59 of the training split\); .* mend the label$"):
+        probe(_task(odd))
+    for part in ("valid", "test"):
+        with pytest.raises(ModelError, match=rf"has label 7 \(first in row 59 of the {part}[a-z]* split\)"):
+            probe(_task(Y, **{part: (X, odd)}))
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_whole_numbers_to_predict_are_not_taken_for_half_a_million_classes(outputs):
+    prices = torch.arange(60) * 8_423 + 4
+    with pytest.raises(ModelError) as caught:
+        probe(_task(prices, outputs))
+    assert str(caught.value).endswith(
+        "has label 496961 (first in row 59 of the training split); for numbers to predict, rather than classes, set "
+        "task_loss='mse'"
+    )
+    for loss in ("mse", nn.MSELoss(), nn.functional.l1_loss, partial(nn.functional.huber_loss, delta=2.0)):
+        assert _task(prices - 9_000, task_loss=loss).task_type == "regression"
+
+
+@pytest.mark.parametrize(
+    ("last", "named"),
+    [
+        (nn.Softmax(1), "softmax"),
+        (nn.Sequential(nn.Softmax(1), nn.Flatten()), "softmax"),
+        (nn.Sigmoid(), "sigmoid"),
+        (nn.Sequential(nn.Unflatten(1, (-1, 1)), nn.Sigmoid(), nn.Flatten()), "sigmoid"),
+    ],
+)
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_model_that_gives_probabilities_is_refused(last, named, outputs):
+    if outputs == 1 and named == "softmax":
+        return
+    y = Y if outputs == 3 else Y % 2
+    task = Task(lambda: nn.Sequential(nn.Linear(3, outputs), last), (X, y), model_name="m")
+    with pytest.raises(ModelError, match=rf"^model 'm' ends in a {named}, so that .*; leave the {named} out"):
+        probe(task)
+
+
+def test_what_only_looks_a_little_like_probabilities_is_not():
+    probe(Task(lambda: nn.Sequential(nn.Linear(3, 3), nn.LogSoftmax(1)), (X, Y)))  # a softmax leaves it as it is
+    probe(Task(lambda: nn.Sequential(nn.Linear(3, 3), nn.ReLU()), (X, Y)))
+    probe(Task(lambda: nn.Sequential(nn.Linear(3, 1), nn.Sigmoid()), (X, X[:, :1].sigmoid()), task_loss="mse"))
+
+
+@pytest.mark.parametrize("rows", [3, 4])
+def test_a_handful_of_rows_is_no_training_split(rows):
+    task = Task(lambda: nn.Linear(3, 2), (X[:rows], torch.arange(rows) % 2), (X, Y % 2))
+    with pytest.raises(DataError, match=rf"has {rows} training instances with a target .* give 5 or more$"):
+        probe(task)
+
+
+def test_the_metric_is_tried_on_every_class_however_rare():
+    def one_minus_auc(outputs, targets):
+        seen.append(targets.unique().tolist())
+        return 1 - roc_auc_score(targets.numpy(), outputs[:, 1].numpy())
+
+    seen, rare = [], torch.zeros(60, dtype=torch.int64)
+    rare[[23, 41, 57]] = 1
+    probe(_task(rare, 2, metric=one_minus_auc))
+    assert seen == [[0, 1]]
+
+
+def test_a_metric_that_needs_more_instances_is_tried_on_what_it_will_judge():
+    def strict(outputs, targets):
+        sizes.append(len(targets))
+        if len(targets) < 20:
+            raise ValueError("too few")
+        return outputs.mean()
+
+    sizes = []
+    probe(_task(Y, valid=(X[:30], Y[:30]), metric=strict))
+    assert sizes == [8, 30]
+    with pytest.raises(SettingError, match=r"^metric 'strict' on outputs \[8, 3\] .* fails: ValueError: too few$"):
+        probe(_task(Y, valid=(X[:10], Y[:10]), metric=strict))
+
+
+def test_a_model_spread_over_devices_is_the_model_inside():
+    task = Task(lambda: nn.DataParallel(nn.Linear(3, 3)), (X, Y))
+    assert type(task.make_model(0)) is nn.Linear
+    probe(task)

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR
 
 from evomal.config import BaseSettings
 from evomal.losses import SymbolicLoss
-from evomal.tasks import Batches, Split
+from evomal.tasks import Batches, Split, Task
 from evomal.tasks.rng import seeded
 from evomal.tasks.user_optimizer import NOTHING_OWN
 from evomal.training import Fit, fit, one_thread
@@ -192,3 +192,16 @@ def test_one_thread_and_back():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_batch_without_a_label_is_named_as_the_cause():
+    class Unknown(torch.utils.data.Dataset):  # labels of images are read as they are needed
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, row):
+            return torch.ones(1, 2, 2), torch.full((2, 2), -100 if row else 0)
+
+    task = Task(lambda: nn.Conv2d(1, 2, 1), Unknown(), Unknown(), resident=False)
+    ended = fit(task.make_model(0), task.task_loss, task.train, Batches(20, 2, 0), 30, BaseSettings(), 0)
+    assert ended.reason.endswith(", as no label of its batch counts")

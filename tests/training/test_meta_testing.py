@@ -194,7 +194,7 @@ def test_a_handcrafted_loss_by_name():
     task = named_task("iris", "linear")
     by_name, by_loss = (meta_test(task, loss, steps=20, seeds=(0, 1)) for loss in ("focal", get_handcrafted("focal")))
     assert [run.test for run in by_name.runs] == [run.test for run in by_loss.runs]
-    with pytest.raises(SettingError, match=r"^criterion is \[\]; give a loss or the name of a handcrafted one$"):
+    with pytest.raises(SettingError, match=r"^criterion is \[\]; give the name of a loss, or a function"):
         meta_test(task, [], steps=1)
 
 
@@ -214,3 +214,28 @@ def test_finished_trainings_are_taken_as_they_are_and_not_done_again():
     assert meta_test(_task(), cross_entropy, settings, map_jobs=_never, done=whole.runs) == whole
     shown = replace(whole.runs[0], valid=-1.0)
     assert meta_test(_task(), cross_entropy, settings, done=[*whole.runs, shown]).lr == whole.runs[0].lr
+
+
+@pytest.mark.parametrize(
+    ("criterion", "what"),
+    [
+        (torch.nn.CrossEntropyLoss, "criterion is the class CrossEntropyLoss; give a loss that is built"),
+        (torch.nn.CrossEntropyLoss(reduction="none"), "; let it return one number (reduction='mean')"),
+        (get_handcrafted("focal", "none"), "; let it return one number (reduction='mean')"),
+        (lambda outputs, targets: (outputs, targets), "the loss gives a tuple; let it return a tensor with one number"),
+    ],
+)
+def test_losses_that_give_no_number(criterion, what):
+    with pytest.raises(SettingError) as caught:
+        meta_test(named_task("iris", "linear"), criterion, steps=2)
+    assert what in str(caught.value)
+
+
+def test_batches_of_which_few_have_a_label_end_no_training():
+    x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    whole = (x[:, 0] > 0).long()
+    y = torch.where(torch.arange(200) % 20 == 3, whole, -100)
+    task = Task(lambda: torch.nn.Linear(3, 2), (x, y), (x, whole), (x, whole))
+    (run,) = meta_test(task, "cross_entropy", steps=60, lrs=(0.5,), batch_size=4).runs
+    assert run.reason is None
+    assert run.test < 0.35

@@ -138,7 +138,7 @@ def _on_task(
             task.make_model(derive(settings.seed, task.key, "partial", "init")),
             stack([loss for loss, _ in pairs]),
             task.train,
-            Batches(len(task.train), base.batch_size, settings.seed, task.key, "partial", "batches"),
+            Batches.of(task.train, base.batch_size, settings.seed, task.key, "partial", "batches"),
             settings.partial_steps,
             base,
             derive(settings.seed, task.key, "partial", "noise"),

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from evomal.config import FilterSettings
+from evomal.foundation.errors import EvomalError
 from evomal.foundation.seeds import derive, generator
 from evomal.local_search.one_step import require_finite
-from evomal.losses.criterion import LossFunction, TaskType
+from evomal.losses.criterion import LossFunction, TaskType, full_precision
 from evomal.losses.slopes import slope
 from evomal.tasks import Metric, Task
 from evomal.tasks.rng import seeded
+from evomal.tasks.splits import strata
 from evomal.training import one_thread
 
 WIDER = 4.0  # standard deviation of the logits beside the near-uniform ones of an untrained network
@@ -62,13 +64,37 @@ class FilterProbe:
 
 
 def make_probe(task: Task, instances: int, seed: int) -> FilterProbe:
-    """Predictions for the filters of a run: one untrained network, B random training instances."""
+    """Predictions for the filters of a run: one untrained network, B random training instances that have a label."""
     order = torch.randperm(len(task.train), generator=generator(seed, task.key, "filter", "instances"))
-    x, targets = task.train.take(order[:instances])
+    if task.train.counted is not None:
+        order = order[task.train.counted[order]]
+    try:
+        return _probe_of(task, order[:instances], seed)
+    except EvomalError:  # a metric may ask for every class
+        return _probe_of(task, _every_class_first(task, order)[:instances], seed)
+
+
+def _every_class_first(task: Task, order: Tensor) -> Tensor:
+    """The same instances, one of each class in front; classes in the order in which they come up."""
+    labels = strata(task.train.y) if task.task_type == "classification" else None
+    if labels is None:
+        return order
+    seen: dict[int, int] = {}
+    for place, label in enumerate(labels.cpu()[order].tolist()):
+        seen.setdefault(label, place)
+    front = torch.tensor(list(seen.values()))
+    rest = torch.ones(len(order), dtype=torch.bool)
+    rest[front] = False
+    return torch.cat([order[front], order[rest]])
+
+
+def _probe_of(task: Task, rows: Tensor, seed: int) -> FilterProbe:
+    x, targets = task.train.take(rows)
     model = task.make_model(derive(seed, task.key, "filter", "init")).eval()
     noise = derive(seed, task.key, "filter", "noise")
     with one_thread(), seeded(noise), torch.no_grad():
-        predictions = model(x)
+        # In half precision Adam's ε is 0 and small steps are lost.
+        predictions = full_precision(model(x))
     wider = torch.randn(predictions.shape, generator=generator(seed, task.key, "filter", "wider"))
     perfect = perfect_outputs(predictions, targets, task.task_type)
     return FilterProbe(

@@ -85,7 +85,7 @@ def _measured(tasks: TaskSet, settings: LearnSettings, lanes: int) -> Cost:
     with precision(setting, device):
         torch.cuda.reset_peak_memory_stats(device)
         for task in tasks:
-            batches = Batches(len(task.train), settings.base.batch_size, 0, task.key, "lanes")
+            batches = Batches.of(task.train, settings.base.batch_size, 0, task.key, "lanes")
             steps, model = FEW + STEPS, task.make_model(0)
             training = LanesTraining(
                 model, stacked, task.train, batches, steps, settings.base, 0, None, setting, task.own

@@ -154,7 +154,7 @@ def _partial_training(task: Task, settings: LearnSettings, loss: LossFunction, r
     setting = settings.execution.precision
     with one_thread(), precision(setting, task.device), autocast(setting, task.device):
         model = task.make_model(derive(settings.seed, task.key, "partial", "init"))
-        batches = Batches(len(task.train), base.batch_size, settings.seed, task.key, "partial", "batches")
+        batches = Batches.of(task.train, base.batch_size, settings.seed, task.key, "partial", "batches")
         noise = derive(settings.seed, task.key, "partial", "noise")
         reason = fit(model, loss, task.train, batches, settings.partial_steps, base, noise, task.own).reason
         value = evaluate(model, task.valid, task.metric) if reason is None else math.inf

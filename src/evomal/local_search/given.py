@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from evomal.foundation.errors import ModelError, SettingError, one_line
 from evomal.local_search.one_step import Batch
 from evomal.losses import get_handcrafted
-from evomal.losses.checks import refuse_masked, require_scalar
+from evomal.losses.checks import checked_function, refuse_masked, require_scalar
 from evomal.losses.criterion import Criterion, LossFunction
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -88,9 +88,7 @@ def read_task_loss(task_loss: Any) -> LossFunction:
     """
     if isinstance(task_loss, str):
         return get_handcrafted(task_loss)
-    if not callable(task_loss) or isinstance(task_loss, type):
-        what = f"the class {task_loss.__name__}" if isinstance(task_loss, type) else repr(task_loss)
-        raise SettingError(f"task_loss is {what}; give a name, a function, or a loss such as torch.nn.MSELoss()")
+    checked_function(task_loss, "task_loss")
 
     def one_number(outputs: Tensor, targets: Tensor) -> Tensor:
         return require_scalar(task_loss(outputs, targets), "the task loss")

@@ -36,9 +36,9 @@ class MetaBatches:
         self.task, self.count = task, settings.base_steps
         self.step = BaseStep(base, task.own)
         self.on_train, self._seed = settings.task_loss_batch == "train", seed
-        self.train_rows = Batches(len(task.train), base.batch_size, seed, task.key, "tune", "train")
-        self.warm_rows = Batches(len(task.train), base.batch_size, seed, task.key, "tune", "warm-up")
-        self.valid_rows = Batches(len(task.valid), base.batch_size, seed, task.key, "tune", "valid")
+        self.train_rows = Batches.of(task.train, base.batch_size, seed, task.key, "tune", "train")
+        self.warm_rows = Batches.of(task.train, base.batch_size, seed, task.key, "tune", "warm-up")
+        self.valid_rows = Batches.of(task.valid, base.batch_size, seed, task.key, "tune", "valid")
         self.key = (seed, base.batch_size, self.on_train, self.count, task.device)
 
     def batches(self, number: int) -> tuple[list[Batch], Batch]:

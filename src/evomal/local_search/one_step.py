@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad, grad
 
-from evomal.foundation.errors import one_line
+from evomal.foundation.errors import EvomalError, one_line
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, replayed
 from evomal.local_search.replay import Recording, Replay
@@ -212,7 +212,7 @@ def reason_of(error: Exception) -> str:
     """
     if isinstance(error, torch.OutOfMemoryError):
         raise error
-    return str(error) if isinstance(error, NotFiniteError) else one_line(error)
+    return str(error) if isinstance(error, NotFiniteError | EvomalError) else one_line(error)
 
 
 def require_finite(value: Tensor, slope: Tensor) -> None:

@@ -202,3 +202,22 @@ def checked_rates(**rates: Any) -> None:
             number = math.nan
         if isinstance(rate, str) or not (math.isfinite(number) and number >= 0):
             raise SettingError(f"{name} is {rate!r}; give a finite number, 0 or above")
+
+
+def checked_function(function: Any, setting: str) -> Any:
+    """What is to be called as a loss: a function, or a loss that is built already.
+
+    Raises:
+        SettingError: It is something else, such as a class.
+
+    Example:
+        >>> checked_function(torch.nn.MSELoss, "task_loss")
+        Traceback (most recent call last):
+        evomal.errors.SettingError: task_loss is the class MSELoss; give a loss that is built, such as MSELoss()
+    """
+    if isinstance(function, type):
+        name = function.__name__
+        raise SettingError(f"{setting} is the class {name}; give a loss that is built, such as {name}()")
+    if not callable(function):
+        raise SettingError(f"{setting} is {function!r}; give the name of a loss, or a function of (outputs, targets)")
+    return function

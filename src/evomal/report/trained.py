@@ -13,6 +13,7 @@ from evomal.losses import HandcraftedLoss, LearnedLoss
 from evomal.report.tables import make_table
 from evomal.tasks import Task
 from evomal.training import MetaTest
+from evomal.training.fit import NO_LABEL
 
 COMPARED = ("lr", "momentum", "nesterov", "weight_decay", "batch_size")
 
@@ -59,6 +60,8 @@ class Trained:
         told = [f"seed {run.seed} at lr {run.lr:g} ({run.reason or 'outputs are not finite'})" for run in bad]
         ended = f"{len(bad)} of {len(runs)} trainings diverged"
         advice = "" if len(rates) > 1 else "; try a smaller --lr"
+        if bad and all(NO_LABEL in (run.reason or "") for run in bad):
+            advice = "; give larger batches, or leave out instances without a label"
         return [f"{ended}: {', '.join(told)}{advice}"] if bad else []
 
     def _history(self) -> list[str]:

@@ -1,10 +1,14 @@
 """Which instances make up the batch of a step: a pure function of a key and the step (D3)."""
 
+import itertools
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from evomal.foundation import seeds
 from evomal.foundation.errors import SettingError
+from evomal.tasks.splits import AnySplit
 
 
 class Batches:
@@ -18,9 +22,11 @@ class Batches:
         split_length: Number of instances N.
         batch_size: Instances B in a batch.
         *key_parts: What the batches are for, such as ``(seed, task.key, "partial", "batches")``.
+        counted: Which instances have a label that counts, bool [N]; None: all. A batch without any, whose loss would
+            be 0/0, gets one in place of its first instance.
 
     Raises:
-        SettingError: `split_length` or `batch_size` is below 1.
+        SettingError: `split_length` or `batch_size` is below 1, or nothing counts.
 
     Example:
         >>> batches = Batches(10, 4, 0, "digits", "partial")
@@ -30,17 +36,36 @@ class Batches:
         True
     """
 
-    def __init__(self, split_length: int, batch_size: int, *key_parts: str | int) -> None:
+    def __init__(
+        self, split_length: int, batch_size: int, *key_parts: str | int, counted: Tensor | None = None
+    ) -> None:
         if split_length < 1 or batch_size < 1:
             raise SettingError(
                 f"batches of {batch_size} cannot be drawn from {split_length} instances; both must be above 0"
             )
+        if counted is not None and not bool(counted.any()):
+            raise SettingError(
+                f"none of {split_length} instances has a label that counts; there is nothing to train on"
+            )
         self.split_length = split_length
+        self._counted = counted
         self.batch_size = min(batch_size, split_length)
         self.per_epoch = split_length // self.batch_size
         self._key = key_parts
         self._epoch = -1
         self._parts: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def of(cls, split: AnySplit, batch_size: int, *key_parts: str | int) -> "Batches":
+        """Batches of a split; arguments as of the class.
+
+        Example:
+            >>> from evomal.tasks.splits import Split
+            >>> half = Split(torch.zeros(4, 1), torch.tensor([-100, 1, -100, 0]))
+            >>> all(bool((half.take(Batches.of(half, 2).index(step))[1] != -100).any()) for step in range(20))
+            True
+        """
+        return cls(len(split), batch_size, *key_parts, counted=split.counted)
 
     def index(self, step: int) -> Tensor:
         """The instances of a step.
@@ -72,4 +97,13 @@ class Batches:
 
     def _permuted(self, epoch: int) -> tuple[Tensor, ...]:
         order = torch.randperm(self.split_length, generator=seeds.generator(*self._key, "epoch", epoch))
-        return torch.split(order, self.batch_size)
+        parts = torch.split(order, self.batch_size)[: self.per_epoch]
+        return parts if self._counted is None else _each_counts(parts, order[self._counted[order]], self._counted)
+
+
+def _each_counts(parts: Sequence[Tensor], spare: Tensor, counted: Tensor) -> tuple[Tensor, ...]:
+    """Parts of an epoch, each with an instance that counts: where there is none, one of `spare` comes first."""
+    following = itertools.cycle(spare.tolist())
+    return tuple(
+        part if bool(counted[part].any()) else torch.cat([torch.tensor([next(following)]), part[1:]]) for part in parts
+    )

@@ -62,6 +62,8 @@ def build(factory: Factory, name: str, seed: int) -> nn.Module:
         raise ModelError(
             f"model '{name}' cannot be built by its factory, called without arguments: {one_line(error)}"
         ) from error
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        model = model.module  # one device at a time; and it cannot be called with other parameters than its own
     if not isinstance(model, nn.Module):
         raise ModelError(f"model '{name}' is a {type(model).__name__}; its factory must return a torch.nn.Module")
     if any(is_lazy(parameter) for parameter in model.parameters()):

@@ -1,13 +1,43 @@
 """Which kind a task is of, and the metric that goes with it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from evomal.foundation.errors import SettingError
 from evomal.losses import TaskType
 from evomal.tasks.metrics import CLASSIFICATION, REGRESSION, Metric, get_metric
+
+# PyTorch's losses that tell what their targets are: yes-or-no answers as floats, classes, numbers.
+BINARY = (
+    nn.BCEWithLogitsLoss,
+    nn.BCELoss,
+    functional.binary_cross_entropy_with_logits,
+    functional.binary_cross_entropy,
+)
+CLASSES = (
+    nn.CrossEntropyLoss,
+    nn.NLLLoss,
+    nn.MultiMarginLoss,
+    functional.cross_entropy,
+    functional.nll_loss,
+    functional.multi_margin_loss,
+)
+NUMBERS = (
+    nn.MSELoss,
+    nn.L1Loss,
+    nn.SmoothL1Loss,
+    nn.HuberLoss,
+    nn.PoissonNLLLoss,
+    functional.mse_loss,
+    functional.l1_loss,
+    functional.smooth_l1_loss,
+    functional.huber_loss,
+    functional.poisson_nll_loss,
+)
 
 
 def infer_task_type(
@@ -17,16 +47,17 @@ def infer_task_type(
 
     Args:
         given: The stated type, or None.
-        loss: The task loss; a loss of this package knows its type.
+        loss: The task loss; losses of this package and of PyTorch tell their type.
         loss_name: What messages call it.
         metric: A metric, its name, a function, or None.
-        targets: Some targets; integers mean classification, floats regression.
+        targets: Targets [N, ...]; integers mean classification, floats regression.
 
     Returns:
         The type.
 
     Raises:
-        SettingError: The stated type does not exist, or is not the loss's.
+        SettingError: The stated type does not exist or is not the loss's, or nothing tells 0 and 1 as classes from 0
+            and 1 as numbers.
 
     Example:
         >>> import torch
@@ -40,9 +71,40 @@ def infer_task_type(
         raise SettingError(f"task_loss '{loss_name}' is for {of_loss}, but task_type is '{given}'; change one")
     of_metric = get_metric(metric).task_types if metric is not None else ()
     only = of_metric[0] if len(of_metric) == 1 else None
-    by_targets = REGRESSION if targets.is_floating_point() else CLASSIFICATION
-    chosen = given or of_loss or only or by_targets
+    chosen = given or of_loss or _of_classes(loss, loss_name, targets) or only or _by_targets(loss, loss_name, targets)
     return "classification" if chosen == CLASSIFICATION else "regression"
+
+
+def _of_classes(loss: Callable[..., Any], name: str, targets: Tensor) -> str | None:
+    """Classification, where PyTorch's loss is for nothing else."""
+    if _is_one_of(loss, BINARY) and targets.is_floating_point() and targets.numel() != len(targets):
+        if targets.dim() > 1 and targets.shape[1] == 1:
+            return CLASSIFICATION
+        raise SettingError(
+            f"task_loss '{name}' with {targets.shape[1]} float targets for each instance means several yes-or-no "
+            "answers at once, of which a learned loss knows nothing; make a task of each, give class labels as "
+            "integers with task_loss='cross_entropy', or say task_type='regression' to have outputs taken as they are"
+        )
+    return CLASSIFICATION if _is_one_of(loss, BINARY + CLASSES) else None
+
+
+def _by_targets(loss: Callable[..., Any], name: str, targets: Tensor) -> str:
+    if _is_one_of(loss, NUMBERS):
+        return REGRESSION
+    if not targets.is_floating_point():
+        return CLASSIFICATION
+    if bool(((targets == 0) | (targets == 1)).all()):
+        raise SettingError(
+            f"targets are 0 and 1 as floats, and task_loss '{name}' does not tell whether they are classes; say "
+            "task_type='classification' (outputs are logits) or task_type='regression'"
+        )
+    return REGRESSION
+
+
+def _is_one_of(loss: Callable[..., Any], known: tuple[Any, ...]) -> bool:
+    while isinstance(loss, partial):
+        loss = loss.func
+    return any(loss is entry or (isinstance(entry, type) and isinstance(loss, entry)) for entry in known)
 
 
 def fitting_metric(metric: str | Metric | Callable[..., Any] | None, task_type: TaskType, task_name: str) -> Metric:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evomal.foundation.errors import DataError, SettingError, unknown_name
+from evomal.foundation.errors import DataError, EvomalError, SettingError, one_line, unknown_name
 from evomal.losses.criterion import IGNORED
 
 CLASSIFICATION = "classification"
@@ -154,7 +154,17 @@ def get_metric(metric: str | Metric | Callable[..., Any]) -> Metric:
 
 
 def _checked(function: Callable[..., Any], name: str, outputs: Tensor, targets: Tensor) -> Tensor:
-    value = torch.as_tensor(function(outputs, targets), device=outputs.device)
+    on = f"on outputs {list(outputs.shape)} and targets {list(targets.shape)}"
+    try:
+        found = function(outputs, targets)
+    except EvomalError:
+        raise
+    except Exception as error:
+        raise SettingError(f"metric '{name}' {on} fails: {one_line(error)}") from error
+    try:
+        value = torch.as_tensor(found, device=outputs.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise SettingError(f"metric '{name}' {on} gives a {type(found).__name__}; return one number") from None
     if value.numel() != 1:
         raise SettingError(
             f"metric '{name}' gives a value of shape {list(value.shape)} on outputs {list(outputs.shape)}; "
@@ -164,10 +174,16 @@ def _checked(function: Callable[..., Any], name: str, outputs: Tensor, targets: 
     # Plus infinity is the worst possible value, which a search can live with.
     if math.isnan(number) or number == -math.inf:
         raise SettingError(
-            f"metric '{name}' gives {number} on finite outputs {list(outputs.shape)}; return a finite number "
-            "that is smaller when the outputs are better"
+            f"metric '{name}' gives {number} on finite outputs {list(outputs.shape)}{_alone(targets)}; return a finite "
+            "number that is smaller when the outputs are better"
         )
     return value.reshape(())
+
+
+def _alone(targets: Tensor) -> str:
+    """A remark on targets that are all the same, for which many metrics are not defined."""
+    first = targets.reshape(-1)[:1]
+    return f" and targets that are all {first.item():g}" if first.numel() and bool((targets == first).all()) else ""
 
 
 def _classes(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

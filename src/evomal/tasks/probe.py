@@ -5,12 +5,18 @@ import math
 import torch
 from torch import Tensor, nn
 
-from evomal.foundation.errors import EvomalError, ModelError, SettingError, one_line
-from evomal.losses.criterion import IGNORED
+from evomal.foundation.errors import DataError, EvomalError, ModelError, SettingError, one_line
+from evomal.losses.criterion import IGNORED, full_precision
 from evomal.tasks.rng import seeded
+from evomal.tasks.splits import strata
 from evomal.tasks.task import Task
 
 INSTANCES = 8
+LEAST = 5  # training instances; with fewer, any one of them decides
+MOST_JUDGED = 10_000  # instances that a metric is tried on
+NUMBERS = "for numbers to predict, rather than classes, set task_loss='mse'"
+MOST_CLASSES = 64  # that each have an instance among them
+SHAPING = ("View", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy", "Permute", "Transpose", "Slice")
 
 
 def probe(task: Task) -> None:
@@ -20,6 +26,7 @@ def probe(task: Task) -> None:
         task: The task; nothing of it is changed.
 
     Raises:
+        DataError: There are too few training instances.
         ModelError: The model cannot be built or run, has nothing to train, or its outputs do not fit the
             targets.
         SettingError: The task loss or the metric does not give a finite number.
@@ -28,6 +35,7 @@ def probe(task: Task) -> None:
         >>> from evomal.tasks.task import Task
         >>> probe(Task(lambda: nn.Linear(3, 2), (torch.randn(40, 3), torch.arange(40) % 2)))
     """
+    _check_enough(task)
     model = task.make_model(0)
     _check_fresh(task, model)
     x, y = task.train.take(_sample(task))
@@ -38,17 +46,33 @@ def probe(task: Task) -> None:
         with torch.no_grad():
             judged = _forward(task, model.eval(), x)
         _check_outputs(task, judged, x, y)
-        _check_metric(task, judged, y)
+        _check_metric(task, model, judged, y)
         _check_optimizer(task, x, y)
 
 
 def _sample(task: Task) -> Tensor:
-    """Indices of a few instances spread over the training split, of which each counts."""
-    rows = torch.arange(len(task.train))
-    y = task.train.y
-    if y is not None and not y.is_floating_point():
-        rows = rows[(y != IGNORED).reshape(len(y), -1).any(1).cpu()]
-    return rows[:: max(1, len(rows) // INSTANCES)][:INSTANCES]
+    """Indices of a few instances spread over the training split, of which each counts, with one of each class."""
+    counted, y = task.train.counted, task.train.y
+    rows = torch.arange(len(task.train)) if counted is None else counted.nonzero()[:, 0]
+    chosen = rows[:: max(1, len(rows) // INSTANCES)][:INSTANCES]
+    labels = strata(y) if task.task_type == "classification" else None
+    if labels is None:
+        return chosen
+    seen = labels.cpu()[rows]
+    firsts = [rows[seen == label][:1] for label in seen.unique()[:MOST_CLASSES]]
+    absent = [first for first in firsts if not bool((labels.cpu()[chosen] == labels.cpu()[first]).any())]
+    return torch.cat([*absent, chosen])[: max(INSTANCES, len(firsts))]
+
+
+def _check_enough(task: Task) -> None:
+    y, counted = task.train.y, task.train.counted
+    count = len(task.train) if y is None else len(y) if counted is None else int(counted.sum())
+    count = max(count, 0 if y is None or y.is_floating_point() else int((y != IGNORED).sum()))  # pixels count too
+    if count < LEAST:
+        raise DataError(
+            f"task '{task.name}' has {count} training instance{'s' * (count != 1)} with a target (beside "
+            f"{len(task.valid)} for validation), on which no loss can be learned; give {LEAST} or more"
+        )
 
 
 def _check_fresh(task: Task, model: nn.Module) -> None:
@@ -88,7 +112,9 @@ def _check_outputs(task: Task, outputs: Tensor, x: Tensor, y: Tensor) -> None:
     if task.task_type == "regression":
         if _two_dim(outputs) != _two_dim(y):
             raise ModelError(f"{gives}, but targets are {list(y.shape)}; give one output for each target")
-    elif outputs.dim() == 1 or outputs.shape[1] == 1:
+        return
+    _check_logits(task, outputs)
+    if outputs.dim() == 1 or outputs.shape[1] == 1:
         _check_one_output(task, gives, outputs, y)
     elif y.is_floating_point():
         if y.shape != outputs.shape:
@@ -99,9 +125,11 @@ def _check_outputs(task: Task, outputs: Tensor, x: Tensor, y: Tensor) -> None:
     elif y.shape != outputs.shape[:1] + outputs.shape[2:]:
         raise ModelError(f"{gives}, but labels are {list(y.shape)}; outputs [B, C, ...] need labels [B, ...]")
     elif task.classes is not None and task.classes > outputs.shape[1]:
+        many = task.classes > len(task.train)
+        advice = f"give the model at least {task.classes} outputs (number of classes)"
         raise ModelError(
             f"model '{task.model_name}' gives {outputs.shape[1]} outputs but data set '{task.dataset}' has "
-            f"label {task.classes - 1}; give the model at least {task.classes} outputs (number of classes)"
+            f"{task.greatest_label}; {NUMBERS if many else advice + ', or mend the label'}"
         )
 
 
@@ -109,10 +137,34 @@ def _check_one_output(task: Task, gives: str, outputs: Tensor, y: Tensor) -> Non
     if _squeezed(outputs) != _squeezed(y):
         raise ModelError(f"{gives}, but targets are {list(y.shape)}; one output needs one target for each")
     if task.classes is not None and task.classes > 2:
+        few = task.classes <= len(task.train)
+        advice = f", for classes give the model {task.classes} outputs" if few else ""
         raise ModelError(
             f"model '{task.model_name}' gives 1 output, for two classes, but data set '{task.dataset}' has "
-            f"label {task.classes - 1}; give the model {task.classes} outputs (number of classes)"
+            f"{task.greatest_label}; {NUMBERS}{advice}"
         )
+
+
+def _check_logits(task: Task, outputs: Tensor) -> None:
+    """Refuse a model that ends in a softmax or a sigmoid: every loss here takes one itself, and two hardly learn."""
+    node = outputs.grad_fn
+    while node is not None and node.name().removeprefix("Unsafe").startswith(SHAPING) and node.next_functions:
+        node = node.next_functions[0][0]
+    last = "" if node is None else node.name()
+    sums = outputs.detach().float()
+    ends = "softmax" if last.startswith("Softmax") or _are_probabilities(sums) else None
+    ends = "sigmoid" if last.startswith("Sigmoid") else ends
+    if ends is not None:
+        raise ModelError(
+            f"model '{task.model_name}' ends in a {ends}, so that its outputs are probabilities, but losses take them "
+            f"for logits; leave the {ends} out (task losses for logits: cross_entropy, torch.nn.BCEWithLogitsLoss())"
+        )
+
+
+def _are_probabilities(values: Tensor) -> bool:
+    if values.dim() < 2 or values.shape[1] < 2 or bool((values < 0).any()):
+        return False
+    return bool(((values.sum(1) - 1).abs() < 1e-3).all())
 
 
 def _squeezed(values: Tensor) -> torch.Size:
@@ -147,7 +199,21 @@ def _check_loss(task: Task, model: nn.Module, outputs: Tensor, y: Tensor) -> Non
         raise ModelError(f"gradients of {called} for model '{task.model_name}' are not finite; check both at the start")
 
 
-def _check_metric(task: Task, outputs: Tensor, y: Tensor) -> None:
+def _check_metric(task: Task, model: nn.Module, outputs: Tensor, y: Tensor) -> None:
+    """Try the metric on a few instances; where it is not defined on so few, on the split that it will judge."""
+    try:
+        _require_value(task, outputs, y)
+    except EvomalError as first:
+        x, y = task.valid.take(torch.arange(min(len(task.valid), MOST_JUDGED)))
+        with torch.no_grad():
+            outputs = torch.cat([_forward(task, model, part) for part in x.split(MOST_CLASSES)])
+        try:
+            _require_value(task, full_precision(outputs), y)
+        except EvomalError:
+            raise first from None
+
+
+def _require_value(task: Task, outputs: Tensor, y: Tensor) -> None:
     called = f"metric '{task.metric.name}' on outputs {list(outputs.shape)} and targets {list(y.shape)}"
     try:
         value = float(task.metric(outputs, y))

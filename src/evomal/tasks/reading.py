@@ -13,8 +13,9 @@ from evomal.losses.criterion import IGNORED
 from evomal.tasks.fetching import fetch
 from evomal.tasks.rng import seeded
 from evomal.tasks.splits import AnySplit, LazySplit, Split
-from evomal.tasks.tensors import as_tensor, first_row, require_finite
+from evomal.tasks.tensors import ONE_TENSOR, as_tensor, first_row, require_finite
 
+MOST_INPUTS = 100  # of a model; a longer list holds rows
 CHUNK = 1024  # items of a data set stacked at a time
 
 
@@ -23,7 +24,7 @@ def read_split(data: Any, part: str, dataset: str, resident: bool = True) -> Any
 
     Args:
         data: A pair of tensors or arrays, or a `torch.utils.data.Dataset` (anything with ``len`` and
-            indexing) whose items are pairs.
+            indexing; a list of more than two) whose items are pairs.
         part: ``"training"``, ``"validation"`` or ``"test"``, for messages.
         dataset: Name of the data set, for messages.
         resident: Read a `Dataset` once into tensors; False fetches its items each time. Pairs are always
@@ -44,9 +45,10 @@ def read_split(data: Any, part: str, dataset: str, resident: bool = True) -> Any
         return data
     if isinstance(data, Split):
         data = (data.x, data.y)
-    if isinstance(data, tuple | list):
+    if isinstance(data, tuple | list) and not _holds_items(data):
         if len(data) != 2:
             raise DataError(f"{where} must be a pair (x, y), but it has {len(data)} parts")
+        _refuse_several_inputs(data[0], data[1], where)
         return _checked(as_tensor(data[0], f"x of {where}"), as_tensor(data[1], f"y of {where}"), where)
     indexable = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     if isinstance(data, DataLoader | IterableDataset | Tensor) or not indexable:
@@ -55,6 +57,24 @@ def read_split(data: Any, part: str, dataset: str, resident: bool = True) -> Any
         raise DataError(f"{where} is empty; give at least one instance")
     with seeded(derive("reading")):  # a data set may draw random numbers
         return _checked(*_stacked(data, where), where) if resident else _lazy(data, where)
+
+
+def _holds_items(data: Sequence[Any]) -> bool:
+    """Whether a list is a data set, of pairs, instead of a pair."""
+    return len(data) > 2 and all(isinstance(item, tuple | list) and len(item) == 2 for item in data)
+
+
+def _refuse_several_inputs(x: Any, y: Any, where: str) -> None:
+    """Tell x as a list of inputs, each with a row per target, from x as a list of rows."""
+    if not isinstance(x, tuple | list) or not 1 < len(x) <= MOST_INPUTS:
+        return
+    lengths = {len(part) if getattr(part, "shape", ()) or isinstance(part, tuple | list) else 0 for part in x}
+    targets = len(y) if hasattr(y, "__len__") and getattr(y, "shape", True) != () else 0
+    if len(x) != targets and lengths == {targets}:
+        raise DataError(
+            f"x of {where} is a {type(x).__name__} of {len(x)} inputs with {targets} rows each, as for a model with "
+            f"several inputs; {ONE_TENSOR}"
+        )
 
 
 def _checked(x: Tensor, y: Tensor, where: str) -> Split:
@@ -140,9 +160,27 @@ def check_labels(y: Tensor, part: str, dataset: str) -> int | None:
         row = first_row(odd)
         raise DataError(
             f"{where} holds the label {int(y[row][odd[row]].flatten()[0])} (first in row {row}); number "
-            "the classes from 0, or name a label that does not count as ignore_index"
+            "the classes from 0, or name a label that does not count as ignore_index; for numbers to predict set "
+            "task_loss='mse'"
         )
     greatest = int(y.max())
     if greatest < 0:
         raise DataError(f"{where} has only ignored labels; give at least one that counts")
     return greatest + 1
+
+
+def check_two_classes(y: Tensor | None, dataset: str) -> None:
+    """Raise a `DataError` if the labels that are trained on, as far as they are known, are of one class alone.
+
+    Example:
+        >>> check_two_classes(torch.tensor([0, 1, -100]), "mine")
+    """
+    if y is None or (y.is_floating_point() and y.numel() != len(y)):
+        return
+    seen = y.reshape(-1)
+    seen = seen if y.is_floating_point() else seen[seen != IGNORED]
+    if seen.numel() and bool((seen == seen[0]).all()):
+        raise DataError(
+            f"y of the training split of data set '{dataset}' holds the label {float(seen[0]):g} alone; a loss for "
+            "classification is learned on at least two classes"
+        )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset
 
 from evomal.foundation import seeds
 from evomal.foundation.errors import DataError
+from evomal.losses.criterion import IGNORED
 from evomal.tasks.fetching import fetch
 from evomal.tasks.rng import seeded
 from evomal.tasks.sending import by_value, known_here, pack_tensor, unpack_tensor
@@ -39,6 +41,11 @@ class Split:
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
+
+    @cached_property
+    def counted(self) -> Tensor | None:
+        """Which instances have a label that counts, bool [N] on the CPU; None where all have."""
+        return _counted(self.y)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as arrays, which worker processes can map into their memory instead of copying."""
@@ -88,6 +95,11 @@ class LazySplit:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @cached_property
+    def counted(self) -> Tensor | None:
+        """As of `Split`; None too where labels are not known."""
+        return None if self.y is None else _counted(self.y)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel with the code of the data set."""
         return _unpacked_lazy, (
@@ -123,6 +135,13 @@ class LazySplit:
 
 
 AnySplit: TypeAlias = Split | LazySplit
+
+
+def _counted(y: Tensor) -> Tensor | None:
+    if y.is_floating_point():
+        return None
+    counts = y != IGNORED
+    return None if bool(counts.all()) else counts.reshape(len(y), -1).any(1).cpu()
 
 
 def _unpacked(x: Any, y: Any, device: torch.device) -> Split:

@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.losses import HANDCRAFTED, HandcraftedEntry, HandcraftedLoss, TaskType, get_handcrafted
+from evomal.losses.checks import checked_function, checked_label
 from evomal.losses.criterion import IGNORED, LossFunction
 from evomal.tasks.factories import build, checked_factory
 from evomal.tasks.fingerprint import fingerprint
 from evomal.tasks.kinds import fitting_metric, infer_task_type
 from evomal.tasks.metrics import CLASSIFICATION, REGRESSION, Metric
-from evomal.tasks.reading import check_labels, check_parts_fit, read_split
+from evomal.tasks.reading import check_labels, check_parts_fit, check_two_classes, read_split
 from evomal.tasks.sending import by_value
 from evomal.tasks.splits import AnySplit, split_off, strata
-from evomal.tasks.tensors import as_targets
+from evomal.tasks.tensors import as_targets, first_row
 from evomal.tasks.user_optimizer import OptimizerFactory, ScheduleFactory, UserOptimizer
 
 CODE = ("factory", "task_loss", "metric", "own")  # may be lambdas, or functions of a user's file
@@ -47,7 +48,7 @@ class Task:
             augmentation, or more data than memory). Give `valid` then, as a part of an augmented data set is
             augmented too.
         device: Where data and models live.
-        ignore_index: A label that does not count, -100 inside; None means -100 as well.
+        ignore_index: A label that does not count, -100 inside; None means that of the task loss, or -100.
         optimizer: Makes the optimiser that base networks are trained with, ``optimizer(parameters, lr)``, in partial
             and in full trainings; None takes the one that settings name.
         schedule: Makes the schedule of its learning rate, ``schedule(optimizer, steps)``, for a training of so many
@@ -81,42 +82,45 @@ class Task:
         valid_fraction: float = 0.1,
         resident: bool = True,
         device: torch.device | str = "cpu",
-        ignore_index: int | None = IGNORED,
+        ignore_index: int | None = None,
         optimizer: OptimizerFactory | None = None,
         schedule: ScheduleFactory | None = None,
     ) -> None:
-        self.name = name
-        self.dataset = dataset or name
+        self.name = str(name)
+        self.dataset = dataset or self.name
         self.factory = checked_factory(model)
         self.model_name = model_name or _name_of(model)
         self.device = _usable_device(device)
         self.own = UserOptimizer(_checked("optimizer", optimizer), _checked("schedule", schedule))
         self.task_loss_name = task_loss if isinstance(task_loss, str) else _name_of(task_loss)
-        loss: Any = _entry(task_loss) if isinstance(task_loss, str) else task_loss
+        loss: Any = _entry(task_loss) if isinstance(task_loss, str) else checked_function(task_loss, "task_loss")
+        ignored = _ignored_label(ignore_index, loss)
         given = {"training": train, "validation": valid, "test": test}
         parts = {
             part: read_split(data, part, self.dataset, resident)
             for part, data in given.items()
             if data is not None or part == "training"
         }
-        first_targets = parts["training"].take(torch.arange(1))[1]
-        self.task_type = infer_task_type(task_type, loss, self.task_loss_name, metric, first_targets)
-        self.metric = fitting_metric(metric, self.task_type, name)
-        ignored = IGNORED if ignore_index is None else ignore_index
+        known = parts["training"].y
+        some = parts["training"].take(torch.arange(1))[1] if known is None else known
+        self.task_type = infer_task_type(task_type, loss, self.task_loss_name, metric, some)
+        self.metric = fitting_metric(metric, self.task_type, self.name)
         finish = partial(as_targets, task_type=self.task_type, ignore_index=ignored)
         parts = {part: split.map_targets(finish) for part, split in parts.items()}
-        self.classes = self._checked_targets(parts)
+        self.classes, self.greatest_label = self._checked_targets(parts)
         # Whatever label the user had for it; None, where nothing is ignored, saves losses the look.
         self.ignore_index: int | None = IGNORED if any(_may_ignore(split.y) for split in parts.values()) else None
         if "validation" not in parts:
             parts["training"], parts["validation"] = self._divided(parts["training"], valid_fraction)
+        if self.task_type == CLASSIFICATION:
+            check_two_classes(parts["training"].y, self.dataset)
         self.train: AnySplit = parts["training"].to(self.device)
         self.valid: AnySplit = parts["validation"].to(self.device)
         self.test: AnySplit | None = parts["test"].to(self.device) if "test" in parts else None
         self._fingerprint: str | None = None
         # Last, as it may need the class counts.
         self.task_loss: LossFunction = (
-            self.handcrafted(task_loss) if isinstance(task_loss, str) else _moved(task_loss, self.device)
+            self.handcrafted(task_loss) if isinstance(task_loss, str) else _moved(task_loss, self.device, ignored)
         )
 
     @property
@@ -223,24 +227,35 @@ class Task:
         self.__dict__.update(state.pop("_code"))
         self.__dict__.update(state)
 
-    def _checked_targets(self, parts: dict[str, AnySplit]) -> int | None:
+    def _checked_targets(self, parts: dict[str, AnySplit]) -> tuple[int | None, str]:
+        """How many classes there are, as far as it is known, and where the label of the last one stands."""
         check_parts_fit(parts, self.dataset)
         if self.task_type == REGRESSION:
-            return None
-        seen = [check_labels(s.y, part, self.dataset) for part, s in parts.items() if s.y is not None]
-        return max((classes for classes in seen if classes is not None), default=None)
+            return None, ""
+        seen = {part: check_labels(s.y, part, self.dataset) for part, s in parts.items() if s.y is not None}
+        part = max(seen, key=lambda part: seen[part] or 0, default=None)
+        classes, y = (None, None) if part is None else (seen[part], parts[part].y)
+        if classes is None or y is None:
+            return None, ""
+        return classes, f"label {classes - 1} (first in row {first_row(y == classes - 1)} of the {part} split)"
 
     def _divided(self, split: AnySplit, fraction: float) -> tuple[AnySplit, AnySplit]:
-        if not 0 < fraction < 1:
-            raise SettingError(f"valid_fraction is {fraction}; choose a share above 0 and below 1, such as 0.1")
-        if len(split) < 2:
+        if not isinstance(fraction, int | float) or not 0 < fraction < 1:
+            raise SettingError(f"valid_fraction is {fraction!r}; choose a share above 0 and below 1, such as 0.1")
+        mask = split.counted if self.task_type == CLASSIFICATION else None
+        rows = torch.arange(len(split)) if mask is None else mask.nonzero()[:, 0]
+        if len(rows) < 2:
+            what = "1 instance" if mask is None else f"{len(rows)} instance with a label that counts"
             raise DataError(
-                f"the training split of data set '{self.dataset}' has 1 instance, which leaves none for "
+                f"the training split of data set '{self.dataset}' has {what}, which leaves none for "
                 "validation; give valid=(x, y)"
             )
         labels = strata(split.y) if self.task_type == CLASSIFICATION else None
-        stay, off = split_off(len(split), fraction, labels)
-        return split.subset(stay), split.subset(off)
+        # Only what has a label can tell how good a loss is.
+        _, off = split_off(len(rows), fraction, None if labels is None else labels.cpu()[rows])
+        stay = torch.ones(len(split), dtype=torch.bool)
+        stay[rows[off]] = False
+        return split.subset(stay.nonzero()[:, 0]), split.subset(rows[off])
 
 
 def _may_ignore(y: Tensor | None) -> bool:
@@ -265,7 +280,7 @@ def _usable_device(device: torch.device | str) -> torch.device:
     try:
         torch.empty(0, device=device)
         return torch.device(device)
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise SettingError(f"device '{device}' cannot be used here ({reason}); try device='cpu'") from None
 
@@ -276,6 +291,18 @@ def _entry(name: str) -> HandcraftedEntry:
     return HANDCRAFTED[name]
 
 
-def _moved(loss: LossFunction, device: torch.device) -> LossFunction:
+def _moved(loss: LossFunction, device: torch.device, ignored: int = IGNORED) -> LossFunction:
     # A module may hold class weights; a copy leaves the user's own where it is.
-    return copy.deepcopy(loss).to(device) if isinstance(loss, nn.Module) else loss
+    if not isinstance(loss, nn.Module):
+        return loss
+    moved = copy.deepcopy(loss).to(device)
+    if ignored != IGNORED and getattr(moved, "ignore_index", None) == ignored:
+        setattr(moved, "ignore_index", IGNORED)  # noqa: B010  # as the labels that it will see
+    return moved
+
+
+def _ignored_label(given: int | None, loss: Any) -> int:
+    """The label that does not count: as given, else as the task loss has it."""
+    own = getattr(loss, "ignore_index", None) if given is None else given
+    label = checked_label(own)
+    return IGNORED if label is None else label

@@ -1,14 +1,18 @@
 """Whatever a user holds numbers in, as tensors of the types that networks take; checks of their values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from evomal.foundation.errors import DataError
+from evomal.foundation.errors import DataError, one_line
+from evomal.losses.checks import refuse_masked
 from evomal.losses.criterion import IGNORED
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+ONE_TENSOR = "give them as one tensor (torch.cat), and let the model take it apart in its forward"
 
 
 def as_tensor(values: Any, where: str) -> Tensor:
@@ -28,19 +32,54 @@ def as_tensor(values: Any, where: str) -> Tensor:
         >>> as_tensor([[1.0, 2.0]], "x").dtype
         torch.float32
     """
-    tensor = values.detach() if isinstance(values, Tensor) else _from_numpy(values, where)
+    tensor = values.detach() if isinstance(values, Tensor) else _read(values, where)
+    _require_ordinary(tensor, where)
+    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+
+
+def _require_ordinary(tensor: Tensor, where: str) -> None:
+    """Refuse tensors that have no values side by side, or none of the usual types."""
+    odd = "nested" if tensor.is_nested else None
+    if odd is None and tensor.layout is not torch.strided:
+        odd = "sparse"
+    if odd is None and tensor.is_quantized:
+        odd = "quantized"
+    if odd is not None:
+        raise DataError(f"{where} is a {odd} tensor; give an ordinary one (such as from .to_dense() or .dequantize())")
+    if tensor.is_meta:
+        raise DataError(f"{where} is a tensor on the device 'meta', without values; give one that has them")
     if tensor.is_complex():
         raise DataError(f"{where} holds complex numbers; give real ones")
-    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+    if tensor.is_floating_point() and tensor.dtype not in FLOATS:
+        raise DataError(f"{where} holds {tensor.dtype} values; give float32 ones")
+
+
+def _read(values: Any, where: str) -> Tensor:
+    """A tensor from what is none yet."""
+    parts = values if isinstance(values, tuple | list) else ()
+    for part in (values, *parts):
+        refuse_masked(part, where)
+    if isinstance(values, Mapping):
+        raise DataError(f"{where} is a {type(values).__name__}, as for a model with several inputs; {ONE_TENSOR}")
+    if hasattr(values, "toarray"):
+        raise DataError(f"{where} is sparse ({type(values).__name__}); give a dense array (.toarray())")
+    if parts and all(isinstance(part, Tensor) for part in parts):
+        try:
+            return torch.stack([part.detach() for part in parts])
+        except RuntimeError as error:
+            raise DataError(f"{where} cannot be stacked ({one_line(error)}); give rows of equal shapes") from None
+    return _from_numpy(values, where)
 
 
 def _from_numpy(values: Any, where: str) -> Tensor:
     try:
         array = np.asarray(values)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise DataError(f"{where} cannot be read as an array ({error}); give rows of equal shapes") from None
     if array.dtype.kind not in "biufc":
         raise DataError(f"{where} holds {array.dtype} values; give numbers (class names as integers from 0)")
+    if array.dtype.kind in "fc" and array.dtype.itemsize > 8 * (1 + (array.dtype.kind == "c")):
+        array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)  # torch has no long double
     # torch reads neither the other byte order nor negative strides, and warns about read-only memory.
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return torch.from_numpy(array if array.flags.writeable else array.copy())

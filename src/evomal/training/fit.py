@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from evomal.config import BaseSettings
+from evomal.losses.checks import require_scalar
+from evomal.losses.criterion import IGNORED
 from evomal.tasks import AnySplit, Batches
 from evomal.tasks.rng import seeded
 from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
@@ -19,6 +21,7 @@ from evomal.training.schedules import make_schedule
 # On an accelerator, looking at the loss waits for it; there a diverged training is noticed a little later.
 CHECK_EVERY = 50
 NEVER = 2**62
+NO_LABEL = "as no label of its batch counts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,9 @@ def fit(
 
     Returns:
         The steps taken, and the reason if a loss or, at the end, a parameter is not finite.
+
+    Raises:
+        SettingError: The loss does not give one number.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = base_optimizer(base, own).make(parameters, base.lr)
@@ -71,6 +77,8 @@ def fit(
         for step in range(steps):
             x, y = split.take(batches.index(step))
             loss = criterion(model(x), y)
+            if step == 0:
+                require_scalar(loss, "the loss")
             if watch.seen(step, loss):
                 break
             optimizer.zero_grad(set_to_none=True)
@@ -81,7 +89,8 @@ def fit(
             if scheduler is not None:
                 scheduler.step()
     if (failed_at := watch.failed_at()) is not None:
-        return Fit(failed_at, f"the loss is not finite at step {failed_at}")
+        cause = without_labels(split.take(batches.index(failed_at))[1])
+        return Fit(failed_at, f"the loss is not finite at step {failed_at}{cause}")
     if not all(p.isfinite().all().item() for p in model.parameters()):
         return Fit(steps, "a parameter is not finite after the last step")
     return Fit(steps)
@@ -124,6 +133,12 @@ class _Watch:
             return self._failed
         first = int(self._there)
         return first if first < NEVER else None
+
+
+def without_labels(y: Tensor) -> str:
+    """The cause of a loss that is 0/0, where that is it: a batch in which no label counts."""
+    nothing = not y.is_floating_point() and bool((y == IGNORED).all())
+    return f", {NO_LABEL}" if nothing else ""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from evomal.config import TrainSettings, train_settings
 from evomal.foundation.errors import DataError, SettingError
 from evomal.foundation.seeds import derive
 from evomal.foundation.serialization import finite_or_none
+from evomal.losses.checks import checked_function
 from evomal.losses.criterion import LossFunction
 from evomal.tasks import Batches, Task
 from evomal.training.evaluate import evaluate
@@ -125,8 +126,7 @@ def meta_test(
     require_test_split(task)
     if isinstance(criterion, str):
         criterion = task.handcrafted(criterion)
-    if not callable(criterion):
-        raise SettingError(f"criterion is {criterion!r}; give a loss or the name of a handcrafted one")
+    checked_function(criterion, "criterion")
     finished = {(run.lr, run.seed): run for run in done}
     jobs = [(lr, seed) for lr in settings.lrs for seed in settings.seeds]
     left = [(criterion, settings, lr, seed) for lr, seed in jobs if (lr, seed) not in finished]
@@ -155,7 +155,7 @@ def train_once(task: Task, criterion: LossFunction, settings: TrainSettings, lr:
     base = fitted_base(settings.base_at(lr), task.own)
     with one_thread():
         model = task.make_model(derive(seed, task.key, "full", "init"))
-        batches = Batches(len(task.train), base.batch_size, seed, task.key, "full", "batches")
+        batches = Batches.of(task.train, base.batch_size, seed, task.key, "full", "batches")
         noise = derive(seed, task.key, "full", "noise")
         ended = fit(model, criterion, task.train, batches, settings.steps, base, noise, task.own)
         valid = test = float("nan")

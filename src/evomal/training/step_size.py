@@ -29,7 +29,7 @@ def gradient_norm_ratio(loss: LossFunction, task: Task, batch_size: int, seed: i
         The ratio, or None where it is not finite.
     """
     key = task.key
-    index = Batches(len(task.train), batch_size, seed, key, "partial", "batches").index(0)
+    index = Batches.of(task.train, batch_size, seed, key, "partial", "batches").index(0)
     with one_thread(), seeded(derive(seed, key, "ratio", "noise")):
         model = task.make_model(derive(seed, key, "partial", "init")).train()
         parameters = [p for p in model.parameters() if p.requires_grad]
