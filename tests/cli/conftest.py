@@ -1,4 +1,3 @@
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,16 +10,6 @@ SMALL = [
     *("--dataset", "digits", "--model", "mlp", "--generations", "2", "--population", "4", "--meta-steps", "3"),
     *("--partial-steps", "20", "--rejection-steps", "50", "--rejection-threshold", "0.05"),
 ]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _ctrl_c_works():
-    """A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 class Ended(NamedTuple):

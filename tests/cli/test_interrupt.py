@@ -19,11 +19,11 @@ def test_ctrl_c_ends_the_search_with_the_best_loss(tmp_path, small, workers):
         [*command, "--out", str(folder), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        journal, until = folder / "journal.jsonl", time.monotonic() + 60
+        journal, until = folder / "journal.jsonl", time.monotonic() + 120
         while not (journal.exists() and journal.read_text().endswith("\n")) and time.monotonic() < until:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
     result = json.loads(out)

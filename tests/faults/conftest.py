@@ -26,16 +26,6 @@ LEARN = ["learn", *SMALL, "--out", "run", "--json", "--quiet"]
 RESUME = ["learn", "--resume", "run", "--json", "--quiet"]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _ctrl_c_works():
-    """A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 class Call:
     """`evomal` in a process, a session and a temporary folder of its own.
 

@@ -44,6 +44,24 @@ def _two():
     return TaskSet((tasks.blobs(factory=_network), tasks.blobs(name="more", seed=1)))
 
 
+def _doubt(outputs, targets):
+    """One minus the probability of the right class: unlike a count of errors, it does not jump when a bit changes."""
+    return 1 - outputs.softmax(1).gather(1, targets[:, None]).mean()
+
+
+@pytest.fixture
+def exact():
+    """Builds tasks in float64 with a metric that does not jump.
+
+    Training at a great rate makes of a last bit of float32, which processors round differently, another prediction.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    options = {"factory": _network, "metric": _doubt, "task_type": "classification"}
+    yield lambda *each: TaskSet(tuple(tasks.blobs(**options, **one) for one in each or ({},)))
+    torch.set_default_dtype(before)
+
+
 def _losses(task, settings=SETTINGS):
     losses = [genome.loss(task, settings) for genome in GENOMES]
     with torch.no_grad():
@@ -146,27 +164,28 @@ def test_the_measurements_are_those_of_the_filters():
         assert numbers == pytest.approx(expected, rel=0.1)
 
 
-@pytest.mark.parametrize("make", [_blobs, _two])
-@pytest.mark.parametrize("rates", [(1.0,), (0.1, 1.0, 10.0)])
-def test_training(make, rates):
-    settings, task = tasks.quick(fitness_lrs=rates), make()
+@pytest.mark.parametrize("each", [[{}], [{}, {"name": "more", "seed": 1}]], ids=["one", "two"])
+@pytest.mark.parametrize("rates", [(1.0,), (0.1, 1.0, 3.0)])
+def test_training(exact, each, rates):
+    settings, task = tasks.quick(fitness_lrs=rates), exact(*each)
     ours, theirs = train_in_lanes(task, settings, _losses(task)), train_group(task, settings, _losses(task))
-    same = 0
-    for mine, reference in zip(ours, theirs, strict=True):
-        assert (mine.reason, mine.trainings) == (reference.reason, reference.trainings)
-        assert mine.fitness == pytest.approx(reference.fitness, abs=0.02)
-        same += mine.rate == reference.rate
-        assert mine.seconds > 0
+    agreeing = [
+        (mine.reason, mine.trainings, mine.rate, pytest.approx(mine.fitness, abs=1e-5))
+        == (reference.reason, reference.trainings, reference.rate, reference.fitness)
+        for mine, reference in zip(ours, theirs, strict=True)
+    ]
+    assert sum(agreeing) >= len(ours) - 2  # where gradients jump, a training may follow its last bits
+    assert all([agreeing[0], *agreeing[-3:]])  # the one that fails, and those that everybody knows
     assert ours[0].fitness == math.inf
     assert ours[0].reason == "the loss is not finite at step 0"
-    assert same >= len(ours) - 1  # two rates may be equally good
 
 
 @pytest.mark.parametrize("method", ["taylorglo", "ml3"])
-def test_other_families(method):
+def test_other_families(exact, method):
     from evomal.engines.genome import Network, Polynomial
 
-    settings, task = tasks.quick(method=method, hidden=5) if method == "ml3" else tasks.quick(method=method), _blobs()
+    settings = tasks.quick(method=method, hidden=5) if method == "ml3" else tasks.quick(method=method)
+    task = exact()
     draw = random.Random(0)
     if method == "ml3":
         genomes = [Network(5) for _ in range(3)]
@@ -174,7 +193,7 @@ def test_other_families(method):
         genomes = [Polynomial(tuple(draw.gauss(0, 0.5) for _ in range(8))) for _ in range(3)]
     losses = [genome.loss(task, settings) for genome in genomes]
     ours, theirs = train_in_lanes(task, settings, losses), train_group(task, settings, losses)
-    assert [p.fitness for p in ours] == pytest.approx([p.fitness for p in theirs], abs=0.02)
+    assert [p.fitness for p in ours] == pytest.approx([p.fitness for p in theirs], abs=1e-5)
     judged, expected = (f(task, settings, _probes(task), losses) for f in (judge_in_lanes, judge_group))
     for mine, reference in zip(judged, expected, strict=True):
         assert mine.reason == reference.reason
@@ -232,7 +251,7 @@ def test_a_group_that_does_not_fit_into_memory_is_halved(room):
     assert sum(done) + sum(size for way, size in calls if way == "alone") == 11  # nothing was done twice
 
 
-def test_out_of_memory_in_a_stage(monkeypatch):
+def test_out_of_memory_in_a_stage(exact, monkeypatch):
     fit_lanes, sizes = lanes.fit_lanes, []
 
     def narrow(model, losses, *rest):
@@ -241,11 +260,11 @@ def test_out_of_memory_in_a_stage(monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return fit_lanes(model, losses, *rest)
 
-    task = _blobs()
+    task = exact()
     theirs = train_group(task, SETTINGS, _losses(task)[1:10])
     monkeypatch.setattr(lanes, "fit_lanes", narrow)
     ours = train_in_lanes(task, SETTINGS, _losses(task)[1:10])
-    assert [p.fitness for p in ours] == pytest.approx([p.fitness for p in theirs], abs=0.02)
+    assert [p.fitness for p in ours] == pytest.approx([p.fitness for p in theirs], abs=1e-5)
     assert sizes == [9, 4, 5, 2, 3]
 
 

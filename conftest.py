@@ -1,0 +1,27 @@
+"""What tests and doctests must not inherit from whoever starts them."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+INHERITED = ("EVOMAL_TRACEBACK", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES", "RAY_ADDRESS")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _as_in_a_terminal() -> Iterator[None]:
+    """A background job of a script ignores Ctrl-C, and with it all that it starts; others have other umasks."""
+    wanted = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.getsignal(number) for number in wanted}
+    for number, handler in wanted.items():
+        if before[number] is signal.SIG_IGN:
+            signal.signal(number, handler)
+    mask = os.umask(0o022)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in INHERITED:
+            patch.delenv(name, raising=False)
+        yield
+    os.umask(mask)
+    for number, handler in before.items():
+        signal.signal(number, handler)
