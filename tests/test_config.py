@@ -474,3 +474,24 @@ def test_files_from_before_there_were_optimisers_can_be_read():
     assert training == train_settings(steps=9, lr=0.2, momentum=0.9, nesterov=True, batch_size=64, schedule="step",
                                       milestones=(0.5,), gamma=0.3)  # fmt: skip
     assert training == TrainSettings(steps=9, lrs=(0.2,), base=BaseSettings(**old), **schedule)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("learning_rate", "did you mean 'lr'?"),
+        ("epochs", "did you mean 'partial_steps'?"),
+        ("random_state", "did you mean 'seed'?"),
+        ("n_jobs", "did you mean 'workers'?"),
+        ("population", "did you mean 'population_size'?"),
+        ("momentun", "did you mean 'momentum'?"),
+        ("metric", "it belongs to the task: evomal.Task(…, metric=…)"),
+        ("loss", "it belongs to the task: evomal.Task(…, task_loss=…)"),
+        ("verbose", "known: address, "),
+        ("callbacks", "known: address, "),
+    ],
+)
+def test_names_of_other_libraries_are_understood_and_nothing_far_fetched_is_proposed(name, hint):
+    with pytest.raises(UnknownNameError) as caught:
+        learn_settings(**{name: 1})
+    assert str(caught.value).startswith(f"unknown setting '{name}'; {hint}")

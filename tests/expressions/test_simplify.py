@@ -1,12 +1,14 @@
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import sympy
+import torch
 
-from evomal.expressions import parse, simplify, to_formula, to_latex, to_sympy
+from evomal.expressions import _simplify_child, evaluate, parse, simplify, to_formula, to_latex, to_sympy
 from evomal.foundation.errors import ExpressionError
 
 
@@ -27,6 +29,11 @@ def test_to_sympy_is_the_protected_form() -> None:
         ("abs(mul(y, f))", [0.5, 2.0, 1.00001], "Abs(f*y)", "numbers rounded to 3 digits"),
         # Without ε this constant would be minus infinity.
         ("add(mul(y, f), log(sub(1, 1)))", None, "f*y - 16.1", ""),
+        # SymPy's Max and Min compare neither an infinity nor what evalf makes of 1 - 1.
+        ("abs(max(f, log(y)))", None, "Abs(Max(f, log(Abs(y) + 1.0e-7)))", ""),
+        ("max(abs(abs(f)), log(y))", None, "Max(log(Abs(y)), Abs(f))", "ε omitted"),
+        ("min(mul(f, 1), add(y, -1))", None, "Min(f, y - 1)", ""),
+        ("min(log(sub(1, 1)), mul(y, f))", None, "Min(-16.1, f*y)", ""),
     ],
 )
 def test_simplified_formulas(text: str, weights: list[float] | None, shown: str, note: str) -> None:
@@ -87,3 +94,22 @@ def test_importing_the_room_imports_neither_torch_nor_sympy() -> None:
     code = "import sys, evomal.expressions; print(sorted({'torch', 'sympy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_formulas_of_max_min_and_log_are_all_simplified_and_keep_their_value() -> None:
+    """A child for each would take long: its work is done here, and checked by plain arithmetic."""
+    draw = random.Random(3)
+
+    def formula(depth: int) -> str:
+        if depth == 0:
+            return draw.choice(["y", "f", "1", "-1"])
+        if draw.random() < 0.6:
+            return f"{draw.choice(['max', 'min', 'sub', 'mul'])}({formula(depth - 1)}, {formula(depth - 1)})"
+        return f"{draw.choice(['log', 'abs'])}({formula(depth - 1)})"
+
+    for expression in (parse(formula(2)) for _ in range(60)):
+        plain, _ = _simplify_child._without_epsilon(str(expression), None)
+        shown = _simplify_child._shorter(plain, 15)
+        for y, f in ((1.0, 0.3), (0.0, 0.8), (-1.3, 0.4)):
+            wanted = float(evaluate(expression, *(torch.tensor(value, dtype=torch.float64) for value in (y, f))))
+            assert abs(_simplify_child._value(shown, y, f) - wanted) <= 1e-3 * (1 + abs(wanted))

@@ -1,6 +1,8 @@
 """Settings from flat names: presets, methods and explicit values, in that order."""
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -8,9 +10,41 @@ from pydantic import ValidationError
 from evomal.config.presets import FIXED, METHOD_DEFAULTS, PRESETS, UNUSED
 from evomal.config.settings import LearnSettings, TrainSettings
 from evomal.config.stages import OPTIMIZER_DEFAULTS, SPECIFIC, Settings
-from evomal.foundation.errors import SettingError, unknown_name
+from evomal.foundation.errors import SettingError, UnknownNameError, unknown_name
 
 STAGES = ("base", "genetic", "cma", "neural", "local_search", "filters", "racing", "execution", "limits")
+
+OF_TASK = {
+    name: name
+    for name in ("model", "train", "valid", "test", "metric", "task_loss", "task_type", "device", "ignore_index")
+} | {"loss": "task_loss", "dataset": "train"}
+"""What users give as a setting though it is an argument of a task."""
+
+MEANT: dict[str, tuple[str, ...]] = {
+    "learning_rate": ("lr", "lrs"),
+    "lrs": ("lr", "fitness_lrs"),
+    "meta_learning_rate": ("meta_lr",),
+    "inner_lr": ("lr",),
+    "outer_lr": ("meta_lr",),
+    "epochs": ("partial_steps", "steps"),
+    "steps": ("partial_steps", "meta_steps"),
+    "inner_steps": ("base_steps",),
+    "population": ("population_size",),
+    "pop_size": ("population_size",),
+    "n_generations": ("generations",),
+    "num_generations": ("generations",),
+    "iterations": ("generations", "steps"),
+    "random_state": ("seed", "seeds"),
+    "random_seed": ("seed", "seeds"),
+    "n_jobs": ("workers",),
+    "num_workers": ("workers",),
+    "processes": ("workers",),
+    "timeout": ("max_time",),
+    "early_stopping": ("patience",),
+    "optim": ("optimizer",),
+    "scheduler": ("schedule",),
+}
+"""Names that other libraries have for our settings."""
 
 S = TypeVar("S", bound=Settings)
 
@@ -89,7 +123,7 @@ def changed(settings: LearnSettings, preset: str | None = None, **flat: Any) -> 
     nested = settings.model_dump()
     for name, value in given.items():
         if name not in fields:
-            raise unknown_name("setting", name, fields)
+            raise _unknown_setting(name, fields)
         stage = fields[name]
         (nested[stage] if stage else nested)[name] = value
     return validated(LearnSettings, nested)
@@ -141,7 +175,7 @@ def _build(
     given = {name: value for name, value in flat.items() if value is not None}
     for name in given:
         if name not in fields:
-            raise unknown_name("setting", name, fields)
+            raise _unknown_setting(name, fields)
     # A preset serves learning and meta-testing at once: each takes what it knows.
     presets = {k: v for k, v in _preset(preset, flat.get("optimizer")).items() if k in fields}
     chosen = presets | (usual or {}) | given | (fixed or {})
@@ -160,6 +194,17 @@ def _preset(preset: str | None, optimizer: str | None) -> dict[str, Any]:
     if optimizer in (None, values.get("optimizer", "sgd")):
         return values
     return {name: value for name, value in values.items() if name not in ("lr", "weight_decay", *SPECIFIC)}
+
+
+def _unknown_setting(name: str, fields: Iterable[str]) -> UnknownNameError:
+    """The error for a name that no setting has: the setting that is meant, by the sense or the letters of its name."""
+    if name in OF_TASK:
+        return UnknownNameError(f"unknown setting '{name}'; it belongs to the task: evomal.Task(…, {OF_TASK[name]}=…)")
+    names = sorted(fields)
+    meant = [known for known in MEANT.get(name.lower(), ()) if known in names]
+    near = meant or get_close_matches(name, names, n=1, cutoff=0.75)
+    hint = f"did you mean {' or '.join(map(repr, near))}? (known: {', '.join(names)})" if near else ""
+    return UnknownNameError(f"unknown setting '{name}'; {hint or 'known: ' + ', '.join(names)}")
 
 
 def validated(kind: type[S], values: dict[str, Any]) -> S:

@@ -39,7 +39,10 @@ def _without_epsilon(formula: str, weights: list[float] | None) -> tuple[Any, li
 
     expression = parse(formula)
     protected = to_sympy(expression, weights, EPSILON)
-    bare = to_sympy(expression, weights, 0.0)
+    try:
+        bare = to_sympy(expression, weights, 0.0)
+    except ValueError:  # Max and Min cannot compare an infinity
+        return protected, []
     if bare.has(sympy.oo, sympy.zoo, sympy.nan) or not _same_values(bare, protected, 1e-3, _POINTS + _CLASSES):
         return protected, []
     return _with_real_logs(bare), ["ε omitted"] if bare != protected else []
@@ -63,8 +66,11 @@ def _with_real_logs(formula: Any) -> Any:
 def _shorter(plain: Any, digits: int) -> Any:
     import sympy
 
-    simplified = sympy.simplify(plain)
     shown = [_shown(plain, digits)]
+    try:
+        simplified = sympy.simplify(plain)
+    except (ValueError, TypeError, NotImplementedError, ZeroDivisionError):  # SymPy's own limits, seen with Max and Min
+        return shown[0]
     if _same_values(simplified, plain, tolerance=1e-6):
         shown.append(_shown(simplified, digits))
     return min(shown, key=lambda formula: len(str(formula)))
@@ -80,11 +86,21 @@ def _same_values(first: Any, second: Any, tolerance: float, points: tuple[tuple[
 
 
 def _value(formula: Any, y: float, f: float) -> complex:
+    """The number that a formula has at a point; NaN where it has none, such as at the infinity of a logarithm."""
     values = {symbol: {"y": y, "f": f}[symbol.name] for symbol in formula.free_symbols}
-    try:
-        return complex(formula.evalf(subs=values))
-    except TypeError:  # infinite
-        return complex("nan")
+    for evaluated in (lambda: formula.evalf(subs=values), lambda: _replaced(formula, values)):
+        try:
+            return complex(evaluated())
+        except (TypeError, ValueError):  # infinite; or Max and Min cannot compare what evalf made of a difference of 0
+            continue
+    return complex("nan")
+
+
+def _replaced(formula: Any, values: dict[Any, float]) -> Any:
+    """The formula at numbers that are put in before anything is evaluated: differences of equal ones are 0."""
+    import sympy
+
+    return formula.xreplace({symbol: sympy.Float(value) for symbol, value in values.items()}).evalf()
 
 
 def _shown(formula: Any, digits: int) -> Any:
