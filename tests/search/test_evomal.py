@@ -2,6 +2,7 @@ import importlib.util
 import json
 import math
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 
 import evomal
 from evomal.foundation.errors import ModelError, RunFolderError, SettingError
-from evomal.search import EvoMAL, Watcher
+from evomal.search import EvoMAL, SearchInterrupted, Watcher
 from evomal.store import comparable, read_journal
 from evomal.tasks import TaskSet
 
@@ -168,6 +169,35 @@ def test_interruption_keeps_the_best_so_far(tmp_path):
     assert len(read_journal(out)) == 16
     assert evomal.load_loss(out / "loss.json").info["fitness"] == result.fitness
     assert ", stopped early after 16 candidates" in result.message
+
+
+@pytest.fixture
+def pythons_own_handler():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("pythons_own_handler")
+@pytest.mark.parametrize("kept", [True, False])
+def test_ctrl_c_ends_the_script_too_and_loses_nothing(tmp_path, kept):
+    class Pressed(Watcher):
+        def generation(self, number, best):
+            if number == 1:
+                signal.raise_signal(signal.SIGINT)
+
+    out = tmp_path / "a" if kept else None
+    with pytest.raises(KeyboardInterrupt) as caught:
+        EvoMAL(tasks.quick(seed=1)).learn(tasks.blobs(), out=out, watcher=Pressed())
+    assert isinstance(caught.value, SearchInterrupted)
+    result = caught.value.result
+    assert result.interrupted
+    assert len(result.members) == 16
+    place = f"'{out / 'loss.json'}'" if kept else "the attribute `result` of this exception"
+    assert str(caught.value) == f"the search was stopped by Ctrl-C; the best loss so far is in {place}"
+    if kept:
+        assert evomal.load_loss(out / "loss.json").info["fitness"] == result.fitness
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_bad_tasks_and_folders_leave_nothing_behind(tmp_path):

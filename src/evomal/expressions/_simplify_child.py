@@ -88,12 +88,16 @@ def _same_values(first: Any, second: Any, tolerance: float, points: tuple[tuple[
 def _value(formula: Any, y: float, f: float) -> complex:
     """The number that a formula has at a point; NaN where it has none, such as at the infinity of a logarithm."""
     values = {symbol: {"y": y, "f": f}[symbol.name] for symbol in formula.free_symbols}
-    for evaluated in (lambda: formula.evalf(subs=values), lambda: _replaced(formula, values)):
+    for put_in in (_substituted, _replaced):
         try:
-            return complex(evaluated())
+            return complex(put_in(formula, values))
         except (TypeError, ValueError):  # infinite; or Max and Min cannot compare what evalf made of a difference of 0
             continue
     return complex("nan")
+
+
+def _substituted(formula: Any, values: dict[Any, float]) -> Any:
+    return formula.evalf(subs=values)
 
 
 def _replaced(formula: Any, values: dict[Any, float]) -> Any:

@@ -46,3 +46,33 @@ def uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
         if seen:
             signal.raise_signal(signal.Signals(seen[0]))
+
+
+@contextmanager
+def ctrl_c_noted() -> Iterator[list[int]]:
+    """Note whether Ctrl-C comes within a block, and let it do what it does: somebody may turn it into a result.
+
+    Only where Python's own handler is in place: whoever has another one knows of Ctrl-C already.
+
+    Example:
+        >>> with ctrl_c_noted() as pressed:
+        ...     pass
+        >>> pressed
+        []
+    """
+    seen: list[int] = []
+    plain = signal.default_int_handler
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not plain:
+        yield seen
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        plain(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, plain)

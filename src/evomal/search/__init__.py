@@ -4,7 +4,7 @@ from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.watching import Watcher
 from evomal.search.method import Method
 from evomal.search.methods import GLO, GPLFL, METHODS, ML3, EvoMAL, TaylorGLO, make_method
-from evomal.search.result import LearnResult
+from evomal.search.result import LearnResult, SearchInterrupted
 
 __all__ = [
     "GLO",
@@ -15,6 +15,7 @@ __all__ = [
     "EvoMAL",
     "LearnResult",
     "Method",
+    "SearchInterrupted",
     "TaylorGLO",
     "Watcher",
     "make_method",

@@ -20,7 +20,8 @@ from evomal.evaluation.stages import train_stage
 from evomal.evaluation.watching import Watcher
 from evomal.executors import make_executor
 from evomal.foundation.errors import SettingError
-from evomal.search.result import LearnResult, finished_result
+from evomal.foundation.interrupts import ctrl_c_noted
+from evomal.search.result import LearnResult, SearchInterrupted, finished_result
 from evomal.search.search_log import SearchLog
 from evomal.store import RunFolder
 from evomal.store.checkpointing import Checkpointing
@@ -101,7 +102,9 @@ class Method(ABC):
     ) -> LearnResult:
         """Search for the loss with the best metric after partial training.
 
-        Model and data are probed first. Ctrl-C ends the search with the best loss so far.
+        Model and data are probed first. Ctrl-C ends the search and the script with `SearchInterrupted`, a
+        `KeyboardInterrupt` that has the best loss so far in its `result`; a watcher that raises `KeyboardInterrupt`
+        ends the search alone, which then returns that result.
 
         Args:
             task: The task, or several of one kind: meta-gradients are summed and the fitness averaged over them.
@@ -118,6 +121,7 @@ class Method(ABC):
         Raises:
             EvomalError: The task cannot be learned on, or the folder cannot be used.
             StorageError: Nothing more can be written; what is finished is kept.
+            SearchInterrupted: Ctrl-C.
         """
         start = perf_counter()
         tasks = TaskSet.of(task)
@@ -130,7 +134,11 @@ class Method(ABC):
             require_settings(past, method.settings, override)
             finished = finished_result(past, method.settings)
             if finished is None:
-                return method._learn(tasks, folder, watcher or Watcher(), past, start)
+                with ctrl_c_noted() as pressed:
+                    result = method._learn(tasks, folder, watcher or Watcher(), past, start)
+                if pressed and result.interrupted:
+                    raise SearchInterrupted(result, None if folder is None else folder.loss)
+                return result
             assert folder is not None
             require_tasks(folder, tasks)
             return finished

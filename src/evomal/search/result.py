@@ -149,3 +149,16 @@ def best_of(members: Collection[Candidate]) -> Candidate:
 
 def _score(member: Candidate) -> float:
     return -math.inf if member.score is None or math.isnan(member.score) else member.score
+
+
+class SearchInterrupted(KeyboardInterrupt):
+    """Ctrl-C ended a search that a script had begun: it ends the script as well, and nothing is lost.
+
+    Attributes:
+        result: What the search had come to, its best loss so far included.
+    """
+
+    def __init__(self, result: LearnResult, where: object = None) -> None:
+        place = "in the attribute `result` of this exception" if where is None else f"in '{where}'"
+        super().__init__(f"the search was stopped by Ctrl-C; the best loss so far is {place}")
+        self.result = result
