@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # and trainings.
 ELSEWHERE = ("method", "seed", "workers", *WHERE)
 LEARN = [name for name in flat_fields(LearnSettings) if name not in ELSEWHERE]
-TRAIN = ["steps", "schedule", "milestones", "gamma"]
+TRAIN = ["steps"]
 
 
 Methods = Annotated[
