@@ -1,13 +1,18 @@
 import json
 import pickle
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+import evomal
+from evomal.cli import main
 from evomal.losses import HANDCRAFTED
 from evomal.search import EvoMAL
+from evomal.store import read_journal
 
 DIGITS = ["--dataset", "digits", "--model", "mlp"]
 LEARN = ["learn", "--out", "runs/a", *DIGITS]
@@ -336,4 +341,78 @@ def test_a_device_without_memory_is_no_fault_of_a_candidate(run, small, monkeypa
 def test_an_out_that_cannot_be_written_is_refused_before_any_training(run, tmp_path):
     (tmp_path / "file").write_text("mine")
     ended = run("train", "--loss", "mse", "--dataset", "diabetes", "--model", "linear", "--out", "file/t.json")
-    assert ended == (2, "", "evomal: error: 'file/t.json' cannot be written; give another --out\n")
+    assert ended == (2, "", "evomal: error: 'file/t.json' cannot be written (File exists); give another --out\n")
+
+
+TUNE = ["tune", "--dataset", "iris", "--model", "linear", "--meta-steps", "2", "--loss", "l.json"]
+
+
+@pytest.mark.parametrize(
+    ("out", "why"),
+    [
+        ("file/l.json", "File exists"),
+        ("/proc/l.json", "No such file or directory"),  # where root may write, by its rights
+        ("x" * 255, "File name too long"),
+        ("x" * 300, "File name too long"),
+        ("loop/l.json", "File exists"),
+    ],
+    ids=["a file", "proc", "long", "longer", "loop"],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_tuned(run, tmp_path, monkeypatch, out, why):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "loop").symlink_to("loop")
+    evomal.SymbolicLoss("square(sub(y, f))", task_type="classification").save(tmp_path / "l.json")
+    monkeypatch.setattr("evomal.cli.source.TaskSource.load", lambda self: pytest.fail("work begins"))
+    assert run(*TUNE, "--out", out) == (
+        2, "", f"evomal: error: '{out}' cannot be written ({why}); give another --out\n",
+    )  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "l.json", "loop"]
+
+
+def test_what_was_tuned_is_told_though_the_disk_is_full(run, tmp_path, monkeypatch):
+    evomal.SymbolicLoss("square(sub(y, f))", task_type="classification").save(tmp_path / "l.json")
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("evomal.losses.files.write_atomically", full)
+    ended = run(*TUNE, "--out", "new.json", "--json")
+    assert ended.code == 2
+    assert ended.err.startswith("evomal: error: loss file 'new.json': it cannot be written (No space left on device)")
+    told = json.loads(ended.out)
+    assert told["loss"] is None
+    assert len(told["weights"]) == 3
+
+
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="no such device here")
+
+
+@needs_full
+def test_a_search_goes_on_though_its_progress_cannot_be_written(run, small, tmp_path, monkeypatch):
+    with FULL.open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        code = main(["learn", *small, "--out", "a"])
+        monkeypatch.undo()
+    ended = run("show", tmp_path / "a", "--json")
+    warning, where, error = ended.err.splitlines()
+    assert code == 1
+    assert warning == ("evomal: warning: progress cannot be written (No space left on device); the work goes on")
+    assert where == "evomal: the best loss is in a/loss.json"
+    assert error == (
+        "evomal: error: standard output cannot be written (No space left on device); make room there, or send it "
+        "elsewhere"
+    )
+    assert len(read_journal(tmp_path / "a")) == 8
+    assert json.loads(ended.out)["expression"]
+
+
+@needs_full
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["--help"]])
+@pytest.mark.parametrize("errors", ["", " 2>/dev/full"])
+def test_a_full_disk_under_standard_output_is_told_and_ends_with_1(command, errors):
+    line = f"{shlex.join([sys.executable, '-m', 'evomal.cli', *command])} > /dev/full{errors}"
+    ended = subprocess.run(line, shell=True, capture_output=True, text=True)
+    assert ended.returncode == 1
+    told = "evomal: error: standard output cannot be written (No space left on device); "
+    assert ended.stderr == ("" if errors else f"{told}make room there, or send it elsewhere\n")

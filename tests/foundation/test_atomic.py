@@ -1,11 +1,13 @@
+import errno
 import os
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
 from evomal.foundation import atomic
-from evomal.foundation.atomic import storing, write_atomically
+from evomal.foundation.atomic import require_writable, storing, write_atomically
 from evomal.foundation.errors import StorageError
 
 
@@ -38,6 +40,62 @@ def test_whatever_fails_leaves_the_old_file_alone(tmp_path, monkeypatch, step, e
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o002, 0o664), (0o027, 0o640)])
+def test_a_new_file_has_the_rights_that_the_umask_leaves(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "folder" / "file.txt", "new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "folder" / "file.txt").stat().st_mode) == mode
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o777 & ~mask
+
+
+def test_a_file_that_is_replaced_keeps_its_rights(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    path.chmod(0o600)
+    write_atomically(path, "new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_mount_point_is_written_in_its_place(tmp_path, monkeypatch):
+    path = tmp_path / "file.txt"
+    path.write_text("old and longer")
+    number = path.stat().st_ino
+
+    def busy(source, target):  # what the kernel answers
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(atomic.os, "replace", busy)
+    write_atomically(path, "new")
+    assert (path.read_text(), path.stat().st_ino) == ("new", number)
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_pipe_stays_a_pipe(tmp_path):
+    path, read = tmp_path / "pipe", []
+    os.mkfifo(path)
+    reader = threading.Thread(target=lambda: read.append(path.read_text()))
+    reader.start()
+    write_atomically(path, "new")
+    reader.join()
+    assert read == ["new"]
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_that_a_file_can_be_written_is_found_out_by_writing(tmp_path, monkeypatch):
+    require_writable(tmp_path / "a" / "b" / "r.json")
+    assert [path.name for path in tmp_path.rglob("*")] == ["a", "b"]
+    with pytest.raises(OSError, match="File name too long"):
+        require_writable(tmp_path / ("x" * 255))
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match=r"directory|exists"):
+        require_writable(tmp_path / "file" / "r.json")
+    with pytest.raises(OSError, match="No such file"):  # which os.access allows to root
+        require_writable(Path("/proc/r.json"))
 
 
 def test_text_that_has_no_bytes_leaves_the_old_file_alone(tmp_path):

@@ -6,9 +6,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import typer
 from typer.main import get_command
@@ -18,7 +18,7 @@ from evomal.cli.compare import compare
 from evomal.cli.learn import learn
 from evomal.cli.listing import list_names
 from evomal.cli.options import SeveralValues
-from evomal.cli.output import BAD_USAGE, FAILED, GOOD, INTERRUPTED, printable, say
+from evomal.cli.output import BAD_USAGE, FAILED, GOOD, INTERRUPTED, Watched, printable, say
 from evomal.cli.show import show
 from evomal.cli.train import train
 from evomal.cli.tune import tune
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # φ must not stop a terminal that has no φ
     shown = TRACEBACK in given or os.environ.get("EVOMAL_TRACEBACK", "") not in ("", "0")
     keep_freed_memory()
-    with _stops_remembered(ends=arguments is None) as stopped:
+    with _watched_output(), _stops_remembered(ends=arguments is None) as stopped:
         code = _guarded([argument for argument in given if argument != TRACEBACK], shown, stopped)
         return 128 + stopped[-1] if code == INTERRUPTED and stopped else code
 
@@ -100,9 +100,8 @@ def _guarded(arguments: list[str], shown: bool, stopped: list[int]) -> int:
     except KeyboardInterrupt:
         say("stopped before there was a result")
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has enough; nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has enough
+        _silence()
         return FAILED
     except SystemExit as error:  # of somebody's model or task; ours return their code
         say(f"error: the code of the task or model ended the program (exit code {error.code}); let it raise an error")
@@ -111,9 +110,28 @@ def _guarded(arguments: list[str], shown: bool, stopped: list[int]) -> int:
         if stopped:  # a library that was being loaded may make another error of it
             say("stopped before there was a result")
             return INTERRUPTED
+        if isinstance(error, OSError) and error is getattr(sys.stdout, "failed", None):
+            _silence()
+            say(f"error: standard output cannot be written ({error.strerror}); make room there, or send it elsewhere")
+            return FAILED
         if shown:
             traceback.print_exc()
         return _explained(error)
+
+
+@contextmanager
+def _watched_output() -> Iterator[None]:
+    usual, sys.stdout = sys.stdout, cast(TextIO, Watched(sys.stdout))
+    try:
+        yield
+    finally:
+        sys.stdout = usual
+
+
+def _silence() -> None:
+    """Nothing more may be written at exit either."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

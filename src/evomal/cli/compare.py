@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evomal.cli import options
-from evomal.cli.output import GOOD, INTERRUPTED, print_json, say, warn_of_workers
+from evomal.cli.output import GOOD, INTERRUPTED, lasting, print_json, say, warn_of_workers
 from evomal.cli.source import TaskSource, task_options
 from evomal.config import WHERE, LearnSettings, TrainSettings, flat_fields
 
@@ -97,7 +97,7 @@ def _run(
     from evomal.executors import make_executor
     from evomal.report.comparing import Lines
 
-    watcher = None if quiet else Lines(sys.stderr if as_json else sys.stdout)
+    watcher = None if quiet else Lines(lasting(sys.stderr if as_json else sys.stdout))
     executor = make_executor(workers)
     try:
         comparison = run_comparison(task, plan, folder, executor, watcher, command)

@@ -8,7 +8,7 @@ import typer
 
 from evomal.cli import options
 from evomal.cli.arguments import given_task_options
-from evomal.cli.output import GOOD, INTERRUPTED, print_json, say, warn_of_workers
+from evomal.cli.output import GOOD, INTERRUPTED, lasting, print_json, say, warn_of_workers
 from evomal.cli.run import Given, Run, new_run, old_run
 from evomal.config import LearnSettings, learn_settings
 from evomal.foundation.errors import SettingError
@@ -54,7 +54,7 @@ def learn(
         return _price(given, as_json)
     run = _begun(given, out, force) if resume is None else _reopened(given, resume, out, force)
     try:
-        result = _search(run, quiet, sys.stderr if as_json else sys.stdout)
+        result = _search(run, quiet, lasting(sys.stderr if as_json else sys.stdout))
     except KeyboardInterrupt:
         if not run.folder.kept:
             raise
@@ -62,7 +62,12 @@ def learn(
         return INTERRUPTED
     finally:
         run.folder.discard()
-    _report(result, run, as_json)
+    try:
+        _report(result, run, as_json)
+        sys.stdout.flush()
+    except OSError:
+        say(f"the best loss is in {run.folder.loss}")
+        raise
     return INTERRUPTED if result.interrupted else GOOD
 
 

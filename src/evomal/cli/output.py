@@ -4,9 +4,12 @@ import json
 import math
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
+from evomal.foundation.atomic import require_writable
 from evomal.foundation.errors import SettingError
 from evomal.foundation.serialization import cleaned
 
@@ -16,7 +19,69 @@ GOOD, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def say(line: str) -> None:
     """One line on standard error."""
-    print(f"evomal: {line}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # a full disk under it: there is nobody to tell
+        print(f"evomal: {line}", file=sys.stderr, flush=True)
+
+
+class Watched:
+    """A stream that remembers why it could not be written, as the error itself does not say which file it was.
+
+    Args:
+        stream: Where to write.
+
+    Attributes:
+        failed: The last error, or None.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.failed: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write it, or remember why not."""
+        return int(self._tried(lambda: self._stream.write(text)) or 0)
+
+    def flush(self) -> None:
+        """Hand it on, or remember why not."""
+        self._tried(self._stream.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else is asked of a stream."""
+        return getattr(self._stream, name)
+
+    def _tried(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except OSError as error:
+            self.failed = error
+            raise
+
+
+class Lasting(Watched):
+    """A stream for progress: what cannot be written there is left out, as the work itself has more room.
+
+    A pipe whose reader has gone away is still an error: nobody wants to know any more.
+
+    Example:
+        >>> print("going on", file=Lasting(sys.stdout))
+        going on
+    """
+
+    def _tried(self, call: Callable[[], Any]) -> Any:
+        told = self.failed is not None
+        try:
+            return super()._tried(call)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if not told:
+                say(f"warning: progress cannot be written ({error.strerror}); the work goes on")
+            return None
+
+
+def lasting(stream: TextIO) -> TextIO:
+    """The stream, for progress."""
+    return cast(TextIO, Lasting(stream))
 
 
 def printable(text: str) -> str:
@@ -66,14 +131,14 @@ def require_free(path: Path, name: str, force: bool) -> Path:
     Raises:
         SettingError: It exists and `force` is not set, or its folder cannot be written.
     """
-    file = path / name if path.is_dir() else path
-    if file.exists() and not force:
-        raise SettingError(f"'{file}' exists; give another --out, or --force to replace it")
-    try:  # hours of training are not to end with a folder that cannot be made
-        file.parent.mkdir(parents=True, exist_ok=True)
-        writable = os.access(file.parent, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise SettingError(f"'{file}' cannot be written; give another --out")
+    try:  # hours of training are not to end with a file that cannot be made
+        file = path / name if path.is_dir() else path
+        exists = file.exists()
+        if exists and not force:
+            raise SettingError(f"'{file}' exists; give another --out, or --force to replace it")
+        if not exists or file.is_file():
+            require_writable(file)
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise SettingError(f"'{path}' cannot be written ({reason}); give another --out") from None
     return file

@@ -9,7 +9,7 @@ import typer
 
 from evomal.cli import options
 from evomal.cli.arguments import given_task_options
-from evomal.cli.output import GOOD, INTERRUPTED, as_json_text, print_json, say, warn_of_workers
+from evomal.cli.output import GOOD, INTERRUPTED, as_json_text, lasting, print_json, say, warn_of_workers
 from evomal.cli.training import Given, Job, new_job, old_job
 from evomal.config import TrainSettings, flat_fields
 from evomal.executors import WorkerError
@@ -64,7 +64,7 @@ def train(
     """
     given = Given(losses or (), task, preset, workers, options.with_tuples(settings), context.obj)
     job = _begun(given, out, force, override) if resume is None else _reopened(given, resume, out, force, override)
-    stream = sys.stderr if as_json else sys.stdout
+    stream = lasting(sys.stderr if as_json else sys.stdout)
     try:
         warn_of_workers(job.workers)
         results, ended = _trained(job, _told(job, quiet, stream))

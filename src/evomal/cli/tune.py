@@ -10,6 +10,7 @@ from evomal.cli import options
 from evomal.cli.output import print_json, require_free, say
 from evomal.cli.source import TaskSource, task_options
 from evomal.config import LearnSettings, flat_fields, learn_settings
+from evomal.foundation.errors import LossFileError
 
 if TYPE_CHECKING:
     from evomal.local_search import Tuned
@@ -57,7 +58,6 @@ def tune(
     if outcome.reason:
         say(f"error: loss '{loss}' cannot be tuned on task '{loaded.name}': {outcome.reason}")
         return 1
-    learned.save(file)
     result = {
         "before": before,
         "after": learned.formula(digits=4),
@@ -67,7 +67,13 @@ def tune(
         "seconds": outcome.seconds,
         "loss": str(file),
     }
-    _print(result, chosen.local_search.meta_steps, quiet, as_json)
+    try:
+        learned.save(file)
+    except LossFileError:  # what was tuned is not to be lost with it
+        result["loss"] = None
+        raise
+    finally:
+        _print(result, chosen.local_search.meta_steps, quiet, as_json)
     return 0
 
 
@@ -100,6 +106,6 @@ def _print(result: dict[str, Any], meta_steps: int, quiet: bool, as_json: bool) 
         "after": result["after"],
         "meta steps": f"{result['steps']} of {meta_steps}{note}",
         "time": duration(result["seconds"]),
-        "loss file": result["loss"],
+        "loss file": result["loss"] or "none, as it cannot be written",
     }
     print_pairs({name: pairs[name] for name in ("after", "loss file")} if quiet else pairs, sys.stdout)

@@ -1,10 +1,12 @@
 """Files that are complete or not there at all."""
 
+import errno
 import os
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 from evomal.foundation.errors import StorageError
 
@@ -17,18 +19,57 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         content: Its new content; text is written as UTF-8.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe or a device, which must stay one
+        _write(os.open(path, os.O_WRONLY), content, sync=False)
+        return
+    beside = path.with_name(f".{path.name}.{token_hex(4)}")
+    # The system gives it the rights that the user's umask leaves.
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
+        _write(handle, content)
+        with suppress(FileNotFoundError, PermissionError):  # what is replaced may have had others
+            os.chmod(beside, stat.S_IMODE(path.stat().st_mode))
+        try:
+            os.replace(beside, path)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            # The file is a mount point (a container's volume), which can be written but not replaced.
+            _write(os.open(path, os.O_WRONLY | os.O_TRUNC), content)
+            os.unlink(beside)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
     _settle(path.parent)
+
+
+def _write(handle: int, content: str | bytes, sync: bool = True) -> None:
+    with os.fdopen(handle, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+
+
+def require_writable(path: Path) -> None:
+    """Make sure, by writing beside it, that a file can be written; the folders that lack are made.
+
+    Rights alone do not tell: a file system may be read-only, or know no files of ours.
+
+    Raises:
+        OSError: It cannot.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     require_writable(Path(folder) / "results" / "r.json")
+        ...     [entry.name for entry in Path(folder).rglob("*")]
+        ['results']
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tried = path.with_name(f".{path.name}.{token_hex(4)}")
+    os.close(os.open(tried, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    tried.unlink()
 
 
 def _settle(folder: Path) -> None:

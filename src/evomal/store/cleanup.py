@@ -3,7 +3,7 @@
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from tempfile import mkdtemp
+from secrets import token_hex
 
 from evomal.foundation.errors import RunFolderError
 from evomal.foundation.lock import FolderLock
@@ -16,8 +16,8 @@ WRITTEN = (".loss.json.", ".config.yaml.", f".{NEXT}.")
 
 def make_beside(place: Path) -> Path:
     """A new folder beside a place, hidden, for a run that is about to start there."""
-    beside = Path(mkdtemp(dir=place.parent, prefix=f".{_stem(place)}.{STARTING}-"))
-    beside.chmod(0o755)
+    beside = place.with_name(f".{_stem(place)}.{STARTING}-{token_hex(4)}")
+    beside.mkdir()  # with the rights that the user's umask leaves
     return beside
 
 
