@@ -1,100 +1,324 @@
-"""The formulas of the handcrafted losses, instance by instance, and the table that names them."""
+"""The table of handcrafted losses: name, formula, parameters with the defaults of their papers, and what each is for."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
+from evomal.foundation.errors import SettingError, unknown_name
+from evomal.losses import handcrafted_classes as classes
+from evomal.losses import handcrafted_values as values
 from evomal.losses.criterion import TaskType
 
-SMOOTHING, TAU, GAMMA, Q = 0.1, 1.0, 2, 0.7
+_TEXT = re.compile(r"(?P<name>[a-z0-9_]+)\((?P<given>[^()]*)\)")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+class Parameter(NamedTuple):
+    """A hyper-parameter of a handcrafted loss.
+
+    Args:
+        default: Its paper's value, or the usual one.
+        least: The least value that makes sense.
+        most: The greatest.
+        others: Values that are worth a try beside the default.
+    """
+
+    default: float
+    least: float
+    most: float
+    others: tuple[float, ...] = ()
 
 
 class HandcraftedEntry(NamedTuple):
-    """A row of the table of handcrafted losses."""
+    """A row of the table of handcrafted losses.
+
+    Args:
+        task_type: What it is for: classification or regression.
+        per_instance: Of outputs and targets, and of class counts where they are needed.
+        summary: What it is, in a line.
+        suits: The trouble that it was made for.
+        parameters: Its hyper-parameters by name.
+        needs_class_counts: Whether it depends on how often each class occurs.
+        per_output: Regression: the value of each output; `per_instance` is its mean.
+    """
 
     task_type: TaskType
-    per_instance: Callable[..., Tensor]  # of outputs and targets, and of class counts where they are needed
+    per_instance: Callable[..., Tensor]
     summary: str
+    suits: str
+    parameters: Mapping[str, Parameter] = MappingProxyType({})
     needs_class_counts: bool = False
-    per_output: Callable[[Tensor, Tensor], Tensor] | None = None  # where PyTorch has a value for each output
+    per_output: Callable[..., Tensor] | None = None
+
+    def bound(self, given: Mapping[str, float]) -> "HandcraftedEntry":
+        """The same row with its parameters set."""
+        chosen = {name: given.get(name, parameter.default) for name, parameter in self.parameters.items()}
+        per_output = self.per_output and partial(self.per_output, **chosen)
+        return self._replace(per_instance=partial(self.per_instance, **chosen), per_output=per_output)
 
 
-def _log_p(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Log-probabilities; 0 where a class is out of the question (a logit of -inf) and no target: 0·log 0 is 0."""
-    log_p = functional.log_softmax(outputs, dim=1)
-    return log_p.masked_fill((targets == 0) & log_p.isneginf(), 0.0)
+class HandcraftedTable(Mapping[str, HandcraftedEntry]):
+    """Handcrafted losses by name; a name may give parameters, as ``focal(gamma=3)``. It iterates over plain names.
+
+    Example:
+        >>> HANDCRAFTED["focal"].task_type, "focal(gamma=3)" in HANDCRAFTED, "vocal" in HANDCRAFTED
+        ('classification', True, False)
+    """
+
+    def __init__(self, rows: Mapping[str, HandcraftedEntry]) -> None:
+        self._rows = dict(rows)
+
+    def __getitem__(self, text: str) -> HandcraftedEntry:
+        """The row of a name, its parameters set.
+
+        Raises:
+            KeyError: There is no such loss.
+            SettingError: It has no such parameter, or a value is out of range.
+        """
+        name, given = split_name(text)
+        entry = self._rows[name]
+        for parameter, value in given.items():
+            _require(name, entry.parameters, parameter, value)
+        return entry.bound(given)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def variants(self, name: str) -> tuple[str, ...]:
+        """A loss at its defaults, then with each parameter in turn at its other values.
+
+        Example:
+            >>> HANDCRAFTED.variants("focal")
+            ('focal', 'focal(gamma=1)', 'focal(gamma=3)')
+        """
+        parameters = self._rows[name].parameters.items()
+        return name, *(f"{name}({key}={value:g})" for key, parameter in parameters for value in parameter.others)
 
 
-def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return -(_log_p(outputs, targets) * targets).sum(dim=1)
+def split_name(text: str) -> tuple[str, dict[str, float]]:
+    """What a name such as ``focal(gamma=3)`` consists of.
+
+    Raises:
+        SettingError: The parameters cannot be read.
+
+    Example:
+        >>> split_name("focal(gamma=3)"), split_name("focal")
+        (('focal', {'gamma': 3.0}), ('focal', {}))
+    """
+    found = _TEXT.fullmatch(text.replace(" ", "")) if isinstance(text, str) and "(" in text else None
+    if found is None:
+        return text, {}
+    given: dict[str, float] = {}
+    for part in filter(None, found["given"].split(",")):
+        key, sign, number = part.partition("=")
+        if not sign or not _NUMBER.fullmatch(number) or key in given:
+            raise SettingError(f"loss '{text}': '{part}' is no parameter; write such as focal(gamma=3)")
+        given[key] = float(number)
+    return found["name"], given
 
 
-def _label_smoothed(outputs: Tensor, targets: Tensor) -> Tensor:
-    return functional.cross_entropy(outputs, targets, reduction="none", label_smoothing=SMOOTHING)
+def full_name(text: str) -> str:
+    """One spelling for each loss: parameters in the table's order, those at their defaults left out.
+
+    Example:
+        >>> full_name("symmetric_cross_entropy(beta=0.1, alpha=6)"), full_name("focal(gamma=2.0)")
+        ('symmetric_cross_entropy(alpha=6,beta=0.1)', 'focal')
+    """
+    name, given = split_name(text)
+    parameters = HANDCRAFTED[name].parameters
+    shown = [f"{k}={given[k]:.9g}" for k, p in parameters.items() if k in given and given[k] != p.default]
+    return f"{name}({','.join(shown)})" if shown else name
 
 
-def _class_weighted(outputs: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
-    # So weighted, the mean over training instances is 1. Were there a label of a class without any, it would be rare.
-    counts = counts.to(outputs.dtype)
-    weight = counts.sum() / (counts > 0).sum() / counts.clamp(min=1)
-    return -(_log_p(outputs, targets) * targets * _along_classes(weight, outputs)).sum(dim=1)
+def _require(name: str, parameters: Mapping[str, Parameter], key: str, value: float) -> None:
+    if key not in parameters:
+        if not parameters:
+            raise SettingError(f"loss '{name}' has no parameters, so no '{key}'; write {name}")
+        raise unknown_name(f"parameter of loss '{name}'", key, parameters)
+    least, most = parameters[key].least, parameters[key].most
+    if not least <= value <= most:
+        raise SettingError(f"loss '{name}': {key} {value:g} is out of range; give {least:g} to {most:g}")
 
 
-def _logit_adjusted(outputs: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
-    # A class without labels counts as if it had one. The softmax does not see what all logits have in common.
-    prior = counts.clamp(min=1).to(outputs.dtype).log()
-    return _cross_entropy(outputs + TAU * _along_classes(prior, outputs), targets)
+def _of_outputs(
+    function: Callable[..., Tensor], summary: str, suits: str, **parameters: Parameter
+) -> HandcraftedEntry:
+    """The row of a loss that looks at each output alone."""
+
+    def per_instance(outputs: Tensor, targets: Tensor, **given: float) -> Tensor:
+        return function(outputs, targets, **given).mean(dim=1)  # as PyTorch: over outputs as well as over the batch
+
+    return HandcraftedEntry("regression", per_instance, summary, suits, parameters, per_output=function)
 
 
-def _along_classes(numbers: Tensor, outputs: Tensor) -> Tensor:
-    """A number for each class, in the shape of outputs [B, C, ...]."""
-    return numbers.reshape(-1, *[1] * (outputs.dim() - 2))
+def _of_classes(
+    function: Callable[..., Tensor], summary: str, suits: str, counts: bool = False, **parameters: Parameter
+) -> HandcraftedEntry:
+    return HandcraftedEntry("classification", function, summary, suits, parameters, counts)
 
 
-def _focal(outputs: Tensor, targets: Tensor) -> Tensor:
-    log_p = _log_p(outputs, targets)
-    return (targets * torch.expm1(log_p).neg() ** GAMMA * -log_p).sum(dim=1)
-
-
-def _generalised(outputs: Tensor, targets: Tensor) -> Tensor:
-    # p^q by way of log p, so that the slope stays finite where p underflows.
-    log_p = _log_p(outputs, targets)
-    return (targets * torch.expm1(Q * log_p).neg() / Q).sum(dim=1)
-
-
-def _of_outputs(function: Callable[..., Tensor], summary: str) -> HandcraftedEntry:
-    """The row of a loss of PyTorch that looks at each output alone."""
-
+def _torch(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def per_output(outputs: Tensor, targets: Tensor) -> Tensor:
         return function(outputs, targets, reduction="none")
 
-    def per_instance(outputs: Tensor, targets: Tensor) -> Tensor:
-        return per_output(outputs, targets).mean(dim=1)  # PyTorch averages over outputs as well as over the batch
-
-    return HandcraftedEntry("regression", per_instance, summary, per_output=per_output)
+    return per_output
 
 
-_CLASSES: TaskType = "classification"
-HANDCRAFTED: Mapping[str, HandcraftedEntry] = MappingProxyType(
+_HABIT, _SURE, _NOISE = "the habit", "overconfidence", "wrong labels"
+_RARE, _COSTS, _TAILS, _OTHER = "rare classes", "uneven costs", "heavy-tailed targets", "other measures"
+_SHARE = {"alpha": Parameter(1, 0, 1e3), "beta": Parameter(4, 0, 1e3)}
+
+HANDCRAFTED = HandcraftedTable(
     {
-        "cross_entropy": HandcraftedEntry(_CLASSES, _cross_entropy, "cross-entropy on logits"),
-        "label_smoothed_cross_entropy": HandcraftedEntry(
-            _CLASSES, _label_smoothed, "cross-entropy, label smoothing ε = 0.1"
+        "cross_entropy": _of_classes(classes.cross_entropy, "cross-entropy on logits", _HABIT),
+        "label_smoothed_cross_entropy": _of_classes(
+            classes.label_smoothed,
+            "cross-entropy, label smoothing ε = 0.1",
+            _SURE,
+            smoothing=Parameter(0.1, 0, 1, (0.2,)),
         ),
-        "class_weighted_cross_entropy": HandcraftedEntry(
-            _CLASSES, _class_weighted, "cross-entropy, classes weighted by inverse frequency", True
+        "class_weighted_cross_entropy": _of_classes(
+            classes.class_weighted, "cross-entropy, classes weighted by inverse frequency", _RARE, True
         ),
-        "logit_adjusted_cross_entropy": HandcraftedEntry(
-            _CLASSES, _logit_adjusted, "cross-entropy, logits plus τ·log prior, τ = 1", True
+        "logit_adjusted_cross_entropy": _of_classes(
+            classes.logit_adjusted,
+            "cross-entropy, logits plus τ·log prior, τ = 1",
+            _RARE,
+            True,
+            tau=Parameter(1, 0, 10, (0.5, 1.5)),
         ),
-        "focal": HandcraftedEntry(_CLASSES, _focal, "focal loss, γ = 2"),
-        "generalised_cross_entropy": HandcraftedEntry(_CLASSES, _generalised, "generalised cross-entropy, q = 0.7"),
-        "mse": _of_outputs(functional.mse_loss, "mean squared error"),
-        "mae": _of_outputs(functional.l1_loss, "mean absolute error"),
-        "huber": _of_outputs(functional.huber_loss, "Huber loss, δ = 1"),
+        "balanced_softmax": _of_classes(
+            partial(classes.logit_adjusted, tau=1.0), "logit adjustment with τ = 1, under its other name", _RARE, True
+        ),
+        "focal": _of_classes(
+            classes.focal, "focal loss, γ = 2", "easy instances that drown the others", gamma=Parameter(2, 0, 20, (1, 3))
+        ),
+        "generalised_cross_entropy": _of_classes(
+            classes.generalised, "generalised cross-entropy, q = 0.7", _NOISE, q=Parameter(0.7, 1e-3, 1, (0.4,))
+        ),
+        "symmetric_cross_entropy": _of_classes(
+            classes.symmetric,
+            "0.1·cross-entropy + 1·reverse cross-entropy",
+            _NOISE,
+            alpha=Parameter(0.1, 0, 1e3, (1,)),
+            beta=Parameter(1, 0, 1e3),
+        ),
+        "normalised_reverse_cross_entropy": _of_classes(
+            classes.normalised_reverse,
+            "normalised + reverse cross-entropy (NCE + RCE)",
+            _NOISE,
+            alpha=Parameter(1, 0, 1e3, (10,)),
+            beta=Parameter(1, 0, 1e3, (0.1,)),
+        ),
+        "normalised_agce": _of_classes(
+            classes.normalised_agce,
+            "normalised cross-entropy + 4·AGCE, a = 6, q = 1.5",
+            _NOISE,
+            **_SHARE,
+            a=Parameter(6, 1e-3, 1e3),
+            q=Parameter(1.5, 1e-3, 10),
+        ),
+        "normalised_aul": _of_classes(
+            classes.normalised_aul,
+            "normalised cross-entropy + 4·AUL, a = 6.3, q = 1.5",
+            _NOISE,
+            **_SHARE,
+            a=Parameter(6.3, 1, 1e3),
+            q=Parameter(1.5, 1e-3, 10),
+        ),
+        "normalised_ael": _of_classes(
+            classes.normalised_ael,
+            "normalised cross-entropy + 4·AEL, a = 5",
+            _NOISE,
+            **_SHARE,
+            a=Parameter(5, 1e-2, 1e3),
+        ),
+        "noise_corrected_cross_entropy": _of_classes(
+            classes.noise_corrected,
+            "cross-entropy of labels of which a share r = 0.2 is wrong",
+            _NOISE,
+            rate=Parameter(0.2, 0, 0.49, (0.4,)),
+        ),
+        "taylor_cross_entropy": _of_classes(
+            classes.taylor, "cross-entropy's Taylor series, two terms", _NOISE, order=Parameter(2, 1, 50, (6,))
+        ),
+        "bi_tempered_logistic": _of_classes(
+            classes.bi_tempered,
+            "bi-tempered logistic loss, t₁ = 0.8, t₂ = 1.2",
+            _NOISE,
+            t1=Parameter(0.8, 0, 1),
+            t2=Parameter(1.2, 1, 2, (1.4,)),
+        ),
+        "poly1_cross_entropy": _of_classes(
+            classes.poly1, "cross-entropy + ε(1 - p), ε = 2 (Poly-1)", "slow starts", epsilon=Parameter(2, -1, 100, (-0.5,))
+        ),
+        "vector_scaling": _of_classes(
+            classes.vector_scaling,
+            "cross-entropy, logits scaled by (n/n_max)^γ, plus τ·log prior (VS loss)",
+            _RARE,
+            True,
+            gamma=Parameter(0.3, 0, 2, (0.15,)),
+            tau=Parameter(1, 0, 10),
+        ),
+        "ldam": _of_classes(
+            classes.margins,
+            "cross-entropy with margins ∝ n^(-1/4), at most 0.5, logits times 30 (LDAM)",
+            _RARE,
+            True,
+            largest=Parameter(0.5, 0, 100),
+            scale=Parameter(30, 1e-3, 1e3, (1,)),
+        ),
+        "class_balanced_cross_entropy": _of_classes(
+            classes.class_balanced,
+            "cross-entropy, weights by the effective number of instances, β = 0.9999",
+            _RARE,
+            True,
+            beta=Parameter(0.9999, 0, 0.9999999, (0.999, 0.99)),
+        ),
+        "cost_weighted_cross_entropy": _of_classes(
+            classes.cost_weighted,
+            "cross-entropy, all classes but 0 weighted by the cost of missing them, 5",
+            _COSTS,
+            cost=Parameter(5, 1e-3, 1e4, (2, 10)),
+        ),
+        "mse": _of_outputs(_torch(functional.mse_loss), "mean squared error", _HABIT),
+        "mae": _of_outputs(_torch(functional.l1_loss), "mean absolute error", _TAILS),
+        "huber": _of_outputs(_torch(functional.huber_loss), "Huber loss, δ = 1", _TAILS),
+        "cauchy": _of_outputs(
+            values.cauchy, "log(1 + (r/c)²), c = 2.385", _TAILS, c=Parameter(2.385, 1e-3, 1e3, (1, 0.3))
+        ),
+        "welsch": _of_outputs(
+            values.welsch, "1 - exp(-(r/c)²), c = 2.985", _TAILS, c=Parameter(2.985, 1e-3, 1e3, (1, 0.3))
+        ),
+        "tukey": _of_outputs(
+            values.tukey, "Tukey's biweight, c = 4.685", _TAILS, c=Parameter(4.685, 1e-3, 1e3, (2,))
+        ),
+        "log_cosh": _of_outputs(values.log_cosh, "log cosh r", _TAILS),
+        "general_robust": _of_outputs(
+            values.general,
+            "Barron's general robust loss, α = 1, c = 1",
+            _TAILS,
+            alpha=Parameter(1, -100, 2, (0, -2)),
+            c=Parameter(1, 1e-3, 1e3),
+        ),
+        "quantile": _of_outputs(
+            values.quantile, "pinball loss of the q-quantile, q = 0.5", _COSTS, q=Parameter(0.5, 0.001, 0.999, (0.4, 0.6))
+        ),
+        "relative_error": _of_outputs(
+            values.relative,
+            "|r| / max(|y - z|, 0.1), where z stands for zero",
+            _OTHER,
+            zero=Parameter(0, -1e6, 1e6),
+            least=Parameter(0.1, 1e-6, 1e6),
+        ),
     }
 )
+"""All handcrafted losses by name."""
