@@ -37,7 +37,9 @@ def _names() -> dict[str, dict[str, str]]:
         "data_sets": {name: f"{source.summary} ({source.task_type})" for name, source in DATASETS.items()},
         "models": {name: _first_line(model) for name, model in MODELS.items()},
         "methods": {name: method.summary for name, method in METHODS.items()},
-        "handcrafted_losses": {name: f"{entry.summary} ({entry.task_type})" for name, entry in HANDCRAFTED.items()},
+        "handcrafted_losses": {
+            name: f"{entry.summary} ({entry.task_type}; {entry.suits})" for name, entry in HANDCRAFTED.items()
+        },
         "metrics": {name: _first_line(metric.function) for name, metric in METRICS.items()},
         "presets": {
             name: ", ".join(f"{setting} {value}" for setting, value in preset.items())

@@ -10,7 +10,7 @@ from torch.nn import functional
 from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.losses.checks import call_arguments
 from evomal.losses.criterion import IGNORED, Criterion, LossFunction, Reduction, prepare, shaped_weight
-from evomal.losses.handcrafted_table import HANDCRAFTED
+from evomal.losses.handcrafted_table import HANDCRAFTED, full_name
 
 NO_LABEL = -(2**63)  # no label ever; PyTorch's function always ignores one
 
@@ -28,11 +28,19 @@ class HandcraftedLoss(Criterion):
     - ``focal``: :math:`-\sum_c y_c(1 - p_c)^\gamma\log p_c`, γ = 2.
     - ``generalised_cross_entropy``: :math:`\sum_c y_c(1 - p_c^q)/q`, q = 0.7.
 
-    The last two are defined for single labels; soft labels give the expectation over them. A logit of -inf takes a
+    - for wrong labels ``symmetric_cross_entropy``, ``normalised_reverse_cross_entropy``, ``normalised_agce``,
+      ``normalised_aul``, ``normalised_ael``, ``noise_corrected_cross_entropy``, ``taylor_cross_entropy``,
+      ``bi_tempered_logistic``; for rare classes ``balanced_softmax``, ``vector_scaling``, ``ldam``,
+      ``class_balanced_cross_entropy``; for uneven costs ``cost_weighted_cross_entropy``, ``quantile``; beside them
+      ``poly1_cross_entropy``: formulas and papers stand in `evomal.losses.handcrafted_classes`.
+    - for heavy-tailed targets ``cauchy``, ``welsch``, ``tukey``, ``log_cosh``, ``general_robust``, and
+      ``relative_error``: in `evomal.losses.handcrafted_values`; their constants are in the targets' units.
+
+    Where a loss is defined for single labels, soft labels give the expectation over them. A logit of -inf takes a
     class out of the softmax; that costs nothing where it is no target, except in label smoothing, as in PyTorch.
 
     Args:
-        name: A name in `HANDCRAFTED`.
+        name: A name in `HANDCRAFTED`, parameters in brackets where they are not the default: ``focal(gamma=3)``.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         ignore_index: Class label that does not count; None saves the look.
         class_counts: The number of training labels of each class, [C]; only losses whose entry in `HANDCRAFTED` says
@@ -72,7 +80,7 @@ class HandcraftedLoss(Criterion):
         if name not in HANDCRAFTED:
             raise unknown_name("loss", name, HANDCRAFTED)
         super().__init__(HANDCRAFTED[name].task_type, reduction, ignore_index)
-        self.name = name
+        self.name = full_name(name)
         counts = _checked_counts(name, class_counts) if HANDCRAFTED[name].needs_class_counts else None
         self.register_buffer("class_counts", counts)
 

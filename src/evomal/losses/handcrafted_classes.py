@@ -1,7 +1,7 @@
 """Handcrafted losses of classification: formulas of logits z [B, C, ...] and one-hot or soft labels y of that shape.
 
-Each gives [B, ...]. A loss that its paper defines for single labels is, for soft labels, the expectation over them. A logit
-of -inf takes a class out of the softmax; that costs nothing where it is no target.
+Each gives [B, ...]. A loss that its paper defines for single labels is, for soft labels, the expectation over them.
+A logit of -inf takes a class out of the softmax; that costs nothing where it is no target.
 """
 
 from collections.abc import Callable
@@ -102,7 +102,7 @@ def normalised_ael(outputs: Tensor, targets: Tensor, *, alpha: float, beta: floa
 
 
 def noise_corrected(outputs: Tensor, targets: Tensor, *, rate: float) -> Tensor:
-    """-Σ y log((1 - r - r/(C - 1))·p + r/(C - 1)): the likelihood if a share r of labels is wrong (Patrini et al., 2017)."""
+    """-Σ y log((1 - r - r/(C - 1))·p + r/(C - 1)): likelihood if a share r is wrong (Patrini et al., 2017)."""
     others = rate / (outputs.shape[1] - 1)
     return _of_true_class(lambda p: -((1 - rate - others) * p + others).log())(outputs, targets)
 
@@ -115,7 +115,7 @@ def taylor(outputs: Tensor, targets: Tensor, *, order: float) -> Tensor:
 
 
 def bi_tempered(outputs: Tensor, targets: Tensor, *, t1: float, t2: float) -> Tensor:
-    """The Bregman divergence of the tempered logarithm with t1, of the tempered softmax with t2 (Amid et al., 2019, Equation 4)."""
+    """Bregman divergence of the tempered logarithm (t₁) at the tempered softmax (t₂) (Amid et al., 2019)."""
     p = tempered_softmax(outputs, t2)
     log_terms = targets * (_tempered_log(targets.clamp(min=1e-10), t1) - _tempered_log(p, t1))
     power_terms = (targets ** (2 - t1) - p ** (2 - t1)) / (2 - t1)
@@ -123,7 +123,7 @@ def bi_tempered(outputs: Tensor, targets: Tensor, *, t1: float, t2: float) -> Te
 
 
 def tempered_softmax(outputs: Tensor, t: float) -> Tensor:
-    """exp_t(z - λ(z)) with λ such that the sum is 1 (Amid et al., 2019, Equation 3); softmax for t = 1, heavy tails above.
+    """exp_t(z - λ(z)), λ such that the sum is 1 (Amid et al., 2019); softmax for t = 1, heavier tails above.
 
     Args:
         outputs: Logits [B, C, ...].

@@ -1,4 +1,4 @@
-"""The table of handcrafted losses: name, formula, parameters with the defaults of their papers, and what each is for."""
+"""The table of handcrafted losses: name, formula, parameters with their papers' defaults, and what each is for."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -148,9 +148,7 @@ def _require(name: str, parameters: Mapping[str, Parameter], key: str, value: fl
         raise SettingError(f"loss '{name}': {key} {value:g} is out of range; give {least:g} to {most:g}")
 
 
-def _of_outputs(
-    function: Callable[..., Tensor], summary: str, suits: str, **parameters: Parameter
-) -> HandcraftedEntry:
+def _of_outputs(function: Callable[..., Tensor], summary: str, suits: str, **parameters: Parameter) -> HandcraftedEntry:
     """The row of a loss that looks at each output alone."""
 
     def per_instance(outputs: Tensor, targets: Tensor, **given: float) -> Tensor:
@@ -199,7 +197,10 @@ HANDCRAFTED = HandcraftedTable(
             partial(classes.logit_adjusted, tau=1.0), "logit adjustment with τ = 1, under its other name", _RARE, True
         ),
         "focal": _of_classes(
-            classes.focal, "focal loss, γ = 2", "easy instances that drown the others", gamma=Parameter(2, 0, 20, (1, 3))
+            classes.focal,
+            "focal loss, γ = 2",
+            "too many easy instances",
+            gamma=Parameter(2, 0, 20, (1, 3)),
         ),
         "generalised_cross_entropy": _of_classes(
             classes.generalised, "generalised cross-entropy, q = 0.7", _NOISE, q=Parameter(0.7, 1e-3, 1, (0.4,))
@@ -258,7 +259,10 @@ HANDCRAFTED = HandcraftedTable(
             t2=Parameter(1.2, 1, 2, (1.4,)),
         ),
         "poly1_cross_entropy": _of_classes(
-            classes.poly1, "cross-entropy + ε(1 - p), ε = 2 (Poly-1)", "slow starts", epsilon=Parameter(2, -1, 100, (-0.5,))
+            classes.poly1,
+            "cross-entropy + ε(1 - p), ε = 2 (Poly-1)",
+            _OTHER,
+            epsilon=Parameter(2, -1, 100, (-0.5,)),
         ),
         "vector_scaling": _of_classes(
             classes.vector_scaling,
@@ -298,9 +302,7 @@ HANDCRAFTED = HandcraftedTable(
         "welsch": _of_outputs(
             values.welsch, "1 - exp(-(r/c)²), c = 2.985", _TAILS, c=Parameter(2.985, 1e-3, 1e3, (1, 0.3))
         ),
-        "tukey": _of_outputs(
-            values.tukey, "Tukey's biweight, c = 4.685", _TAILS, c=Parameter(4.685, 1e-3, 1e3, (2,))
-        ),
+        "tukey": _of_outputs(values.tukey, "Tukey's biweight, c = 4.685", _TAILS, c=Parameter(4.685, 1e-3, 1e3, (2,))),
         "log_cosh": _of_outputs(values.log_cosh, "log cosh r", _TAILS),
         "general_robust": _of_outputs(
             values.general,
@@ -310,7 +312,10 @@ HANDCRAFTED = HandcraftedTable(
             c=Parameter(1, 1e-3, 1e3),
         ),
         "quantile": _of_outputs(
-            values.quantile, "pinball loss of the q-quantile, q = 0.5", _COSTS, q=Parameter(0.5, 0.001, 0.999, (0.4, 0.6))
+            values.quantile,
+            "pinball loss of the q-quantile, q = 0.5",
+            _COSTS,
+            q=Parameter(0.5, 0.001, 0.999, (0.4, 0.6)),
         ),
         "relative_error": _of_outputs(
             values.relative,

@@ -24,7 +24,7 @@ def tukey(f: Tensor, y: Tensor, *, c: float) -> Tensor:
 
 
 def log_cosh(f: Tensor, y: Tensor) -> Tensor:
-    """log cosh r, computed so that it does not overflow."""
+    """Log cosh r, computed so that it does not overflow."""
     size = (f - y).abs()
     return size + functional.softplus(-2 * size) - math.log(2)
 
