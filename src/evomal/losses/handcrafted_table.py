@@ -158,7 +158,7 @@ def _of_outputs(function: Callable[..., Tensor], summary: str, suits: str, **par
 
 
 def _of_classes(
-    function: Callable[..., Tensor], summary: str, suits: str, counts: bool = False, **parameters: Parameter
+    function: Callable[..., Tensor], summary: str, suits: str, counts: bool = False, /, **parameters: Parameter
 ) -> HandcraftedEntry:
     return HandcraftedEntry("classification", function, summary, suits, parameters, counts)
 
