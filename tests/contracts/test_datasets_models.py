@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from evomal.foundation.errors import ModelError
-from evomal.tasks import DATASETS, MODELS, load_dataset, make_factory, named_task, probe
-from evomal.tasks.datasets.fashion_mnist import found
+from evomal.tasks import DATASETS, MODELS, load_dataset, make_factory, probe, task_of
 
-AT_HAND = [name for name in DATASETS if name != "fashion-mnist" or found()]
+AT_HAND = [name for name, source in DATASETS.items() if source.at_hand()]
+FLAT = ("linear", "mlp")
 
 
 @pytest.fixture(scope="module", params=AT_HAND)
@@ -17,11 +17,12 @@ def data(request):
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_a_pair_fits_or_says_in_one_sentence_that_it_does_not(data, model):
-    if model == "lenet5" and data.input_shape != (1, 28, 28):
-        with pytest.raises(ModelError, match="model 'lenet5' takes greyscale images"):
+    least = {"lenet5": 28, "vgg16": 32, "alexnet": 16}.get(model, 8)
+    if model not in FLAT and (len(data.input_shape) != 3 or data.input_shape[1] < least):
+        with pytest.raises(ModelError, match=rf"model '{model}' takes (greyscale )?images of .*; choose "):
             make_factory(model, data)
         return
-    task = named_task(data.name, model)
+    task = task_of(data, model, width=1 if model in FLAT else 0.1)
     probe(task)
     outputs = task.make_model(0)(task.test.take(torch.arange(5))[0])
     assert outputs.shape == (5, data.classes or 1)

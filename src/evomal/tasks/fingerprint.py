@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from evomal.tasks.splits import AnySplit, LazySplit
+from evomal.tasks.splits import AnySplit, LazySplit, Split
 
 
 def fingerprint(names: tuple[str, ...], splits: Iterable[AnySplit]) -> str:
@@ -28,6 +28,9 @@ def fingerprint(names: tuple[str, ...], splits: Iterable[AnySplit]) -> str:
     """
     digest = hashlib.sha256(repr(names).encode())
     for split in splits:
+        views = (split.normalisation, split.augmentation) if isinstance(split, Split) else ()
+        if any(views):  # plain splits keep the name that they had before there were any
+            digest.update(repr(views).encode())
         for tensor in _tensors(split):
             digest.update(repr((str(tensor.dtype), tuple(tensor.shape))).encode())
             digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -1,6 +1,7 @@
 """Data as users have it, read into splits and checked once, at the start."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,7 +45,8 @@ def read_split(data: Any, part: str, dataset: str, resident: bool = True) -> Any
     if isinstance(data, LazySplit):
         return data
     if isinstance(data, Split):
-        data = (data.x, data.y)
+        checked = _checked(as_tensor(data.x, f"x of {where}"), as_tensor(data.y, f"y of {where}"), where)
+        return replace(data, x=checked.x, y=checked.y)
     if isinstance(data, tuple | list) and not _holds_items(data):
         if len(data) != 2:
             raise DataError(f"{where} must be a pair (x, y), but it has {len(data)} parts")

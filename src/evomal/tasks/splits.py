@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from evomal.foundation import seeds
-from evomal.foundation.errors import DataError
+from evomal.foundation.errors import DataError, SettingError
 from evomal.losses.criterion import IGNORED
+from evomal.tasks.augmentation import Augmentation, Normalisation
 from evomal.tasks.fetching import fetch
 from evomal.tasks.rng import seeded
 from evomal.tasks.sending import by_value, known_here, pack_tensor, unpack_tensor
@@ -27,8 +28,10 @@ class Split:
     """Instances held as two tensors.
 
     Args:
-        x: Inputs [N, ...].
+        x: Inputs [N, ...], or what `normalisation` makes inputs of, such as bytes.
         y: Targets [N] or [N, ...].
+        normalisation: Applied to each batch, on its device; None takes x as it is.
+        augmentation: Applied to each batch before that; for training data only.
 
     Example:
         >>> split = Split(torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))
@@ -38,6 +41,8 @@ class Split:
 
     x: Tensor
     y: Tensor
+    normalisation: Normalisation | None = None
+    augmentation: Augmentation | None = None
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -49,24 +54,29 @@ class Split:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as arrays, which worker processes can map into their memory instead of copying."""
-        return _unpacked, (pack_tensor(self.x), pack_tensor(self.y), self.x.device)
+        packed = pack_tensor(self.x), pack_tensor(self.y), self.x.device
+        return _unpacked, (*packed, self.normalisation, self.augmentation)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The instances at `index` (int64 [B]) as (x [B, ...], y [B, ...])."""
         index = index.to(self.x.device, non_blocking=True)  # an accelerator is not waited for
-        return self.x[index], self.y[index]
+        x = self.x[index]
+        if self.augmentation is not None:
+            x = self.augmentation(x, index)
+        return x if self.normalisation is None else self.normalisation(x), self.y[index]
 
     def to(self, device: torch.device | str) -> "Split":
         """The same split on another device."""
-        return Split(self.x.to(device), self.y.to(device))
+        return replace(self, x=self.x.to(device), y=self.y.to(device))
 
     def subset(self, index: Tensor) -> "Split":
         """The instances at `index` as a split of their own."""
-        return Split(*self.take(index))
+        index = index.to(self.x.device)
+        return replace(self, x=self.x[index], y=self.y[index])
 
     def map_targets(self, function: Callable[[Tensor], Tensor]) -> "Split":
         """The same inputs with other targets."""
-        return Split(self.x, function(self.y))
+        return replace(self, y=function(self.y))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +147,28 @@ class LazySplit:
 AnySplit: TypeAlias = Split | LazySplit
 
 
+def augmented(split: AnySplit, augmentation: Augmentation | None, where: str) -> AnySplit:
+    """A split with this augmentation, or with none.
+
+    Args:
+        split: The split.
+        augmentation: What is done to its batches; None for validation and test data.
+        where: How messages call the split.
+
+    Returns:
+        The split; a data set that is lazy stays as it is, as its own code may augment it.
+
+    Raises:
+        DataError: Its instances are no images.
+        SettingError: It is lazy.
+    """
+    if augmentation is not None:
+        if isinstance(split, LazySplit):
+            raise SettingError(f"{where} is a lazy data set; augment in its own code, and leave augmentation out")
+        augmentation.require_images(tuple(split.x.shape[1:]), where)
+    return replace(split, augmentation=augmentation) if isinstance(split, Split) else split
+
+
 def _counted(y: Tensor) -> Tensor | None:
     if y.is_floating_point():
         return None
@@ -144,9 +176,11 @@ def _counted(y: Tensor) -> Tensor | None:
     return None if bool(counts.all()) else counts.reshape(len(y), -1).any(1).cpu()
 
 
-def _unpacked(x: Any, y: Any, device: torch.device) -> Split:
+def _unpacked(
+    x: Any, y: Any, device: torch.device, normalisation: Normalisation | None, augmentation: Augmentation | None
+) -> Split:
     device = known_here(device)
-    return Split(unpack_tensor(x, device), unpack_tensor(y, device))
+    return Split(unpack_tensor(x, device), unpack_tensor(y, device), normalisation, augmentation)
 
 
 def _unpacked_lazy(

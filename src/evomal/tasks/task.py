@@ -12,13 +12,14 @@ from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.losses import HANDCRAFTED, HandcraftedEntry, HandcraftedLoss, TaskType, get_handcrafted
 from evomal.losses.checks import checked_function, checked_label
 from evomal.losses.criterion import IGNORED, LossFunction
+from evomal.tasks.augmentation import AUGMENTATIONS, Augmentation, get_augmentation
 from evomal.tasks.factories import build, checked_factory
 from evomal.tasks.fingerprint import fingerprint
 from evomal.tasks.kinds import fitting_metric, infer_task_type
 from evomal.tasks.metrics import CLASSIFICATION, REGRESSION, Metric
 from evomal.tasks.reading import check_labels, check_parts_fit, check_two_classes, read_split
 from evomal.tasks.sending import by_value
-from evomal.tasks.splits import AnySplit, split_off, strata
+from evomal.tasks.splits import AnySplit, Split, augmented, split_off, strata
 from evomal.tasks.tensors import as_targets, first_row
 from evomal.tasks.user_optimizer import OptimizerFactory, ScheduleFactory, UserOptimizer
 
@@ -49,6 +50,8 @@ class Task:
             augmented too.
         device: Where data and models live.
         ignore_index: A label that does not count, -100 inside; None means that of the task loss, or -100.
+        augmentation: What is done to batches of training images, a name in `AUGMENTATIONS` or an `Augmentation`; never
+            to validation or test data.
         optimizer: Makes the optimiser that base networks are trained with, ``optimizer(parameters, lr)``, in partial
             and in full trainings; None takes the one that settings name.
         schedule: Makes the schedule of its learning rate, ``schedule(optimizer, steps)``, for a training of so many
@@ -83,6 +86,7 @@ class Task:
         resident: bool = True,
         device: torch.device | str = "cpu",
         ignore_index: int | None = None,
+        augmentation: str | Augmentation | None = None,
         optimizer: OptimizerFactory | None = None,
         schedule: ScheduleFactory | None = None,
     ) -> None:
@@ -110,8 +114,12 @@ class Task:
         self.classes, self.greatest_label = self._checked_targets(parts)
         # Whatever label the user had for it; None, where nothing is ignored, saves losses the look.
         self.ignore_index: int | None = IGNORED if any(_may_ignore(split.y) for split in parts.values()) else None
+        views = _augmentation_of(augmentation, parts["training"])
+        parts = {part: augmented(split, None, part) for part, split in parts.items()}
         if "validation" not in parts:
             parts["training"], parts["validation"] = self._divided(parts["training"], valid_fraction)
+        if views is not None:
+            parts["training"] = augmented(parts["training"], views, f"the training split of data set '{self.dataset}'")
         if self.task_type == CLASSIFICATION:
             check_two_classes(parts["training"].y, self.dataset)
         self.train: AnySplit = parts["training"].to(self.device)
@@ -260,6 +268,18 @@ class Task:
 
 def _may_ignore(y: Tensor | None) -> bool:
     return y is None or (not y.is_floating_point() and bool((y == IGNORED).any()))
+
+
+def _augmentation_of(given: Any, split: AnySplit) -> Augmentation | None:
+    if isinstance(given, str):
+        return get_augmentation(given)
+    if given is None:
+        return split.augmentation if isinstance(split, Split) else None
+    if not isinstance(given, Augmentation):
+        raise SettingError(
+            f"augmentation is a {type(given).__name__}; give an Augmentation, or a name ({', '.join(AUGMENTATIONS)})"
+        )
+    return given
 
 
 def _name_of(function: Any) -> str:

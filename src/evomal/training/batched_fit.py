@@ -161,7 +161,7 @@ class LanesTraining:
 
     def _gathered(self, rows: Tensor) -> Tensor:
         assert isinstance(self._split, Split)
-        return self._step(self._split.x[rows], self._split.y[rows])
+        return self._step(*self._split.take(rows))
 
 
 def _ending(steps: int, failed_at: int, finite: bool) -> Fit:

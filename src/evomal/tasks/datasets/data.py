@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from evomal.losses import TaskType
-from evomal.tasks.splits import split_off
+from evomal.tasks.augmentation import Augmentation, Normalisation
+from evomal.tasks.splits import Split, split_off
 
 TEST_FRACTION = 0.2
 VALID_FRACTION = 0.1  # of what is left for training
@@ -21,6 +22,7 @@ class Raw(NamedTuple):
     x: Tensor
     y: Tensor
     test: Pair | None = None  # the original test set, where there is one
+    augmentation: Augmentation | None = None  # usual for this data set
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +32,16 @@ class Data:
     Args:
         name: Its registered name.
         task_type: ``"classification"`` or ``"regression"``.
-        train: Training split: x [N, *input_shape] float32; y [N] int64 labels, or [N] float32 targets.
+        train: Training split: x [N, *input_shape] float32, or uint8 where there is a `normalisation`; y [N] int64
+            labels, or [N] float32 targets.
         valid: Validation split, never part of training.
         test: Test split, never part of either.
         classes: Number of classes; None for regression.
         target_scale: Mean and standard deviation of the raw training targets, which turn outputs of a
             regression back into the data's own units; None for classification.
+        normalisation: What makes inputs of each batch of coloured images, which are kept as bytes: a quarter of the
+            memory.
+        augmentation: What is usually done to its training batches; None for nothing.
     """
 
     name: str
@@ -45,6 +51,14 @@ class Data:
     test: Pair
     classes: int | None
     target_scale: tuple[float, float] | None
+    normalisation: Normalisation | None = None
+    augmentation: Augmentation | None = None
+
+    @property
+    def splits(self) -> tuple[Split, Split, Split]:
+        """Training, validation and test data as a task takes them; only training data are augmented."""
+        valid, test = (Split(*pair, normalisation=self.normalisation) for pair in (self.valid, self.test))
+        return Split(*self.train, self.normalisation, self.augmentation), valid, test
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -62,7 +76,8 @@ def prepare(name: str, raw: Raw, classes: int | None) -> Data:
 
     A set without an original test set gives 20 % to it; 10 % of the rest become the validation split; both
     stratified by class, and always the same. Then x, and y of a regression, are shifted and scaled by mean
-    and standard deviation of the training split: one of each for images, one of each per feature for tables.
+    and standard deviation of the training split: one of each for grey images, one of each per channel for coloured
+    ones, whose batches are normalised when they are taken, and one of each per feature for tables.
 
     Args:
         name: What the data set is called.
@@ -81,12 +96,14 @@ def prepare(name: str, raw: Raw, classes: int | None) -> Data:
     if test is None:
         (x, y), test = _divide((x, y), TEST_FRACTION, classes)
     (x, y), valid = _divide((x, y), VALID_FRACTION, classes)
+    coloured = x.dtype == torch.uint8 and x.dim() == 4 and x.shape[1] > 1
+    normalisation = channel_normalisation(x) if coloured else None
     mean, deviation = moments(x, per_feature=x.dim() == 2)
     centre, spread = moments(y, per_feature=False)
 
     def normal(pair: Pair) -> Pair:
         targets = pair[1].long() if classes is not None else _normal(pair[1], centre, spread)
-        return _normal(pair[0], mean, deviation), targets
+        return (pair[0] if coloured else _normal(pair[0], mean, deviation)), targets
 
     return Data(
         name,
@@ -96,7 +113,22 @@ def prepare(name: str, raw: Raw, classes: int | None) -> Data:
         test=normal(test),
         classes=classes,
         target_scale=(float(centre), float(spread)) if classes is None else None,
+        normalisation=normalisation,
+        augmentation=raw.augmentation,
     )
+
+
+def channel_normalisation(x: Tensor) -> Normalisation:
+    """The normalisation by mean and standard deviation of each channel of uint8 images [N, C, H, W].
+
+    Example:
+        >>> channel_normalisation(torch.tensor([[[[0, 2]], [[5, 5]]]], dtype=torch.uint8))
+        Normalisation(mean=(1.0, 5.0), deviation=(1.0, 1.0))
+    """
+    found = [moments(x[:, channel], per_feature=False) for channel in range(x.shape[1])]
+    # A channel of one value is only moved, as any feature is.
+    deviations = (float(deviation) if deviation > 1e-6 else 1.0 for _, deviation in found)
+    return Normalisation(tuple(float(mean) for mean, _ in found), tuple(deviations))
 
 
 def moments(values: Tensor, per_feature: bool) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,12 @@ from torch import Tensor
 
 from evomal.foundation.errors import DataError, unknown_name
 from evomal.tasks.datasets import small
+from evomal.tasks.datasets.california import CALIFORNIA, load_california
+from evomal.tasks.datasets.cifar import CIFAR10, CIFAR100, load_cifar10, load_cifar100
 from evomal.tasks.datasets.data import Data, Raw, prepare
-from evomal.tasks.datasets.fashion_mnist import load_fashion_mnist
+from evomal.tasks.datasets.files import Published
+from evomal.tasks.datasets.mnist import FASHION, MNIST, load_fashion_mnist, load_mnist
+from evomal.tasks.datasets.svhn import SVHN, load_svhn
 
 
 class DatasetSource(NamedTuple):
@@ -19,6 +23,11 @@ class DatasetSource(NamedTuple):
     load: Callable[[Path | None], Raw]  # takes the folder to look in first
     classes: int | None  # None for regression
     summary: str
+    published: Published | None = None  # files that are not part of a package
+
+    def at_hand(self, data_dir: Path | None = None) -> bool:
+        """Whether nothing needs to be downloaded."""
+        return self.published is None or self.published.found(data_dir) is not None
 
     @property
     def task_type(self) -> str:
@@ -33,7 +42,12 @@ DATASETS: Mapping[str, DatasetSource] = MappingProxyType(
         "wine": DatasetSource(small.load_wine, 3, "178 wines, 13 features"),
         "iris": DatasetSource(small.load_iris, 3, "150 irises, 4 features"),
         "diabetes": DatasetSource(small.load_diabetes, None, "442 patients, 10 features"),
-        "fashion-mnist": DatasetSource(load_fashion_mnist, 10, "70,000 images of clothes, 28×28"),
+        "california-housing": DatasetSource(load_california, None, "20,640 districts, 8 features", CALIFORNIA),
+        "mnist": DatasetSource(load_mnist, 10, "70,000 handwritten digits, 28×28", MNIST),
+        "fashion-mnist": DatasetSource(load_fashion_mnist, 10, "70,000 images of clothes, 28×28", FASHION),
+        "cifar10": DatasetSource(load_cifar10, 10, "60,000 photographs, 3×32×32; cropped and mirrored", CIFAR10),
+        "cifar100": DatasetSource(load_cifar100, 100, "60,000 photographs, 3×32×32; cropped and mirrored", CIFAR100),
+        "svhn": DatasetSource(load_svhn, 10, "99,289 digits of house numbers, 3×32×32; cropped", SVHN),
     }
 )
 
@@ -43,7 +57,8 @@ def load_dataset(name: str, data_dir: str | Path | None = None) -> Data:
 
     Args:
         name: A name in `DATASETS`.
-        data_dir: A folder in which to look for files first; without it, the one that ``EVOMAL_DATA`` names.
+        data_dir: A folder in which to look for files first, and into which they are downloaded; without it, the one
+            that ``EVOMAL_DATA`` names, or else the user's cache.
 
     Returns:
         The data set; its splits are always the same.
@@ -51,6 +66,7 @@ def load_dataset(name: str, data_dir: str | Path | None = None) -> Data:
     Raises:
         UnknownNameError: There is no such data set.
         DataError: Files are missing or damaged, or labels are out of range.
+        StorageError: There is no room for a download.
 
     Example:
         >>> data = load_dataset("digits")

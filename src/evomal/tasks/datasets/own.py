@@ -1,0 +1,206 @@
+"""Data sets of users, from one file: arrays of an ``.npz``, or a table as ``.csv``."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evomal.foundation.errors import DataError, SettingError, unknown_name
+from evomal.tasks.datasets.data import Data, Pair, Raw, prepare
+from evomal.tasks.datasets.files import cannot_read
+from evomal.tasks.tensors import as_tensor, require_finite
+
+MOST_CLASSES = 1000
+CHANNELS = (1, 3, 4)
+QUOTED = 40
+
+
+def load_file(path: str | Path, target: str | None = None, regression: bool = False) -> Data:
+    """A data set from a user's file, split and normalised as a registered one is.
+
+    An ``.npz`` holds arrays x [N, ...] and y [N], and x_test, y_test where there is a test set of its own. Images are
+    bytes [N, H, W], [N, H, W, channels] or [N, channels, H, W]. A ``.csv`` has a line with the names of its columns;
+    one is the target, all others are features, and hold numbers.
+
+    Targets that are text, whole numbers or truth values are classes, numbered in sorted order; others, or all if asked
+    for, are those of a regression. Without a test set a fifth is held out, always the same, stratified by class.
+
+    Args:
+        path: The file.
+        target: The name of the target's column; needed for a table, and for nothing else.
+        regression: Take whole numbers as what they are.
+
+    Returns:
+        The data set, named like the file.
+
+    Raises:
+        DataError: The file cannot be read, or does not hold what it should.
+        SettingError: It is of another kind, or `target` is missing or too much.
+        UnknownNameError: There is no such column.
+    """
+    path = Path(path).expanduser()
+    kind = path.suffix.lower()
+    if kind not in (".npz", ".csv"):
+        raise SettingError(f"data '{path}' is neither an .npz nor a .csv file; save arrays x and y by numpy.savez")
+    if (kind == ".csv") != (target is not None):
+        raise SettingError(
+            f"data '{path}' is a table; name the column of its target"
+            if kind == ".csv"
+            else f"data '{path}' has its targets as array y, not in column '{target}'; leave the target out"
+        )
+    x, y, test = _read_table(path, str(target)) if kind == ".csv" else _read_arrays(path)
+    classes: int | None = None
+    if not regression and y.dtype.kind not in "f":
+        names, y = np.unique(y, return_inverse=True)
+        classes = _require_classes(path, len(names), len(y))
+        if test is not None:
+            test = (test[0], _numbered(path, test[1], names))
+    if y.dtype.kind in "US":
+        raise DataError(f"{path} has text as targets, such as '{y.flat[0]}'; for a regression give numbers")
+    pair = _pair(path, x, y, "")
+    held_out = None if test is None else _pair(path, *test, "_test")
+    if held_out is not None and held_out[0].shape[1:] != pair[0].shape[1:]:
+        raise DataError(
+            f"{path} has x of shape {list(pair[0].shape)} but x_test of {list(held_out[0].shape)}; give both one form"
+        )
+    if len(pair[0]) < 10:
+        raise DataError(f"{path} has {len(pair[0])} instances; give at least 10, so that parts can be held out")
+    return prepare(path.stem, Raw(*pair, held_out), classes)
+
+
+def _require_classes(path: Path, classes: int, instances: int) -> int:
+    if classes < 2:
+        raise DataError(f"{path} has {classes} class among its targets; give at least 2, or decimals for a regression")
+    if classes > min(MOST_CLASSES, instances // 2):
+        raise DataError(
+            f"{path} has {classes} different targets among {instances} instances, too many for classes; for a "
+            "regression set the task loss to 'mse'"
+        )
+    return classes
+
+
+def _numbered(path: Path, y: NDArray[Any], names: NDArray[Any]) -> NDArray[Any]:
+    places = np.searchsorted(names, y).clip(max=len(names) - 1)
+    odd = names[places] != y
+    if odd.any():
+        raise DataError(f"{path} has the class {y[odd][0]} in y_test, which y lacks; give every class to training")
+    return places
+
+
+def _pair(path: Path, x: NDArray[Any], y: NDArray[Any], part: str) -> Pair:
+    tensor, targets = as_tensor(x, f"x{part} of {path}"), as_tensor(y, f"y{part} of {path}")
+    require_finite(tensor, f"x{part} of {path}")
+    require_finite(targets, f"y{part} of {path}")
+    if tensor.dim() < 2 or targets.dim() != 1 or len(tensor) != len(targets):
+        raise DataError(
+            f"{path} has x{part} of shape {list(tensor.shape)} and y{part} of {list(targets.shape)}; give x [N, ...] "
+            "and y [N]"
+        )
+    return _channels_first(tensor), targets
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    """Images of bytes with their channels where networks have them; other arrays as they are."""
+    if x.dtype != torch.uint8:
+        return x.double() if not x.is_floating_point() else x
+    if x.dim() == 3:
+        return x.unsqueeze(1)
+    last = x.dim() == 4 and x.shape[3] in CHANNELS and x.shape[1] not in CHANNELS
+    return x.permute(0, 3, 1, 2).contiguous() if last else x
+
+
+def _read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[Any], NDArray[Any]] | None]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in ("x", "y", "x_test", "y_test") if name in file.files}
+            names = list(file.files)
+    except ValueError as error:
+        what = "objects, which may hold code" if "pickle" in str(error) else "what is no array"
+        raise DataError(f"{path} holds {what}; save arrays of numbers by numpy.savez") from None
+    except Exception as error:  # zipfile and zlib have many for a damaged file
+        raise cannot_read(path, error) from None
+    missing = [name for name in ("x", "y") if name not in found] or [
+        name for name in ("x_test", "y_test") if name not in found and len(found) > 2
+    ]
+    if missing:
+        raise DataError(f"{path} holds {', '.join(names) or 'nothing'} but no {missing[0]}; name its arrays x and y")
+    y = found["y"]
+    y = y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y
+    return found["x"], y, (found["x_test"], found["y_test"].reshape(-1)) if "x_test" in found else None
+
+
+def _read_table(path: Path, target: str) -> tuple[NDArray[Any], NDArray[Any], None]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            separator = max(",;\t", key=first.count)
+            rows = _rows(csv.reader(file, delimiter=separator), path)
+            header = next(rows, (0, []))[1]
+            columns, place = _columns(path, header, target)
+            features: list[list[float]] = []
+            targets: list[str] = []
+            for line, row in rows:
+                targets.append(row[place].strip())
+                if not targets[-1]:
+                    raise DataError(f"{path}, line {line}: column '{target}' is empty; remove such rows")
+                features.append([_number(path, line, header[column], row[column]) for column in columns])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise cannot_read(path, error) from None
+    if not features:
+        raise DataError(f"{path} has no rows below its line of names; give at least 10 instances")
+    return np.array(features), _targets(targets), None
+
+
+def _rows(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Lines that are not empty, with their numbers; all as long as the first."""
+    length = 0
+    for row in reader:
+        if row:
+            length = length or len(row)
+            if len(row) != length:
+                raise DataError(
+                    f"{path}, line {reader.line_num} has {len(row)} columns, but the first line names {length}; mend it"
+                )
+            yield reader.line_num, row
+
+
+def _columns(path: Path, header: Sequence[str], target: str) -> tuple[list[int], int]:
+    names = [name.strip() for name in header]
+    if target not in names:
+        raise unknown_name("target column", target, names)
+    if len(names) < 2:
+        raise DataError(f"{path} has no column beside its target '{target}'; give at least one feature")
+    if names.count(target) > 1:
+        raise DataError(f"{path} has {names.count(target)} columns named '{target}'; give each a name of its own")
+    place = names.index(target)
+    return [column for column in range(len(names)) if column != place], place
+
+
+def _number(path: Path, line: int, column: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        shown = f"'{text.strip()[:QUOTED]}', which is no finite number" if text.strip() else "nothing"
+        raise DataError(
+            f"{path}, line {line}: column '{column.strip()}' holds {shown}; give numbers (a column for each category), "
+            "or leave the column out"
+        )
+    return value
+
+
+def _targets(texts: Sequence[str]) -> NDArray[Any]:
+    """Targets as whole numbers, as decimals, or else as text."""
+    for kind in (int, float):
+        try:
+            return np.array([kind(text) for text in texts])
+        except (ValueError, OverflowError):
+            continue
+    return np.array(texts)
