@@ -232,7 +232,7 @@ def test_list_names_everything(run):
     assert {kind: set(entries) for kind, entries in names.items()} == {kind: set(ns) for kind, ns in known.items()}
     assert all(word for entries in names.values() for word in entries.values())
     text = run("list").out
-    assert "  digits         1,797 digits, 8×8 (classification)\n" in text
+    assert "  digits              1,797 digits, 8×8 (classification)\n" in text
 
 
 def test_a_softplus_is_shown_wherever_the_formula_is(run, small, tmp_path):

@@ -83,7 +83,7 @@ def refused(run, folder, *arguments):
         ),
         (
             ["learn", "--dataset", "digits"],
-            "give --dataset and --model, or --task my_module.py:make_task; `evomal list` names all",
+            "give --dataset (or --data FILE) and --model, or --task my_module.py:make_task; `evomal list` names all",
         ),
         (
             [*LEARN, "--task", "t.py:make"],

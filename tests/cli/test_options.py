@@ -139,6 +139,8 @@ def test_a_list_option_takes_several_values(given, meant):
 
 HARDER = {
     "task_loss": ("cross_entropy", "task-loss-cross_entropy"),
+    "width": (0.5, "width-0.5"),
+    "augmentation": ("crop", "augmentation-crop"),
     "train_size": (500, "train-size-500"),
     "imbalance": (100.0, "imbalance-100"),
     "label_noise": (0.4, "label-noise-0.4"),

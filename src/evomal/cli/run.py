@@ -106,7 +106,7 @@ def _same_sources(given: Given, folder: RunFolder) -> list[TaskSource]:
         raise RunFolderError(f"'{folder.path / CONFIG}' is damaged: its 'also' is {also!r}; start anew with --force")
     before = source.as_dict()
     # The fingerprint tells whether it is the same data, wherever it lies.
-    now = {name: value for name, value in given.task.items() if name != "data_dir"}
+    now = {name: value for name, value in given.task.items() if name not in ("data", "data_dir")}
     told = {name: f"{name} was {before[name]!r}, now {value!r}" for name, value in now.items() if before[name] != value}
     if given.override:
         told.pop("device", None)

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 Run = TypeVar("Run", bound=Callable[..., Any])
 
-CHANGES = ("task_loss", "train_size", "imbalance", "label_noise", "target_noise")  # each also of `named_task`
+CHANGES = (
+    "task_loss",
+    "width",
+    "augmentation",
+    "train_size",
+    "imbalance",
+    "label_noise",
+    "target_noise",
+)  # each also of `named_task`
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +40,22 @@ class TaskSource:
 
     dataset: Annotated[str | None, typer.Option(help="A data set's name.")] = None
     model: Annotated[str | None, typer.Option(help="A model's name.")] = None
+    data: Annotated[
+        Path | None, typer.Option(help="Your own data instead: an .npz with arrays x and y, or a .csv with --target.")
+    ] = None
+    target: Annotated[str | None, typer.Option(help="The name of the target's column in a .csv.")] = None
+    width: Annotated[float | None, typer.Option(help="Factor on the model's channels or hidden units.")] = None
+    augmentation: Annotated[
+        str | None,
+        typer.Option(help="What is done to training images: none, crop, flip, crop-flip; as usual if left out."),
+    ] = None
     task: Annotated[
         str | None, typer.Option(help="Your own task instead: my_module.py:make_task (runs that file).")
     ] = None
     metric: Annotated[str | None, typer.Option(help="A metric's name; error_rate or mse if left out.")] = None
-    data_dir: Annotated[Path | None, typer.Option(help="Where to look for a data set's files first.")] = None
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where to look for a data set's files first, and where downloads go.")
+    ] = None
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; cpu if left out.")] = None
     task_loss: Annotated[
         str | None, typer.Option(help="A handcrafted loss's name; cross_entropy or mse if left out.")
@@ -53,9 +72,15 @@ class TaskSource:
     ] = None
 
     def __post_init__(self) -> None:
-        if self.task is None and (self.dataset is None or self.model is None):
-            raise SettingError("give --dataset and --model, or --task my_module.py:make_task; `evomal list` names all")
-        if self.task is not None and (self.dataset or self.model or self.metric or self.data_dir):
+        if self.task is None and ((self.dataset is None and self.data is None) or self.model is None):
+            raise SettingError(
+                "give --dataset (or --data FILE) and --model, or --task my_module.py:make_task; `evomal list` names all"
+            )
+        if self.dataset is not None and self.data is not None:
+            raise SettingError(f"--data {self.data} and --dataset {self.dataset} are two data sets; leave one out")
+        if self.target is not None and self.data is None:
+            raise SettingError("--target names a column of a table; give the table as --data FILE.csv, or leave it out")
+        if self.task is not None and any((self.dataset, self.data, self.model, self.metric, self.data_dir)):
             raise SettingError(
                 "--task brings its own data set, model and metric; leave out the options that name others"
             )
@@ -74,16 +99,17 @@ class TaskSource:
             'digits-mlp-label-noise-0.4'
         """
         if self.task is None:
-            parts = [str(self.dataset), str(self.model)]
+            parts = [self.dataset if self.data is None else Path(self.data).stem, str(self.model)]
             for name, value in self._changes.items():
                 parts += [name.replace("_", "-"), f"{value:.15g}" if isinstance(value, float) else str(value)]
-            return "-".join(parts)
+            return "-".join(map(str, parts))
         source, _, function = self.task.rpartition(":")
         return f"{Path(source).name.removesuffix('.py')}-{function}"
 
     def as_dict(self) -> dict[str, Any]:
         """What was given, as plain values; None where an option was left out."""
         return {field.name: getattr(self, field.name) for field in fields(self)} | {
+            "data": None if self.data is None else str(self.data),
             "data_dir": None if self.data_dir is None else str(self.data_dir),
             "device": self.device or "cpu",
         }
@@ -108,25 +134,21 @@ class TaskSource:
         dataset, slash, model = spec.partition("/")
         if not (dataset and slash and model) or "/" in model:
             raise SettingError(f"'{spec}' names no task; write it as DATASET/MODEL or my_module.py:make_task")
-        return replace(self, dataset=dataset, model=model, task=None)
+        return replace(self, dataset=dataset, model=model, task=None, data=None, target=None)
 
     def load(self) -> "Task":
         """The task; this imports torch."""
-        from evomal.tasks import load_user_task, named_task
+        from evomal.tasks import file_task, load_user_task, named_task
 
         if self.task is not None:
             task = load_user_task(self.task)
             return task if self.device is None else task.to(self.device)
-        assert self.dataset is not None
         assert self.model is not None
-        return named_task(
-            self.dataset,
-            self.model,
-            data_dir=self.data_dir,
-            device=self.device or "cpu",
-            metric=self.metric,
-            **self._changes,
-        )
+        options: dict[str, Any] = {"device": self.device or "cpu", "metric": self.metric, **self._changes}
+        if self.data is not None:
+            return file_task(self.data, self.model, target=self.target, **options)
+        assert self.dataset is not None
+        return named_task(self.dataset, self.model, data_dir=self.data_dir, **options)
 
 
 def task_options(command: Run) -> Run:

@@ -145,7 +145,7 @@ class TrainCall(Settings):
         return {
             "losses": [loss.name for loss in self.losses],
             # The fingerprint tells whether it is the same data, wherever it lies.
-            **{name: value for name, value in self.options.items() if name != "data_dir"},
+            **{name: value for name, value in self.options.items() if name not in ("data", "data_dir")},
             "preset": self.preset,
             **{name: settings[stage][name] if stage else settings[name] for name, stage in stages.items()},
             "workers": self.workers,

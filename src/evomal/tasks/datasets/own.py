@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evomal.foundation.errors import DataError, SettingError, unknown_name
+from evomal.foundation.errors import DataError, SettingError, one_line, unknown_name
 from evomal.tasks.datasets.data import Data, Pair, Raw, prepare
-from evomal.tasks.datasets.files import cannot_read
 from evomal.tasks.tensors import as_tensor, require_finite
 
 MOST_CLASSES = 1000
@@ -92,6 +91,10 @@ def _numbered(path: Path, y: NDArray[Any], names: NDArray[Any]) -> NDArray[Any]:
     return places
 
 
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    return DataError(f"{path} cannot be read ({one_line(error)}); check the path and the file")
+
+
 def _pair(path: Path, x: NDArray[Any], y: NDArray[Any], part: str) -> Pair:
     tensor, targets = as_tensor(x, f"x{part} of {path}"), as_tensor(y, f"y{part} of {path}")
     require_finite(tensor, f"x{part} of {path}")
@@ -123,7 +126,7 @@ def _read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[
         what = "objects, which may hold code" if "pickle" in str(error) else "what is no array"
         raise DataError(f"{path} holds {what}; save arrays of numbers by numpy.savez") from None
     except Exception as error:  # zipfile and zlib have many for a damaged file
-        raise cannot_read(path, error) from None
+        raise _unreadable(path, error) from None
     missing = [name for name in ("x", "y") if name not in found] or [
         name for name in ("x_test", "y_test") if name not in found and len(found) > 2
     ]
@@ -151,7 +154,7 @@ def _read_table(path: Path, target: str) -> tuple[NDArray[Any], NDArray[Any], No
                     raise DataError(f"{path}, line {line}: column '{target}' is empty; remove such rows")
                 features.append([_number(path, line, header[column], row[column]) for column in columns])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise cannot_read(path, error) from None
+        raise _unreadable(path, error) from None
     if not features:
         raise DataError(f"{path} has no rows below its line of names; give at least 10 instances")
     return np.array(features), _targets(targets), None

@@ -1,0 +1,191 @@
+"""A user's own .npz and .csv files: what becomes of them, and one line for what cannot."""
+
+import numpy as np
+import pytest
+import torch
+
+from evomal.foundation.errors import DataError, SettingError, UnknownNameError
+from evomal.tasks import file_task, load_file, probe
+
+COUNT = 60
+X, Y = np.zeros((20, 2)), np.arange(20) % 2
+NUMBERS = "; give numbers (a column for each category), or leave the column out"
+LABELS = {
+    "from 0": np.arange(COUNT) % 3,
+    "from 5": np.arange(COUNT) % 3 + 5,
+    "text": np.array([*"bca"])[np.arange(COUNT) % 3],
+}
+
+
+def _numbers(*shape, seed=0):
+    return np.random.default_rng(seed).normal(2, 3, shape)
+
+
+def _save(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def _csv(path, rows, header="age,income,left", encoding="utf-8"):
+    path.write_text("\n".join([header, *rows]) + "\n", encoding=encoding)
+    return path
+
+
+def _rows(count=COUNT, target=lambda i: "yes" if i % 3 else "no", separator=","):
+    return [separator.join((str(20 + i), f"{i / 7:.4f}", target(i))) for i in range(count)]
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_arrays_with_classes_are_numbered_in_sorted_order(tmp_path, labels):
+    data = load_file(_save(tmp_path / "mine.npz", x=_numbers(COUNT, 4), y=labels))
+    assert (data.name, data.task_type, data.classes, data.input_shape) == ("mine", "classification", 3, (4,))
+    assert sum(len(x) for x, _ in (data.train, data.valid, data.test)) == COUNT
+    assert data.test[1].bincount().tolist() == [4, 4, 4]  # stratified, though the file may be sorted
+    assert data.train[0].mean(0).abs().max() < 1e-5
+
+
+def test_decimals_are_a_regression_in_units_of_their_own(tmp_path):
+    y = _numbers(COUNT)
+    data = load_file(_save(tmp_path / "mine.npz", x=_numbers(COUNT, 4).astype(np.float32), y=y.reshape(-1, 1)))
+    assert (data.task_type, data.classes) == ("regression", None)
+    assert data.target_scale[0] == pytest.approx(y.mean(), abs=1)
+    assert data.train[1].std(correction=0).item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [
+    ((28, 28), (1, 28, 28)), ((8, 9, 3), (3, 8, 9)), ((3, 8, 9), (3, 8, 9)), ((1, 8, 8), (1, 8, 8)),
+])  # fmt: skip
+def test_images_of_bytes_get_their_channels_first(tmp_path, shape, expected):
+    x = np.random.default_rng(0).integers(0, 256, (COUNT, *shape), dtype=np.uint8)
+    path = _save(tmp_path / "mine.npz", x=x, y=np.arange(COUNT) % 2)
+    task = file_task(path, "mlp", augmentation="crop" if len(expected) == 3 else None)
+    assert task.train.take(torch.arange(2))[0].shape == (2, *expected)
+    assert task.train.take(torch.arange(2))[0].dtype == torch.float32
+    probe(task)
+
+
+def test_a_test_set_of_its_own_stays(tmp_path):
+    x, y = _numbers(COUNT, 2), np.array(["no", "yes"])[np.arange(COUNT) % 2]
+    data = load_file(_save(tmp_path / "mine.npz", x=x, y=y, x_test=x[:7], y_test=y[:7]))
+    assert [len(part) for _, part in (data.train, data.valid, data.test)] == [54, 6, 7]
+    assert data.test[1].tolist() == [0, 1, 0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_table(tmp_path, separator, encoding):
+    path = _csv(tmp_path / "churn.csv", _rows(separator=separator), separator.join(("age", "income", "left")), encoding)
+    data = load_file(path, target="left")
+    assert (data.name, data.classes, data.input_shape) == ("churn", 2, (2,))
+    assert data.test[1].bincount().tolist() == [4, 8]
+    numeric = _csv(path, _rows(target=str, separator=separator), separator.join(("age", "income", "left")), encoding)
+    assert load_file(numeric, target="income").task_type == "regression"
+
+
+def test_a_table_and_the_same_arrays_are_the_same_data(tmp_path):
+    table = _csv(tmp_path / "mine.csv", _rows())
+    x = np.array([[20 + i, float(f"{i / 7:.4f}")] for i in range(COUNT)])
+    arrays = _save(tmp_path / "mine.npz", x=x, y=np.array(["yes" if i % 3 else "no" for i in range(COUNT)]))
+    one, other = file_task(table, "linear", target="left"), file_task(arrays, "linear")
+    assert one.fingerprint == other.fingerprint
+
+
+def test_whole_numbers_are_a_regression_where_the_loss_or_the_metric_says_so(tmp_path):
+    path = _csv(tmp_path / "mine.csv", _rows(target=lambda i: str(1000 + 13 * i)))
+    for options in ({"task_loss": "mse"}, {"metric": "mse", "task_loss": "huber"}, {"metric": "mae"}):
+        assert file_task(path, "linear", target="left", **options).task_type == "regression"
+    with pytest.raises(DataError) as caught:
+        file_task(path, "linear", target="left")
+    assert str(caught.value) == (
+        f"{path} has 60 different targets among 60 instances, too many for classes; for a regression set the task loss "
+        "to 'mse'"
+    )
+
+
+def test_the_name_tells_what_is_unusual(tmp_path):
+    path = _csv(tmp_path / "mine.csv", _rows())
+    task = file_task(path, "mlp", target="left", width=0.5, label_noise=0.2)
+    assert task.name == "mine/mlp (label noise 0.2, width 0.5)"
+    assert task.make_model(0).layers[0].out_features == 64
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["1,2,yes", "1,old,no"], ", line 3: column 'income' holds 'old', which is no finite number" + NUMBERS),
+        (["1,,yes"], ", line 2: column 'income' holds nothing" + NUMBERS),
+        (["1,nan,yes"], ", line 2: column 'income' holds 'nan', which is no finite number" + NUMBERS),
+        (["1,2,yes", "", "1,2"], ", line 4 has 2 columns, but the first line names 3; mend it"),
+        (["1,2, "], ", line 2: column 'left' is empty; remove such rows"),
+        ([], " has no rows below its line of names; give at least 10 instances"),
+        (["1,2,yes"] * 20, " has 1 class among its targets; give at least 2, or decimals for a regression"),
+        (["1,2,yes", "2,1,no"] * 2, " has 4 instances; give at least 10, so that parts can be held out"),
+    ],
+)  # fmt: skip
+def test_odd_tables_are_one_line(tmp_path, rows, message):
+    path = _csv(tmp_path / "mine.csv", rows)
+    with pytest.raises(DataError) as caught:
+        load_file(path, target="left")
+    assert str(caught.value) == f"{path}{message}"
+
+
+def test_columns(tmp_path):
+    path = _csv(tmp_path / "mine.csv", _rows())
+    with pytest.raises(UnknownNameError, match="unknown target column 'lef'; did you mean 'left'"):
+        load_file(path, target="lef")
+    twice = _csv(tmp_path / "twice.csv", _rows(), "age,left,left")
+    with pytest.raises(DataError, match=r"twice\.csv has 2 columns named 'left'; give each a name of its own"):
+        load_file(twice, target="left")
+    alone = _csv(tmp_path / "alone.csv", ["1", "0"] * 20, "left")
+    with pytest.raises(DataError, match="has no column beside its target 'left'; give at least one feature"):
+        load_file(alone, target="left")
+
+
+def test_options_that_do_not_go_with_the_file(tmp_path):
+    table, odd = _csv(tmp_path / "a.csv", _rows()), tmp_path / "a.txt"
+    arrays = _save(tmp_path / "a.npz", x=_numbers(COUNT, 1), y=np.arange(COUNT))
+    for path, target, message in (
+        (table, None, f"data '{table}' is a table; name the column of its target"),
+        (arrays, "y", f"data '{arrays}' has its targets as array y, not in column 'y'; leave the target out"),
+        (odd, None, f"data '{odd}' is neither an .npz nor a .csv file; save arrays x and y by numpy.savez"),
+    ):  # fmt: skip
+        with pytest.raises(SettingError) as caught:
+            load_file(path, target)
+        assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a": np.ones(3), "y": np.ones(3)}, " holds a, y but no x; name its arrays x and y"),
+        ({"x": X, "y": Y, "x_test": X}, " holds x, y, x_test but no y_test; name its arrays x and y"),
+        ({"x": X, "y": Y[:19]}, " has x of shape [20, 2] and y of [19]; give x [N, ...] and y [N]"),
+        ({"x": X * np.nan, "y": Y}, "x of {} holds nan (first in row 0); remove or fill in such rows"),
+        ({"x": X.astype(str), "y": Y}, "x of {} holds <U32 values; give numbers (class names as integers from 0)"),
+        (
+            {"x": np.array([{}, []], dtype=object), "y": Y},
+            " holds objects, which may hold code; save arrays of numbers by numpy.savez",
+        ),
+        ({"x": X, "y": Y, "x_test": np.ones((2, 3)), "y_test": np.arange(2)},
+         " has x of shape [20, 2] but x_test of [2, 3]; give both one form"),
+        ({"x": X, "y": Y, "x_test": np.ones((2, 2)), "y_test": np.array([0, 7])},
+         " has the class 7 in y_test, which y lacks; give every class to training"),
+    ],
+)  # fmt: skip
+def test_odd_arrays_are_one_line(tmp_path, arrays, message):
+    path = _save(tmp_path / "mine.npz", **arrays)
+    with pytest.raises(DataError) as caught:
+        load_file(path)
+    assert str(caught.value) == (message.format(path) if "{}" in message else f"{path}{message}")
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "mine.csv"])
+def test_files_that_are_not_there_or_damaged(tmp_path, name):
+    target = "left" if name.endswith("csv") else None
+    with pytest.raises(
+        DataError, match=r"mine\.... cannot be read \(FileNotFoundError: .*\); check the path and the file$"
+    ):
+        load_file(tmp_path / name, target)
+    (tmp_path / name).write_bytes(b"PK\x03\x04\xff\xfe\x00")
+    with pytest.raises(DataError, match=r"mine\.... cannot be read \(\w+: .*\); check the path and the file$"):
+        load_file(tmp_path / name, target)
