@@ -43,7 +43,7 @@ app = typer.Typer(
 app.command("learn", short_help="Search for the loss that suits a task best.", cls=SeveralValues)(learn)
 app.command("train", short_help="Train networks with finished losses, and compare.", cls=SeveralValues)(train)
 app.command("compare", short_help="Compare methods and losses over seeds.", cls=SeveralValues)(compare)
-app.command("tune", short_help="Tune an old formula's coefficients for a new task.")(tune)
+app.command("tune", short_help="Tune an old formula's coefficients for a new task.", cls=SeveralValues)(tune)
 app.command("show", short_help="Show a loss, or the best formulas of a run.")(show)
 app.command("list", short_help="List all names that other commands take.")(list_names)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evomal.cli.arguments import source_of
 from evomal.cli.output import require_free
 from evomal.cli.source import TaskSource
-from evomal.config import TrainSettings, train_settings
+from evomal.config import BaseSettings, TrainSettings, train_settings
 from evomal.foundation.errors import SettingError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def new_job(given: Given, out: Path | None, force: bool) -> Job:
     source, settings = TaskSource(**given.task), train_settings(given.preset, **given.settings)
     workers = given.workers or 1
     if out is None:
-        return Job(source, settings, workers, *_loaded(given.losses, source), None)
+        return Job(source, settings, workers, *_loaded(given.losses, source, settings.base), None)
     from evomal.comparison.records import digest
     from evomal.comparison.train_call import NamedLoss, TrainCall, task_identity
     from evomal.comparison.training_journal import TrainingJournal
@@ -87,7 +87,7 @@ def new_job(given: Given, out: Path | None, force: bool) -> Job:
     with _closed_if_refused(journal):
         journal.require_free(force)
         require_free(out, "train.json", force)
-        losses, task = _loaded(given.losses, source)
+        losses, task = _loaded(given.losses, source, settings.base)
         call = TrainCall(
             losses=tuple(NamedLoss(name=name, digest=digest(loss)) for name, loss in losses.items()),
             settings=settings,
@@ -115,7 +115,7 @@ def old_job(given: Given, out: Path, override: bool) -> Job:
     with _closed_if_refused(journal):
         call = journal.reopen().agreed(given.options(), override, journal.out)
         source = source_of(call.options, journal.path)
-        losses, task = _loaded([loss.name for loss in call.losses], source)
+        losses, task = _loaded([loss.name for loss in call.losses], source, call.settings.base)
         call.require_same(losses, task_identity(task), journal.out)
         journal.go_on(call)
     return Job(source, call.settings, call.workers, losses, task, journal)
@@ -130,12 +130,14 @@ def _closed_if_refused(journal: "TrainingJournal") -> Iterator[None]:
         raise
 
 
-def _loaded(names: Sequence[str], source: TaskSource) -> "tuple[dict[str, Loss], Task]":
+def _loaded(names: Sequence[str], source: TaskSource, base: BaseSettings) -> "tuple[dict[str, Loss], Task]":
     """Every loss, then the task: a bad name costs no time, and what does not fit shows before any training."""
     from evomal.cli.losses import read_loss
     from evomal.tasks import probe
+    from evomal.training.optimizers import fitted_base
 
     named = [read_loss(name) for name in names]
     task = source.load()
     probe(task)
+    fitted_base(base, task.own)
     return {loss.name: loss.fitted(task) for loss in named}, task

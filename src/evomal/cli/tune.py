@@ -43,7 +43,7 @@ def tune(
     **settings: Any,
 ) -> int:
     """Tune the coefficients of an old formula for a new task; the formula stays as it is."""
-    chosen = learn_settings(preset, **settings)
+    chosen = learn_settings(preset, **options.with_tuples(settings))
     file = require_free(out, "loss.json", force)
     from evomal.cli.losses import fitted, read_learned_loss
     from evomal.foundation.seeds import generator
@@ -82,8 +82,10 @@ def _tuned(loss: "LearnedLoss", task: "Task", settings: LearnSettings) -> "Tuned
     from evomal.local_search import tune as tune_losses
     from evomal.store.provenance import described, tuned_for
     from evomal.tasks import probe
+    from evomal.training.optimizers import fitted_settings
 
     probe(task)
+    settings = fitted_settings(settings, [task.own])
     (outcome,) = tune_losses([loss], task, settings.local_search, settings.base, settings.seed)
     if outcome.reason is None:
         # The formula keeps its history; its fitness was that of other coefficients.

@@ -7,6 +7,7 @@ from evomal.foundation.errors import DataError, EvomalError
 from evomal.losses import load_loss
 from evomal.losses.criterion import LossFunction
 from evomal.tasks import Task, TaskSet, probe
+from evomal.training.optimizers import fitted_base
 
 
 def finished_loss(entry: Entry, task: Task) -> LossFunction:
@@ -61,6 +62,7 @@ def check(task: Task, plan: Plan) -> None:
     if task.test is None:
         raise DataError(f"task '{task.name}' has no test split to compare on; give one as Task(..., test=(x, y))")
     probe(task)
+    fitted_base(plan.training.base, task.own)
     done: set[object] = set()
     for entry in plan.entries:
         try:

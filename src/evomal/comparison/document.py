@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from evomal.comparison.plan import Plan
+from evomal.config import BaseSettings, with_schedule_in_base
 from evomal.store import task_identity as identity
 from evomal.tasks import Task
 from evomal.tasks.fingerprint import fingerprint
@@ -37,5 +38,8 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def _fixed(document: dict[str, Any], shared: Collection[str]) -> dict[str, Any]:
     """What of a comparison, its task apart, may not change from call to call."""
-    training = {name: value for name, value in document["training"].items() if name not in ("seeds", "lrs")}
+    found = with_schedule_in_base(document["training"])
+    training = {name: value for name, value in found.items() if name not in ("seeds", "lrs")}
+    if isinstance(training.get("base"), dict):  # older ones knew of stochastic gradient descent only
+        training["base"] = BaseSettings().model_dump(mode="json") | training["base"]
     return {"training": training, "methods": {name: document["methods"][name] for name in shared}}

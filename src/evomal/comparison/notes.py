@@ -34,7 +34,12 @@ def notes_of(comparison: "Comparison") -> list[str]:
         ['with a single seed nothing tells a difference from chance; five or more are better']
     """
     rows = comparison.rows()
-    notes = [*_few_seeds(len(comparison.seeds)), *comparison.origin.changes(), *_shared_machine(comparison.contenders)]
+    notes = [
+        *_few_seeds(len(comparison.seeds)),
+        *comparison.origin.changes(),
+        *comparison.remarks,
+        *_shared_machine(comparison.contenders),
+    ]
     for contender in comparison.contenders:
         notes += [*_file(contender), *_searches(contender), *_tuned(contender, comparison)]
         notes += _divergence(contender, comparison)

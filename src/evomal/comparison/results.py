@@ -62,6 +62,7 @@ class Comparison:
         contenders: In the order of the table.
         settings: How it all was run, as plain values.
         origin: The command and the versions that made it.
+        remarks: What is known beside the numbers, one sentence each.
 
     Raises:
         SettingError: The baseline is not among the contenders, two have one name, or `fixed_lr` is not in `lrs`.
@@ -90,6 +91,7 @@ class Comparison:
     contenders: tuple[Contender, ...]
     settings: dict[str, Any]
     origin: Origin = field(default_factory=Origin)
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [contender.name for contender in self.contenders]

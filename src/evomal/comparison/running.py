@@ -1,6 +1,8 @@
 """Running a comparison: searches, then full trainings with what they found; nothing finished is done again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from statistics import fmean
 
 from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.entries import Entry
@@ -16,6 +18,7 @@ from evomal.losses import LearnedLoss
 from evomal.losses.criterion import LossFunction
 from evomal.tasks import Task
 from evomal.training import TrainingRun
+from evomal.training.chance import hardly_learns
 from evomal.training.meta_testing import train_once
 from evomal.training.step_size import gradient_norm_ratio
 
@@ -142,6 +145,7 @@ def _comparison(
         tuned = (_tuned_lr(losses[entry, seed]) for seed in settings.seeds)
         return Contender(entry.name, entry.kind, found, runs, tuple(ratios), tuple(tuned))
 
+    contenders = tuple(contender(entry) for entry in plan.entries)
     return Comparison(
         task=task.name,
         metric=task.metric.name,
@@ -149,10 +153,33 @@ def _comparison(
         fixed_lr=base.lr,
         lrs=settings.lrs,
         seeds=settings.seeds,
-        contenders=tuple(contender(entry) for entry in plan.entries),
+        contenders=contenders,
         settings=plan.as_dict(),
         origin=folder.origin,
+        remarks=(*_chance(task, plan, contenders), *_other_optimizers(task, plan, losses)),
     )
+
+
+def _chance(task: Task, plan: Plan, contenders: Sequence[Contender]) -> list[str]:
+    """Whether the task loss itself learned anything at the common rate."""
+    base = plan.training.base
+    runs = [run for each in contenders if each.name == task.task_loss_name for run in each.runs if run.lr == base.lr]
+    if not runs or not all(isfinite(run.valid) for run in runs):  # of what diverged there is another remark
+        return []
+    remark = hardly_learns([task], fmean(run.valid for run in runs), base)
+    return [] if remark is None else [remark]
+
+
+def _other_optimizers(task: Task, plan: Plan, losses: Losses) -> list[str]:
+    """Which finished losses were tuned for another optimiser than they meet here."""
+    now, remarks = task.own.names().get("optimizer", plan.training.base.optimizer), []
+    for entry in plan.entries:
+        loss = losses[entry, plan.training.seeds[0]]
+        known = loss.info.get("tuned_for") if isinstance(loss, LearnedLoss) and entry.kind == "file" else None
+        then = known.get("optimizer") if isinstance(known, dict) else None
+        if isinstance(then, str) and then != now:
+            remarks.append(f"the loss of {entry.name} was tuned for optimizer {then}, and is used here with {now}")
+    return remarks
 
 
 def _tuned_lr(loss: LossFunction) -> float | None:

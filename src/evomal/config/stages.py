@@ -111,6 +111,7 @@ class BaseSettings(Settings):
         """The settings that matter for this optimiser and schedule, as plain values."""
         idle = {name for name in SPECIFIC if name not in OPTIMIZERS[self.optimizer]}
         idle |= set() if self.clip is not None else {"clip"}
+        idle |= {"weight_decay"} if self.optimizer == "own" else set()
         idle |= set(SCHEDULE) if self.is_constant else {"milestones", "gamma"} if self.schedule != "step" else set()
         return {name: value for name, value in self.model_dump(mode="json").items() if name not in idle}
 

@@ -17,6 +17,7 @@ from evomal.tasks import Metric, Task
 from evomal.tasks.rng import seeded
 from evomal.tasks.splits import strata
 from evomal.training import one_thread
+from evomal.training.chance import perfect_outputs
 
 WIDER = 4.0  # standard deviation of the logits beside the near-uniform ones of an untrained network
 
@@ -106,18 +107,6 @@ def _probe_of(task: Task, rows: Tensor, seed: int) -> FilterProbe:
         task.metric,
         task.task_type,
     )
-
-
-def perfect_outputs(outputs: Tensor, targets: Tensor, task_type: TaskType) -> Tensor:
-    """Outputs of the given shape that predict the targets exactly (classification: logits of ±20)."""
-    if task_type == "regression":
-        return targets.to(outputs.dtype).reshape(outputs.shape)
-    if outputs.dim() == 1 or outputs.shape[1] == 1:
-        return (40.0 * targets.to(outputs.dtype) - 20.0).reshape(outputs.shape)
-    if targets.is_floating_point():
-        return 40.0 * targets.to(outputs.dtype) - 20.0
-    labels = targets.clamp(min=0).unsqueeze(1)  # an ignored label may be anything
-    return torch.full_like(outputs, -20.0).scatter_(1, labels, 20.0)
 
 
 def improvement(loss: LossFunction, probe: FilterProbe, settings: FilterSettings) -> float:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from rich.table import Table
@@ -13,9 +14,18 @@ from evomal.losses import HandcraftedLoss, LearnedLoss
 from evomal.report.tables import make_table
 from evomal.tasks import Task
 from evomal.training import MetaTest
+from evomal.training.chance import hardly_learns
 from evomal.training.fit import NO_LABEL
 
-COMPARED = ("lr", "momentum", "nesterov", "weight_decay", "batch_size")
+# What a loss is tuned for and may meet otherwise, with what holds where nothing is said.
+COMPARED: dict[str, Any] = {
+    "optimizer": None,
+    **dict.fromkeys(("lr", "momentum", "nesterov", "weight_decay", "betas", "smoothing", "eps")),
+    "clip": "none",
+    "schedule": "constant",
+    "warmup": 0.0,
+    "batch_size": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,7 @@ class Trained:
     @property
     def notes(self) -> list[str]:
         """Remarks, one sentence each: what must be known to read the numbers rightly."""
-        return [*self._divergence(), *self._edge(), *self._history(), *self._step_size()]
+        return [*self._divergence(), *self._edge(), *self._chance(), *self._history(), *self._step_size()]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values."""
@@ -64,16 +74,27 @@ class Trained:
             advice = "; give larger batches, or leave out instances without a label"
         return [f"{ended}: {', '.join(told)}{advice}"] if bad else []
 
+    def _chance(self) -> list[str]:
+        """Whether the task loss itself learned anything."""
+        runs = [run.valid for run in self.test.chosen]
+        if self.name != self.task.task_loss_name or not all(map(math.isfinite, runs)):
+            return []
+        base = self.settings.base_at(self.test.lr)
+        remark = hardly_learns([self.task], fmean(runs), base)
+        return [] if remark is None else [remark]
+
     def _history(self) -> list[str]:
         """What the loss file says of its past that this use differs from."""
         info = self.loss.info if isinstance(self.loss, LearnedLoss) else {}
         tuned = _entries(info, "tuned_for")
-        used = self.settings.base.model_dump() | {"lr": self.test.lr}
-        names = [name for name in COMPARED if name in tuned and tuned[name] != used[name]]
+        used = self.settings.base.known() | self.task.own.names() | {"lr": self.test.lr}
         notes = []
-        if names:
-            then = ", ".join(f"{name} {_shown(tuned[name])}" for name in names)
-            now = ", ".join(f"{name} {_shown(used[name])}" for name in names)
+        pairs = {name: (tuned.get(name, usual), used.get(name, usual)) for name, usual in COMPARED.items() if tuned}
+        # What only one of two optimisers has says nothing about the other.
+        differ = {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and None not in pair}
+        if differ:
+            then = ", ".join(f"{name} {_shown(before)}" for name, (before, _) in differ.items())
+            now = ", ".join(f"{name} {_shown(after)}" for name, (_, after) in differ.items())
             notes.append(f"tuned for {then}; used here with {now}")
         word = "tuned_on" if "tuned_on" in info else "learned_on"
         origin = _entries(info, word)

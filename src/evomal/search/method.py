@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import copy
+from logging import getLogger
 from math import ceil
 from os import PathLike
 from time import perf_counter
@@ -28,6 +29,8 @@ from evomal.store.checkpointing import Checkpointing
 from evomal.store.previous_run import PreviousRun
 from evomal.store.resuming import describe, opened, require_settings, require_tasks, with_lanes
 from evomal.tasks import Task, TaskSet
+from evomal.training.chance import hardly_learns
+from evomal.training.optimizers import fitted_settings
 
 
 class Method(ABC):
@@ -126,7 +129,7 @@ class Method(ABC):
         start = perf_counter()
         tasks = TaskSet.of(task)
         method = copy(self)
-        method.settings = resolved(self.settings, tasks.task_type)
+        method.settings = fitted_settings(resolved(self.settings, tasks.task_type), (each.own for each in tasks))
         folder = opened(out, force, resume, method.settings)
         try:
             past = PreviousRun(folder)
@@ -164,6 +167,9 @@ class Method(ABC):
             first = past.restore(engine)
             checkpointing = Checkpointing(folder, past.state, start)
             baseline = past.baseline(lambda: train_stage(tasks, settings, None).fitness)
+            remark = hardly_learns(tasks, baseline, settings.base)
+            if remark is not None:
+                getLogger("evomal").warning("%s", remark)
             log = SearchLog(tasks, settings, folder, watcher, baseline, checkpointing)
             evaluator = Evaluator(tasks, settings, probes, executor, watcher, checkpointing, log.limits)
             members = list(past.members.values())

@@ -17,6 +17,7 @@ from evomal.local_search import tune
 from evomal.search.methods import make_method
 from evomal.search.prices import Price, StagePrice
 from evomal.tasks import Task, TaskSet
+from evomal.training.optimizers import fitted_settings
 
 FORMULAS = 4
 META_STEPS = 6
@@ -49,7 +50,7 @@ def price(task: Task | Sequence[Task], settings: LearnSettings) -> Price:
     """
     start = perf_counter()
     tasks = TaskSet.of(task)
-    settings = resolved(settings, tasks.task_type)
+    settings = fitted_settings(resolved(settings, tasks.task_type), (each.own for each in tasks))
     probes = probed(tasks, settings)
     method = make_method(settings)
     new, low, high = method.shares

@@ -17,6 +17,8 @@ INSTANCES = 64
 # Machines differ in the last bits of a float32; what differs by more than this computes something else.
 PRECISION = 1e-3
 
+OWN_STEPS = 3
+
 Computed = dict[str, str | float | None]
 
 
@@ -64,6 +66,8 @@ def computed(task: Task) -> Computed:
         found["trained parameters"] = _digest([name for name, each in model.named_parameters() if each.requires_grad])
         _step(model, loss)
         found[f"outputs after a step on {device}"] = _length([model.eval()(x)])
+        if task.own.optimizer is not None:
+            found[f"outputs after steps of its optimizer on {device}"] = _after_own_steps(task, x, y)
         return found
 
 
@@ -96,6 +100,17 @@ def _step(model: nn.Module, loss: Tensor) -> None:
         with torch.no_grad():
             for parameter, gradient in pairs:
                 parameter.sub_(gradient * (0.1 * weights / length))
+
+
+def _after_own_steps(task: Task, x: Tensor, y: Tensor) -> float | None:
+    """The length of the outputs after some steps of the task's own optimiser; the first of many are alike."""
+    model = task.make_model(derive("comparison", "computed"))
+    optimizer = task.own.make([parameter for parameter in model.parameters() if parameter.requires_grad], 0.01)
+    for _ in range(OWN_STEPS):
+        optimizer.zero_grad()
+        task.task_loss(model(x), y).backward()
+        optimizer.step()
+    return _length([model.eval()(x)])
 
 
 def _digest(names: object) -> str:

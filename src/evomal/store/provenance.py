@@ -60,12 +60,12 @@ def described_all(tasks: TaskSet) -> dict[str, Any]:
 
 def tuned_for(loss: LearnedLoss, tasks: Task | TaskSet, settings: LearnSettings) -> dict[str, Any]:
     """The base training that a loss's coefficients were tuned for; of several tasks, the mean ratio in the log."""
-    base, seed = settings.base, settings.seed
+    base, seed, tasks = settings.base, settings.seed, TaskSet.of(tasks)
     return {
-        "optimizer": "sgd",
-        **base.model_dump(),
+        **base.known(),
+        **tasks[0].own.names(),
         "meta_steps": settings.tuning.meta_steps,
-        "gradient_norm_ratio": _ratio(loss, TaskSet.of(tasks), base.batch_size, seed),
+        "gradient_norm_ratio": _ratio(loss, tasks, base.batch_size, seed),
     }
 
 

@@ -69,6 +69,8 @@ def require_settings(past: PreviousRun, now: LearnSettings, override: bool) -> N
     if past.folder is None or past.settings is None:
         return
     path, before, after = past.folder.path, flat(past.settings), flat(now)
+    if not past.members:  # a call that ended before it had seen the task did not know of an optimiser of the task's own
+        before["optimizer"] = after["optimizer"]
     # Left open they are 1, or, before anything was evaluated, not chosen yet.
     before["lanes"], after["lanes"] = past.settings.lanes if past.members else now.lanes, now.lanes
     told = {name: f"{name} was {old!r}, now {after[name]!r}" for name, old in before.items() if old != after[name]}

@@ -24,7 +24,7 @@ def identity(task: Task) -> dict[str, Any]:
         raise
     except Exception as error:
         raise ModelError(f"model '{task.model_name}' fails on some training data: {one_line(error)}") from error
-    return described(task) | {"task_loss": task.task_loss_name, COMPUTED: found}
+    return described(task) | task.own.names() | {"task_loss": task.task_loss_name, COMPUTED: found}
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -33,6 +33,17 @@ class UserOptimizer:
     optimizer: OptimizerFactory | None = None
     schedule: ScheduleFactory | None = None
 
+    def names(self) -> dict[str, str]:
+        """What there is, by the names of its functions.
+
+        Example:
+            >>> UserOptimizer(schedule=lambda optimizer, steps: None).names()
+            {'schedule': 'own (<lambda>)'}
+        """
+        factories = {"optimizer": self.optimizer, "schedule": self.schedule}
+        known = {name: factory for name, factory in factories.items() if factory is not None}
+        return {name: f"own ({getattr(each, '__name__', type(each).__name__)})" for name, each in known.items()}
+
     def make(self, parameters: Sequence[Tensor], lr: float) -> Optimizer:
         """The optimiser of a network's trainable parameters.
 

@@ -5,14 +5,14 @@ whose parameters are stacked: every step is taken number by number, so that [N, 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from evomal.config import BaseSettings
+from evomal.config import BaseSettings, LearnSettings
 from evomal.foundation.errors import SettingError
 from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
 
@@ -303,6 +303,14 @@ def fitted_base(base: BaseSettings, own: UserOptimizer) -> BaseSettings:
             f"setting 'optimizer': the task brings one of its own, and settings have {has}; leave it out"
         )
     return base.model_copy(update={"optimizer": "own"})
+
+
+def fitted_settings(settings: LearnSettings, own: Iterable[UserOptimizer]) -> LearnSettings:
+    """Settings of a search as they hold for some tasks, by what each brings of its own; see `fitted_base`."""
+    base = settings.base
+    for each in own:
+        base = fitted_base(base, each)
+    return settings if base == settings.base else settings.model_copy(update={"base": base})
 
 
 def shortened(gradients: Tensors, most: float | None, lanes: bool = False) -> list[Tensor]:
