@@ -1,5 +1,6 @@
 """The examples run as they stand."""
 
+import json
 import os
 import subprocess
 import sys
@@ -30,3 +31,12 @@ def test_a_task_from_the_command_line(tmp_path):
     ended = _run("-m", "evomal.cli", "learn", "--task", task, "--preset", "quick", *options, "--out", "a", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "a" / "loss.json").is_file()
+
+
+def test_an_optimizer_of_ones_own(tmp_path):
+    task = f"{ROOT / 'examples' / 'own_optimizer.py'}:make_task"
+    small = {"generations": 1, "population": 3, "meta-steps": 2, "partial-steps": 10, "rejection-steps": 100}
+    options = [part for name, value in small.items() for part in (f"--{name}", str(value))]
+    ended = _run("-m", "evomal.cli", "learn", "--task", task, "--lr", "0.01", *options, "--out", "a", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((tmp_path / "a" / "loss.json").read_text())["tuned_for"]["optimizer"] == "own (optimizer)"

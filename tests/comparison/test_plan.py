@@ -41,7 +41,7 @@ def test_settings_go_where_they_belong():
     flat = {"steps": 7, "schedule": "cosine", "generations": 3, "momentum": 0.9, "batch_size": 16}
     plan = make_plan(["evomal"], "cross_entropy", [0, 1], "quick", **flat)
     settings = plan.entries[1].settings
-    assert (plan.training.steps, plan.training.schedule) == (7, "cosine")
+    assert (plan.training.steps, plan.training.base.schedule) == (7, "cosine")
     assert (settings.genetic.generations, settings.genetic.population_size) == (3, 20)
     assert settings.base == plan.training.base
     assert (settings.base.momentum, settings.base.batch_size, settings.base.lr) == (0.9, 16, 0.1)
@@ -163,3 +163,27 @@ def test_paths_and_numbers_of_other_kinds_are_taken(tmp_path):
     plan = make_plan([path, "focal"], "cross_entropy", np.arange(2), lr_grid=np.array([0.5, 0.25]))
     assert [entry.name for entry in plan.entries] == ["cross_entropy", str(path), "focal"]
     assert (plan.training.seeds, plan.training.lrs) == ((0, 1), (0.01, 0.25, 0.5))
+
+
+def test_a_document_from_before_there_were_optimisers_says_the_same():
+    from evomal.comparison.document import differences
+    from evomal.config import train_settings
+
+    def document(training):
+        return {"task": {}, "training": training, "methods": {}}
+
+    now = train_settings(steps=9, lr=0.1, schedule="step").model_dump(mode="json")
+    names = ("lr", "momentum", "nesterov", "weight_decay", "batch_size")
+    schedule = {name: now["base"][name] for name in ("schedule", "milestones", "gamma")}
+    old = {name: value for name, value in now.items() if name != "base"} | schedule
+    old["base"] = {name: now["base"][name] for name in names}
+    assert differences(document(old), document(now)) == []
+    other = train_settings(steps=9, lr=0.1, optimizer="adam").model_dump(mode="json")
+    assert differences(document(old), document(other)) == [
+        "training: base: optimizer was 'sgd', now 'adam'",
+        "training: base: schedule was 'step', now 'constant'",
+    ]
+    # Searches of then had a constant rate, whatever the schedule of full trainings.
+    one, two = ({"task": {}, "training": {}, "methods": {"evomal": {"base": base}, "focal": None}}
+                for base in (old["base"], now["base"]))  # fmt: skip
+    assert differences(one, two) == ["methods: evomal: base: schedule was 'constant', now 'step'"]

@@ -40,6 +40,12 @@ def _fixed(document: dict[str, Any], shared: Collection[str]) -> dict[str, Any]:
     """What of a comparison, its task apart, may not change from call to call."""
     found = with_schedule_in_base(document["training"])
     training = {name: value for name, value in found.items() if name not in ("seeds", "lrs")}
-    if isinstance(training.get("base"), dict):  # older ones knew of stochastic gradient descent only
-        training["base"] = BaseSettings().model_dump(mode="json") | training["base"]
-    return {"training": training, "methods": {name: document["methods"][name] for name in shared}}
+    methods = {name: _with_base(document["methods"][name]) for name in shared}
+    return {"training": _with_base(training), "methods": methods}
+
+
+def _with_base(settings: Any) -> Any:
+    """Settings with all those of the base model; older documents knew of SGD at a constant rate only."""
+    if not isinstance(settings, dict) or not isinstance(settings.get("base"), dict):
+        return settings
+    return settings | {"base": BaseSettings().model_dump(mode="json") | settings["base"]}
