@@ -92,7 +92,7 @@ def refused(run, folder, *arguments):
         (["train", *DIGITS], "missing option '--loss'"),
         (
             [*TRAIN, "cross_entropy", "--schedule", "cosin"],
-            "unknown schedule 'cosin'; did you mean 'cosine'? (known: constant, cosine, step)",
+            "unknown schedule 'cosin'; did you mean 'cosine'? (known: constant, cosine, one-cycle, step)",
         ),
         (
             [*TRAIN, "cross_entropi"],

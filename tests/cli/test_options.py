@@ -111,7 +111,8 @@ def test_explicit_options_override_presets(run, tmp_path):
     settings = config["settings"]
     assert (settings["genetic"]["generations"], settings["genetic"]["population_size"]) == (1, 2)
     quick = {name: PRESETS["quick"][name] for name in ("lr", "batch_size")}
-    assert settings["base"] == {"momentum": 0.9, "nesterov": True, "weight_decay": 0.0, **quick}
+    expected = {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.0, **quick}
+    assert {name: settings["base"][name] for name in expected} == expected
     assert settings["filters"]["rejection"] is settings["filters"]["gradient_equivalence"] is False
     assert settings["partial_steps"] == 1
     assert (settings["seed"], settings["output_activation"]) == (4, "softplus")

@@ -166,7 +166,11 @@ def _refused_settings(path, task, plan, told):
     ("flat", "told"),
     [
         ({"steps": 16}, "training: steps was 15, now 16"),
-        ({"schedule": "cosine"}, "training: schedule was 'constant', now 'cosine'"),
+        (
+            {"schedule": "cosine"},
+            "methods: ml3: base: schedule was 'constant', now 'cosine'; methods: taylorglo: base: schedule was "
+            "'constant', now 'cosine'; training: base: schedule was 'constant', now 'cosine'",
+        ),
         (
             {"population_size": 4},
             "methods: taylorglo: genetic: population_size was 3, now 4",

@@ -167,13 +167,15 @@ OTHER = {
     "elitism_rate": 0.1, "max_height": 9, "start_from": ("square(sub(y, f))",), "meta_steps": 2, "base_steps": 2,
     "meta_lr": 0.1, "task_loss_batch": "train", "rejection": False, "rejection_instances": 9, "rejection_steps": 16,
     "rejection_lr": 0.1, "rejection_threshold": 0.1, "gradient_equivalence": False,
-    "racing": True, "lanes": 2, "precision": "bf16",
+    "racing": True, "lanes": 2, "precision": "bf16", "optimizer": "adam", "clip": 1.0, "schedule": "cosine",
+    "milestones": (0.5,), "gamma": 0.5, "warmup": 0.1,
 }  # fmt: skip
 
 
 def test_every_setting_that_a_search_has_is_tried_below():
-    # Other methods', below with momentum, or without effect where there is no race.
+    # Other methods' and optimisers', below with momentum, or without effect where there is no race.
     elsewhere = {"method", "nesterov", "sigma", "hidden", "neural_steps", "racing_effort", "racing_keep"}
+    elsewhere |= {"betas", "smoothing", "eps"}
     assert set(OTHER) == set(FIXED) - elsewhere
 
 
@@ -195,6 +197,10 @@ def test_all_that_may_not_change_is_told_and_nothing_else(past):
     with pytest.raises(SettingError) as caught:
         require_settings(past, now, True)
     assert "(momentum was 0.0, now 0.5; nesterov was False, now True); give" in str(caught.value)
+    with pytest.raises(
+        SettingError, match=r"\(optimizer was 'sgd', now 'adam'; betas was \(0.9, 0.999\), now \(0.5, 0"
+    ):
+        require_settings(past, stops.tiny(optimizer="adam", betas=(0.5, 0.9)), True)
     with pytest.raises(SettingError, match=r"\(method was 'evomal', now 'gplfl'"):
         require_settings(past, learn_settings(method="gplfl"), True)
 
