@@ -138,7 +138,7 @@ def test_train_prints_a_table_and_what_must_be_known_to_read_it(run, learned):
     assert [line.split(": ", 1)[1] for line in ended.out.splitlines()[3:]] == [
         "tuned for lr 0.01, momentum 0; used here with lr 0.1, momentum 0.5",
         "learned on digits/mlp, used on wine/linear: this is transfer",
-        f"its first gradients are {ratio:.3g} × the task loss's: compare with cross_entropy at its best --lr",
+        f"its first gradients are {ratio:.3g} × the task loss's: compare with cross_entropy at its best learning rate",
     ]
     ended = run("train", "--loss", "cross_entropy", *WINE, "--steps", 5, "--seeds", 0, 1, "--quiet")
     assert len(ended.out.splitlines()) == 2

@@ -164,7 +164,7 @@ def test_an_early_end_within_a_loss_keeps_all_that_is_finished(run, command, sto
     assert ended.err == f"{kept}evomal: 1 of 2 losses are finished; the others were stopped\n{last}"
     assert [result["loss"] for result in json.loads((tmp_path / "r.json").read_text())["results"]] == ["mse"]
     message = (
-        f"'{JOURNAL}' holds 3 finished trainings of an interrupted call; go on with evomal train --resume r.json, or "
+        f"'{JOURNAL}' holds 3 finished trainings of an interrupted call; go on with --resume r.json, or "
         "start anew with --force"
     )
     assert run(*command) == (2, "", f"evomal: error: {message}\n")

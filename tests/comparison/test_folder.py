@@ -67,7 +67,7 @@ def test_what_is_no_comparison_is_refused_even_with_force(tmp_path, files, force
     for name, content in files.items():
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     before = _snapshot(tmp_path)
-    message = f"'{tmp_path}' holds files that are no comparison; give another folder for --out"
+    message = f"'{tmp_path}' holds files that are no comparison; give another folder for `out`"
     _refused(message, ComparisonFolder, tmp_path, force)
     assert _snapshot(tmp_path) == before
 
@@ -75,7 +75,7 @@ def test_what_is_no_comparison_is_refused_even_with_force(tmp_path, files, force
 @pytest.mark.parametrize("force", [False, True])
 def test_a_file_is_refused(tmp_path, force):
     (tmp_path / "a").write_text("mine")
-    _refused(f"'{tmp_path / 'a'}' is a file; give a folder for --out", ComparisonFolder, tmp_path / "a", force)
+    _refused(f"'{tmp_path / 'a'}' is a file; give a folder for `out`", ComparisonFolder, tmp_path / "a", force)
     assert _snapshot(tmp_path) == {"a": b"mine"}
 
 
@@ -83,20 +83,20 @@ def test_places_that_cannot_be_used(tmp_path, iris, plan_of):
     (tmp_path / "file").write_text("mine")
     inside = tmp_path / "file" / "c"
     _refused(
-        f"'{inside}' cannot be written (Not a directory); give another --out",
+        f"'{inside}' cannot be written (Not a directory); give another `out`",
         ComparisonFolder(inside).begin,
         plan_of(),
         iris,
     )
     odd = tmp_path / "nul\0"
     _refused(
-        f"'{odd}' cannot be written (embedded null byte); give another --out",
+        f"'{odd}' cannot be written (embedded null byte); give another `out`",
         ComparisonFolder(odd).begin,
         plan_of(),
         iris,
     )
     long = tmp_path / ("x" * 300)
-    _refused(f"'{long}' cannot be read (File name too long); give another --out", ComparisonFolder, long)
+    _refused(f"'{long}' cannot be read (File name too long); give another `out`", ComparisonFolder, long)
     assert _snapshot(tmp_path) == {"file": b"mine"}
 
 
@@ -113,7 +113,7 @@ def test_places_that_cannot_be_used(tmp_path, iris, plan_of):
 )
 def test_a_damaged_document_is_replaced_by_force_only(begun, iris, plan_of, text, what):
     (begun / "comparison.yaml").write_text("format: evomal-comparison\n" + text)
-    message = f"'{begun / 'comparison.yaml'}' is damaged ({what}); start anew with --force, or give another --out"
+    message = f"'{begun / 'comparison.yaml'}' is damaged ({what}); start anew with `force=True`, or give another `out`"
     _refused(message, ComparisonFolder, begun)
     folder = ComparisonFolder(begun, force=True)
     folder.begin(plan_of(), iris)
@@ -153,7 +153,7 @@ def test_contenders_seeds_rates_and_baseline_may_change(begun, iris, plan_of):
 def _refused_settings(path, task, plan, told):
     before = _snapshot(path)
     _refused(
-        f"'{path}' holds a comparison with other settings ({told}); give them again, another --out, or --force to "
+        f"'{path}' holds a comparison with other settings ({told}); give them again, another `out`, or `force=True` to "
         "start anew",
         ComparisonFolder(path).require_same,
         plan,
@@ -217,7 +217,7 @@ def test_one_process_at_a_time(begun, iris, plan_of):
     first, second = ComparisonFolder(begun), ComparisonFolder(begun, force=True)
     first.begin(plan_of(), iris)
     before = _snapshot(begun)
-    message = f"another evomal is at work in '{begun}'; wait until it ends, or give another --out"
+    message = f"another evomal is at work in '{begun}'; wait until it ends, or give another `out`"
     _refused(message, second.begin, plan_of(steps=99), iris)
     assert _snapshot(begun) == before
     first.end()
@@ -325,7 +325,7 @@ def test_the_lock_is_given_back_if_nothing_can_be_written(begun, iris, plan_of, 
 
     with monkeypatch.context() as patched:
         patched.setattr(module, "write_atomically", full)
-        message = f"'{begun}' cannot be written (No space left on device); give another --out"
+        message = f"'{begun}' cannot be written (No space left on device); give another `out`"
         _refused(message, ComparisonFolder(begun).begin, plan_of(), iris)
     folder = ComparisonFolder(begun)
     folder.begin(plan_of(), iris)

@@ -68,7 +68,7 @@ def test_a_test_over_seeds_needs_two(seeds):
     with pytest.raises(SettingError) as caught:
         make_plan(["focal"], "cross_entropy", seeds)
     assert str(caught.value) == (
-        "a paired test over seeds needs at least 2 of them, and five or more are better; give --seeds 0 1 2 3 4"
+        "a paired test over seeds needs at least 2 of them, and five or more are better; give `seeds=[0, 1, 2, 3, 4]`"
     )
 
 
@@ -96,7 +96,7 @@ def test_bad_numbers(flat, message):
 def test_nothing_to_compare():
     with pytest.raises(SettingError) as caught:
         make_plan([], "cross_entropy", [0, 1])
-    assert str(caught.value) == "there is nothing to compare; give at least one of --methods"
+    assert str(caught.value) == "there is nothing to compare; give at least one of `methods`"
 
 
 def test_an_unknown_setting():

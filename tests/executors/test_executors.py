@@ -140,7 +140,7 @@ def test_where_work_is_done_can_be_said():
 @pytest.mark.parametrize(
     ("workers", "choices", "message"),
     [
-        (3, {"executor": "here"}, "setting 'executor': 'here' has one worker, not 3; give --workers 1, or 'processes'"),
+        (3, {"executor": "here"}, "setting 'executor': 'here' has one worker, not 3; give `workers=1`, or 'processes'"),
         *(
             (
                 2,

@@ -197,7 +197,7 @@ def test_a_cluster_without_what_a_job_needs(executor):
     with pytest.raises(SettingError) as caught:
         RayExecutor(None, 2, gpus=1.0)
     assert str(caught.value) == (
-        "the Ray cluster has no room for a job, which needs 1 GPU; add nodes, or give another --device"
+        "the Ray cluster has no room for a job, which needs 1 GPU; add nodes, or give another `device`"
     )
     assert list(executor.map(divmod, 7, [(2,)])) == [(3, 1)]
 
@@ -211,7 +211,7 @@ def _refused(address):
     return str(caught.value)
 
 
-END = "; give HOST:PORT as `ray start --head` prints it"
+END = "; give HOST:PORT as `ray start` prints it on the head node"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_what_is_no_address(address):
 def test_ray_client_is_not_used():
     assert _refused("ray://head:10001") == (
         "setting 'address': 'ray://head:10001' is for Ray Client, which evomal does not use; make this machine a node "
-        "with `ray start --address=HOST:PORT`, and give HOST:PORT"
+        "by `ray start`, and give HOST:PORT"
     )
 
 
@@ -309,7 +309,7 @@ def test_a_cluster_of_another_version(executor):
 def test_any_other_trouble_is_quoted():
     assert addresses._reason("head:1", 1, "ConnectionError no\n  node") == (
         "the Ray cluster at head:1 cannot be used (ConnectionError no node); is this machine a node of it "
-        "(`ray start --address`)?"
+        "(by `ray start`)?"
     )
 
 

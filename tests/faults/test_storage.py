@@ -158,7 +158,7 @@ def test_the_disk_is_full(tmp_path, monkeypatch, reference, name, every, within,
             assert str(error).startswith(f"'{folder / 'a'}/")
             assert str(error).partition("; ")[0].endswith("' cannot be written (No space left on device)")
         elif error is not None:
-            assert str(error) == f"'{folder / 'a'}' cannot be written (No space left on device); give another --out"
+            assert str(error) == f"'{folder / 'a'}' cannot be written (No space left on device); give another `out`"
             assert not folder.exists() or list(folder.iterdir()) == []
         else:  # only that a renaming outlasts a failure of power, and folders that are there already
             assert name in ("fsync", "mkdir")

@@ -147,7 +147,7 @@ def test_what_cannot_be_stored_is_said_in_one_sentence(tmp_path, error, what):
     with pytest.raises(StorageError) as caught, storing(path):
         raise error
     assert str(caught.value) == (
-        f"'{path}' cannot be written ({what}); what is finished is kept: make room there, then go on with --resume"
+        f"'{path}' cannot be written ({what}); what is finished is kept: make room there, then go on with `resume=True`"
     )
     assert caught.value.__suppress_context__
 

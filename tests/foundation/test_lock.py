@@ -32,7 +32,7 @@ def _refused(folder, place=None, **options):
     with pytest.raises(RunFolderError) as caught:
         FolderLock(folder, **options)
     place = place or folder
-    assert str(caught.value) == f"another evomal is at work in '{place}'; wait until it ends, or give another --out"
+    assert str(caught.value) == f"another evomal is at work in '{place}'; wait until it ends, or give another `out`"
     assert caught.value.__suppress_context__
 
 

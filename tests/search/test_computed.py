@@ -115,7 +115,7 @@ def test_another_model_loss_or_metric_under_the_same_name_is_refused(tmp_path, o
         ComparisonFolder(tmp_path / "c").require_same(PLAN, other())
     assert str(caught.value) == (
         f"'{tmp_path / 'c'}' holds a comparison with other settings (task: {what} was {old!r}, now {new!r}); give them "
-        "again, another --out, or --force to start anew"
+        "again, another `out`, or `force=True` to start anew"
     )
 
 

@@ -209,7 +209,7 @@ def test_bad_tasks_and_folders_leave_nothing_behind(tmp_path):
     (out / "config.yaml").write_text("an older run")
     with pytest.raises(
         RunFolderError,
-        match=r"already holds a run; go on with it by --resume, give another --out, or --force",
+        match=r"already holds a run; go on with it by `resume=True`, give another `out`, or `force=True`",
     ):
         EvoMAL(tasks.quick()).learn(tasks.blobs(), out=out)
     with pytest.raises(ModelError):
@@ -237,7 +237,7 @@ def test_a_model_that_allows_no_meta_gradient_is_refused_before_the_search(tmp_p
     draw = torch.Generator().manual_seed(0)
     words = torch.randint(0, 20, (90, 4), generator=draw)
     task = evomal.Task(Bag, (words, words[:, 0] % 3), model_name="bag")
-    with pytest.raises(ModelError, match=r"^no meta-gradient can be taken through model 'bag' \(.*or --meta-steps 0$"):
+    with pytest.raises(ModelError, match=r"^no meta-gradient can be taken through model 'bag' \(.*or `meta_steps=0`$"):
         EvoMAL(tasks.quick(rejection=False)).learn(task, out=tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
     assert EvoMAL(tasks.quick(rejection=False, meta_steps=0, generations=1)).learn(task).fitness is not None

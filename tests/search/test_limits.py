@@ -228,7 +228,7 @@ def test_without_override_a_limit_does_not_change(limited, tmp_path):
         stops.learn(place, resume=True, **{name: larger})
     assert str(caught.value) == (
         f"'{place}' was begun with other settings ({name} was {value!r}, now {larger!r}); give those of then, or add "
-        "--override"
+        "`override=True`"
     )
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 

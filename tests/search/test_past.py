@@ -310,7 +310,7 @@ def test_settings_that_cannot_be_are_damage(stopped, past, tmp_path, settings, w
         past(stopped[1], change)
     message = str(caught.value)
     assert message.startswith(f"'{tmp_path / 'a' / 'config.yaml'}' is damaged ({what}")
-    assert message.endswith("); start anew with --force")
+    assert message.endswith("); start anew with `force=True`")
 
 
 def test_an_engine_that_refuses_its_state_is_none_of_ours_to_stop(stopped, past):

@@ -101,7 +101,8 @@ def test_a_run_that_is_there_is_refused_or_replaced_if_it_is_not_to_go_on(stoppe
     with pytest.raises(RunFolderError) as caught:
         opened(place, False, False, stops.tiny())
     assert str(caught.value) == (
-        f"'{place}' already holds a run; go on with it by --resume, give another --out, or --force to replace it"
+        f"'{place}' already holds a run; go on with it by `resume=True`, give another `out`, or "
+        "`force=True` to replace it"
     )
     folder = opened(place, True, False, stops.tiny())
     assert not folder.resumed
@@ -115,8 +116,8 @@ def test_files_that_are_no_run_are_not_gone_on_with(tmp_path):
     with pytest.raises(RunFolderError) as caught:
         opened(tmp_path / "a", False, True, stops.tiny())
     assert str(caught.value) == (
-        f"'{tmp_path / 'a'}' already holds a run; go on with it by --resume, give another --out, or --force to replace "
-        "it"
+        f"'{tmp_path / 'a'}' already holds a run; go on with it by `resume=True`, give another `out`, or "
+        "`force=True` to replace it"
     )
 
 
@@ -155,7 +156,7 @@ def test_what_may_change_changes_if_that_is_asked_for(past, flat, told):
     with pytest.raises(SettingError) as caught:
         require_settings(past, stops.tiny(**flat), False)
     assert str(caught.value) == (
-        f"'{past.folder.path}' was begun with other settings ({told}); give those of then, or add --override"
+        f"'{past.folder.path}' was begun with other settings ({told}); give those of then, or add `override=True`"
     )
 
 
@@ -268,7 +269,7 @@ def test_the_first_phase_of_glo_keeps_its_length(tmp_path):
 
 def test_workers_may_change_in_the_midst_of_a_run_if_that_is_asked_for(stopped, finished, tmp_path, monkeypatch):
     place = stops.copied(stopped, tmp_path / "a")
-    with pytest.raises(SettingError, match=r"\(workers was 1, now 2\); give those of then, or add --override$"):
+    with pytest.raises(SettingError, match=r"\(workers was 1, now 2\); give those of then, or add `override=True`$"):
         stops.learn(place, resume=True, workers=2)
     monkeypatch.setattr("evomal.search.method.make_executor", lambda *where: InProcess())
     stops.learn(place, resume=True, override=True, workers=2)
@@ -359,7 +360,7 @@ def test_a_config_without_its_tasks_is_damaged(past, tasks):
     with pytest.raises(RunFolderError) as caught:
         _described(past.folder)
     path = past.folder.path / "config.yaml"
-    assert str(caught.value) == f"'{path}' is damaged: its tasks are missing; start anew with --force"
+    assert str(caught.value) == f"'{path}' is damaged: its tasks are missing; start anew with `force=True`"
 
 
 def test_other_versions_are_told_and_kept(past, caplog):

@@ -72,7 +72,7 @@ def test_wherever_a_writing_ends_there_is_a_checkpoint(tmp_path, monkeypatch, st
     if isinstance(error, OSError):
         assert str(caught.value) == (
             f"'{tmp_path / 'checkpoint' / 'state.json'}' cannot be written (No space left on device); what is finished "
-            "is kept: make room there, then go on with --resume"
+            "is kept: make room there, then go on with `resume=True`"
         )
     assert _numbers(checkpoints) == sound
     checkpoints.write({"number": 3})

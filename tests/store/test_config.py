@@ -37,7 +37,7 @@ def test_no_folder_at_all(tmp_path):
 def test_what_is_no_run_of_this_format(tmp_path, change):
     message = (
         f"'{tmp_path / CONFIG}' is not of format evomal-run: it is no run, or one of an evomal that could not resume; "
-        "start anew with --force"
+        "start anew with `force=True`"
     )
     _write(tmp_path, GOOD | change)
     assert _refusal(tmp_path) == message
@@ -62,13 +62,17 @@ def test_what_comes_from_the_future(tmp_path, version):
 )
 def test_a_damaged_one(tmp_path, change):
     _write(tmp_path, GOOD | change)
-    assert _refusal(tmp_path) == f"'{tmp_path / CONFIG}' is damaged; start anew with --force, or give another --out"
+    assert (
+        _refusal(tmp_path) == f"'{tmp_path / CONFIG}' is damaged; start anew with `force=True`, or give another `out`"
+    )
 
 
 @pytest.mark.parametrize("missing", ["version", "settings"])
 def test_one_that_lacks_something(tmp_path, missing):
     _write(tmp_path, {name: value for name, value in GOOD.items() if name != missing})
-    assert _refusal(tmp_path) == f"'{tmp_path / CONFIG}' is damaged; start anew with --force, or give another --out"
+    assert (
+        _refusal(tmp_path) == f"'{tmp_path / CONFIG}' is damaged; start anew with `force=True`, or give another `out`"
+    )
 
 
 @pytest.mark.parametrize(

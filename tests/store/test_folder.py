@@ -5,7 +5,7 @@ from evomal.foundation.errors import RunFolderError
 from evomal.store import RunFolder
 
 CONFIG = {"settings": {"seed": 3, "lr": 1e-3, "note": "φ"}}
-HELD = "already holds a run; go on with it by --resume, give another --out, or --force to replace it"
+HELD = "already holds a run; go on with it by `resume=True`, give another `out`, or `force=True` to replace it"
 MARK = {"format": "evomal-run", "version": 1}
 
 
@@ -80,7 +80,7 @@ def test_a_file_is_refused(tmp_path):
     path = tmp_path / "a"
     path.write_text("mine")
     for force in (False, True):
-        _refused(f"'{path}' is a file; give a folder for --out", path, force)
+        _refused(f"'{path}' is a file; give a folder for `out`", path, force)
     assert _snapshot(tmp_path) == {"a": b"mine"}
 
 
@@ -99,7 +99,7 @@ def test_what_is_not_a_run_is_refused_even_with_force(tmp_path):
         f"'{tmp_path}' {HELD}",
         tmp_path,
     )
-    _refused(f"'{tmp_path}' holds files that are not a run; give another folder for --out", tmp_path, force=True)
+    _refused(f"'{tmp_path}' holds files that are not a run; give another folder for `out`", tmp_path, force=True)
     assert _snapshot(tmp_path) == before
 
 
@@ -170,7 +170,7 @@ def test_names_that_no_folder_can_have(tmp_path, name):
 def test_the_folder_that_we_are_in_is_refused(tmp_path, monkeypatch, name):
     (tmp_path / "inner").mkdir()
     monkeypatch.chdir(tmp_path / "inner")
-    _refused(f"'{name}' is or holds the current folder; give a folder of its own for --out", name, force=True)
+    _refused(f"'{name}' is or holds the current folder; give a folder of its own for `out`", name, force=True)
     assert _snapshot(tmp_path) == {"inner": None}
 
 
@@ -196,5 +196,5 @@ def test_a_place_that_cannot_be_written(tmp_path):
     folder = RunFolder(path)
     with pytest.raises(RunFolderError) as caught:
         folder.prepare(CONFIG)
-    assert str(caught.value) == f"'{path}' cannot be written (File exists); give another --out"
+    assert str(caught.value) == f"'{path}' cannot be written (File exists); give another `out`"
     assert _snapshot(tmp_path) == {"file": b"mine"}

@@ -154,7 +154,9 @@ def test_a_run_folder_has_its_journal(tmp_path):
 
 
 def _unstorable(file, what):
-    return f"'{file}' cannot be written ({what}); what is finished is kept: make room there, then go on with --resume"
+    return (
+        f"'{file}' cannot be written ({what}); what is finished is kept: make room there, then go on with `resume=True`"
+    )
 
 
 def test_a_record_is_on_the_disk_when_write_returns(tmp_path, monkeypatch):

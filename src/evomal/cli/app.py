@@ -15,6 +15,7 @@ from typer.main import get_command
 
 import evomal
 from evomal.cli.compare import compare
+from evomal.cli.flags import with_flags
 from evomal.cli.learn import learn
 from evomal.cli.listing import list_names
 from evomal.cli.options import SeveralValues
@@ -179,12 +180,9 @@ def _run(arguments: list[str]) -> int:
 
 def _explained(error: Exception) -> int:
     """Say in one line what went wrong, and give the exit code."""
-    if isinstance(error, WorkerError | StorageError):
-        say(f"error: {printable(str(error))}")
-        return FAILED
-    if isinstance(error, EvomalError):
-        say(f"error: {printable(str(error))}")
-        return BAD_USAGE
+    if isinstance(error, WorkerError | EvomalError):
+        say(f"error: {printable(with_flags(str(error), _flags()))}")
+        return FAILED if isinstance(error, WorkerError | StorageError) else BAD_USAGE
     if isinstance(error, typer.TyperException):
         say(f"error: {_usage(error)}")
         return BAD_USAGE
@@ -194,6 +192,12 @@ def _explained(error: Exception) -> int:
         return FAILED
     say(f"error: something unexpected happened ({what}); add {TRACEBACK} to see where")
     return FAILED
+
+
+def _flags() -> dict[str, str]:
+    """The option of every argument and setting that a command takes."""
+    commands = getattr(get_command(app), "commands", {}).values()
+    return {str(option.name): option.opts[0] for command in commands for option in command.params}
 
 
 def _usage(error: typer.TyperException) -> str:

@@ -57,15 +57,15 @@ class ComparisonFolder:
         path = self.path
         try:
             if path.exists() and not path.is_dir():
-                raise RunFolderError(f"'{path}' is a file; give a folder for --out")
+                raise RunFolderError(f"'{path}' is a file; give a folder for `out`")
             if not path.is_dir() or {each.name for each in path.iterdir()} <= {LOCK}:
                 return {}
             config = path / CONFIG
             start = _start(config) if config.is_file() else b""
         except OSError as error:  # no permission, or a name that is too long
-            raise RunFolderError(f"'{path}' cannot be read ({error.strerror}); give another --out") from None
+            raise RunFolderError(f"'{path}' cannot be read ({error.strerror}); give another `out`") from None
         if start != FIRST_LINE:
-            raise RunFolderError(f"'{path}' holds files that are no comparison; give another folder for --out")
+            raise RunFolderError(f"'{path}' holds files that are no comparison; give another folder for `out`")
         return {} if self._force else self._read(config)
 
     def require_same(self, plan: Plan, task: Task) -> None:
@@ -83,7 +83,7 @@ class ComparisonFolder:
             more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
             raise RunFolderError(
                 f"'{self.path}' holds a comparison with other settings ({'; '.join(found[:3])}{more}); give them "
-                "again, another --out, or --force to start anew"
+                "again, another `out`, or `force=True` to start anew"
             )
 
     def begin(self, plan: Plan, task: Task, command: str | None = None) -> None:
@@ -108,7 +108,7 @@ class ComparisonFolder:
             if not isinstance(error, (OSError, ValueError)):
                 raise
             reason = getattr(error, "strerror", None) or str(error)
-            raise RunFolderError(f"'{self.path}' cannot be written ({reason}); give another --out") from None
+            raise RunFolderError(f"'{self.path}' cannot be written ({reason}); give another `out`") from None
 
     def _take(self, document: dict[str, Any], command: str | None) -> None:
         # What was read before the lock was held may be old.
@@ -165,7 +165,7 @@ class ComparisonFolder:
         return Journal(self.path / TRAININGS)
 
     def _read(self, config: Path) -> dict[str, Any]:
-        remedy = "start anew with --force, or give another --out"
+        remedy = "start anew with `force=True`, or give another `out`"
         known = read_yaml(config, remedy=remedy)
         lacking = [part for part in ("task", "training", "methods") if not isinstance(known.get(part), dict)]
         if lacking:

@@ -110,11 +110,11 @@ def make_plan(
     ]
     seeds = tuple(dict.fromkeys(int(seed) for seed in listed("seeds", seeds, Integral, "[0, 1, 2, 3, 4]")))
     if not names:
-        raise SettingError("there is nothing to compare; give at least one of --methods")
+        raise SettingError("there is nothing to compare; give at least one of `methods`")
     if len(seeds) < LEAST_SEEDS:
         raise SettingError(
-            f"a paired test over seeds needs at least {LEAST_SEEDS} of them, and five or more are better; give --seeds "
-            "0 1 2 3 4"
+            f"a paired test over seeds needs at least {LEAST_SEEDS} of them, and five or more are better; give "
+            "`seeds=[0, 1, 2, 3, 4]`"
         )
     known = {kind: flat_fields(kind) for kind in (LearnSettings, TrainSettings)}
     _check_names(flat, {name for names in known.values() for name in names})

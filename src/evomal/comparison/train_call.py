@@ -104,7 +104,7 @@ class TrainCall(Settings):
         code = self.options.get("task")
         if code is not None and given.get("task") is None:
             raise SettingError(
-                f"'{out}' was begun with --task {code}, whose code is run only where it is named; add --task {code}"
+                f"'{out}' was begun with `task={code!r}`, whose code is run only where it is named; add `task={code!r}`"
             )
         now = self._with(given)
         old, new = self._flat(), now._flat()
@@ -113,12 +113,12 @@ class TrainCall(Settings):
         if fixed:
             raise SettingError(
                 f"'{out}' was begun with other options, which may not change ({first_few(fixed)}); leave them out, or "
-                "give another --out"
+                "give another `out`"
             )
         if told and not override:
             raise SettingError(
                 f"'{out}' was begun with other options ({first_few(list(told.values()))}); leave them out, or add "
-                "--override"
+                "`override=True`"
             )
         return now
 
@@ -166,13 +166,13 @@ class TrainCall(Settings):
             if digest(losses[loss.name]) != loss.digest:
                 raise RunFolderError(
                     f"loss '{loss.name}' has changed since '{out}' was begun; bring back that of then, or give another "
-                    "--out"
+                    "`out`"
                 )
         found = identity.changes(self.task, task)
         if found:
             raise RunFolderError(
                 f"the task has changed since '{out}' was begun ({first_few(found)}); bring back the data and the model "
-                "of then, or give another --out"
+                "of then, or give another `out`"
             )
 
 

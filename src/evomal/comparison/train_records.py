@@ -27,9 +27,9 @@ def require_ours(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise RunFolderError(f"'{path}' cannot be read ({error.strerror}); give another --out") from None
+        raise RunFolderError(f"'{path}' cannot be read ({error.strerror}); give another `out`") from None
     if not START.startswith(start):
-        raise RunFolderError(f"'{path}' is no journal of evomal train; move it away, or give another --out")
+        raise RunFolderError(f"'{path}' is no journal of evomal train; move it away, or give another `out`")
 
 
 def read_trainings(path: Path) -> tuple[list[TrainCall], Finished]:
@@ -83,5 +83,5 @@ def _call(path: Path, number: int, record: Mapping[str, Any]) -> TrainCall:
 
 def _not_said(path: Path, number: int, why: str) -> RunFolderError:
     return RunFolderError(
-        f"'{path}' is damaged in line {number}, which says what was trained ({why}); start anew with --force"
+        f"'{path}' is damaged in line {number}, which says what was trained ({why}); start anew with `force=True`"
     )

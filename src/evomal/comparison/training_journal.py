@@ -77,8 +77,8 @@ class TrainingJournal:
         if self._done and (left or not self.out.exists()):
             an = "an interrupted" if left else "an earlier"
             raise RunFolderError(
-                f"'{self.path}' holds {len(self._done)} finished trainings of {an} call; go on with evomal train "
-                f"--resume {self.out}, or start anew with --force"
+                f"'{self.path}' holds {len(self._done)} finished trainings of {an} call; go on with "
+                f"`resume={str(self.out)!r}`, or start anew with `force=True`"
             )
 
     def begin(self, call: TrainCall, force: bool) -> None:
@@ -108,12 +108,15 @@ class TrainingJournal:
         """
         if not self.path.is_file():
             raise RunFolderError(
-                f"'{self.out}' has no trainings to go on with ('{self.path}' is missing); start with --out {self.out}"
+                f"'{self.out}' has no trainings to go on with ('{self.path}' is missing); start with "
+                f"`out={str(self.out)!r}`"
             )
         self._take()
         self._calls, self._done = read_trainings(self.path)
         if not self._calls:
-            raise RunFolderError(f"'{self.path}' was torn before it said what is trained; start with --out {self.out}")
+            raise RunFolderError(
+                f"'{self.path}' was torn before it said what is trained; start with `out={str(self.out)!r}`"
+            )
         return self._calls[-1]
 
     def go_on(self, call: TrainCall) -> None:
@@ -151,4 +154,4 @@ class TrainingJournal:
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> RunFolderError:
-        return RunFolderError(f"'{self.path}' cannot be written ({error.strerror}); give another --out")
+        return RunFolderError(f"'{self.path}' cannot be written ({error.strerror}); give another `out`")

@@ -55,5 +55,5 @@ def _probe_meta_gradient(task: Task, settings: LearnSettings) -> None:
     if outcome.reason is not None:
         raise ModelError(
             f"no meta-gradient can be taken through model '{task.model_name}' ({outcome.reason}); use operations that "
-            f"can be differentiated twice, or {'another method' if settings.method == 'ml3' else '--meta-steps 0'}"
+            f"can be differentiated twice, or {'another method' if settings.method == 'ml3' else '`meta_steps=0`'}"
         )

@@ -36,7 +36,7 @@ def make_executor(
         raise SettingError(f"setting 'address': '{address}' is for executor 'ray', not '{executor}'; leave it out")
     if executor == "here" and workers > 1:
         raise SettingError(
-            f"setting 'executor': 'here' has one worker, not {workers}; give --workers 1, or 'processes'"
+            f"setting 'executor': 'here' has one worker, not {workers}; give `workers=1`, or 'processes'"
         )
     if executor == "ray":
         from evomal.executors.ray_cluster import RayExecutor

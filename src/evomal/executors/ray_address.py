@@ -18,7 +18,7 @@ PAUSE = 0.05  # seconds between two looks
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """How HTTP/2 begins (RFC 9113, Section 3.4), which Ray speaks, with empty settings."""
 SETTINGS = 4  # the kind of the frame that a server answers with
-START = "give HOST:PORT as `ray start --head` prints it"
+START = "give HOST:PORT as `ray start` prints it on the head node"
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -37,7 +37,7 @@ def parse_address(address: str) -> tuple[str, int]:
     if address.startswith("ray://"):
         raise SettingError(
             f"setting 'address': '{address}' is for Ray Client, which evomal does not use; make this machine a node "
-            "with `ray start --address=HOST:PORT`, and give HOST:PORT"
+            "by `ray start`, and give HOST:PORT"
         )
     found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})", address)
     if found is None or not 0 < int(found[3]) < 65536:
@@ -117,4 +117,4 @@ def _reason(address: str, code: int | None, said: str) -> str:
     if code is None:
         return f"the Ray cluster at {address} does not answer; is it overloaded? {START}"
     why = " ".join(said.split())[-QUOTED:] or f"exit code {code}"
-    return f"the Ray cluster at {address} cannot be used ({why}); is this machine a node of it (`ray start --address`)?"
+    return f"the Ray cluster at {address} cannot be used ({why}); is this machine a node of it (by `ray start`)?"

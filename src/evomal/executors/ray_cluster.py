@@ -56,7 +56,7 @@ class RayExecutor(Executor):
             if places < 1:
                 needs = f"{self._gpus:g} GPU" if self._gpus else "one CPU"
                 raise SettingError(
-                    f"the Ray cluster has no room for a job, which needs {needs}; add nodes, or give another --device"
+                    f"the Ray cluster has no room for a job, which needs {needs}; add nodes, or give another `device`"
                 )
         except BaseException:
             self.close()
@@ -126,7 +126,7 @@ class RayExecutor(Executor):
             self._ray._private.worker._worker_logs_enabled = False
         except Exception as error:  # whatever hinders it
             place = "here" if address is None else f"at {address}"
-            raise SettingError(f"Ray cannot be used {place} ({one_line(error)}); try --executor processes") from error
+            raise SettingError(f"Ray cannot be used {place} ({one_line(error)}); try `executor='processes'`") from error
 
     def _places(self) -> int:
         """How many jobs the cluster has room for."""

@@ -102,5 +102,5 @@ def storing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"'{path}' cannot be written ({error.strerror or error}); what is finished is kept: make room there, then "
-            "go on with --resume"
+            "go on with `resume=True`"
         ) from None

@@ -1,4 +1,8 @@
-"""One small exception family: every message is one sentence that says what, where and what to do."""
+"""One small exception family: every message is one sentence that says what, where and what to do.
+
+What to do names arguments and settings as Python takes them, in backticks, such as `` `force=True` ``; the command line
+puts its options in their place (`evomal.cli.flags`).
+"""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

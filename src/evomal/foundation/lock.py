@@ -44,7 +44,7 @@ class FolderLock:
             if monotonic() >= until:
                 self._file.close()
                 raise RunFolderError(
-                    f"another evomal is at work in '{place}'; wait until it ends, or give another --out"
+                    f"another evomal is at work in '{place}'; wait until it ends, or give another `out`"
                 ) from None
             sleep(PAUSE)
 

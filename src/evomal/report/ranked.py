@@ -1,4 +1,4 @@
-"""The best losses of a journal: what `evomal show --top` tells."""
+"""The best losses of a journal: what `evomal show` tells of a run."""
 
 from collections.abc import Sequence
 from typing import Any

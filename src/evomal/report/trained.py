@@ -69,7 +69,7 @@ class Trained:
         bad = [run for run in runs if not math.isfinite(run.test)]
         told = [f"seed {run.seed} at lr {run.lr:g} ({run.reason or 'outputs are not finite'})" for run in bad]
         ended = f"{len(bad)} of {len(runs)} trainings diverged"
-        advice = "" if len(rates) > 1 else "; try a smaller --lr"
+        advice = "" if len(rates) > 1 else "; try a smaller learning rate"
         if bad and all(NO_LABEL in (run.reason or "") for run in bad):
             advice = "; give larger batches, or leave out instances without a label"
         return [f"{ended}: {', '.join(told)}{advice}"] if bad else []
@@ -107,7 +107,7 @@ class Trained:
 
     def _step_size(self) -> list[str]:
         """How long the loss's first gradients are here, on this task."""
-        rival = f"compare with {self.task.task_loss_name} at its best --lr"
+        rival = f"compare with {self.task.task_loss_name} at its best learning rate"
         return [] if self.ratio is None else [f"its first gradients are {self.ratio:.3g} × the task loss's: {rival}"]
 
     def _edge(self) -> list[str]:

@@ -122,7 +122,7 @@ class SearchLog:
         """
         if not self.members:
             raise SettingError(
-                f"the search stopped {ENDINGS[ended]} before its first candidate was finished; go on with --resume"
+                f"the search stopped {ENDINGS[ended]} before its first candidate was finished; go on with `resume=True`"
             )
         best = best_of(self.members)
         loss = self._save(best)

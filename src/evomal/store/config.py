@@ -33,14 +33,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     if config.get("format") != FORMAT:
         raise RunFolderError(
             f"'{path}' is not of format {FORMAT}: it is no run, or one of an evomal that could not resume; start anew "
-            "with --force"
+            "with `force=True`"
         )
     if type(version) is int and version > VERSION:
         raise RunFolderError(
             f"'{folder}' comes from the future (version {version}; this evomal reads {VERSION}); update evomal"
         )
     if version != VERSION or isinstance(version, bool) or not isinstance(config.get("settings"), dict):
-        raise RunFolderError(f"'{path}' is damaged; start anew with --force, or give another --out")
+        raise RunFolderError(f"'{path}' is damaged; start anew with `force=True`, or give another `out`")
     return config
 
 
@@ -57,4 +57,4 @@ def stored_settings(config: Mapping[str, Any], path: Path) -> LearnSettings:
     try:
         return validated(LearnSettings, config["settings"])
     except SettingError as error:
-        raise RunFolderError(f"'{path / CONFIG}' is damaged ({error}); start anew with --force") from None
+        raise RunFolderError(f"'{path / CONFIG}' is damaged ({error}); start anew with `force=True`") from None

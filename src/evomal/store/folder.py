@@ -54,9 +54,9 @@ class RunFolder:
             whole = self.path.resolve()
             self.path.exists()
         except (OSError, RuntimeError, ValueError) as error:  # too long, a circle of links, a NUL
-            raise RunFolderError(f"'{path}' cannot be a run folder ({error}); give another --out") from None
+            raise RunFolderError(f"'{path}' cannot be a run folder ({error}); give another `out`") from None
         if Path.cwd().is_relative_to(whole) and not resume:
-            raise RunFolderError(f"'{path}' is or holds the current folder; give a folder of its own for --out")
+            raise RunFolderError(f"'{path}' is or holds the current folder; give a folder of its own for `out`")
         self._place = whole  # what a link points to, as the link stays
         self._beside: Path | None = None
         self._older: Path | None = None
@@ -77,21 +77,21 @@ class RunFolder:
     def _check(self) -> None:
         """Refuse a place that holds something which is not to be replaced."""
         if self.path.exists() and not self.path.is_dir():
-            raise RunFolderError(f"'{self.path}' is a file; give a folder for --out")
+            raise RunFolderError(f"'{self.path}' is a file; give a folder for `out`")
         if self.path.is_dir() and {each.name for each in self.path.iterdir()} - {LOCK}:
             if not self._force:
                 raise RunFolderError(
-                    f"'{self.path}' already holds a run; go on with it by --resume, give another --out, or "
-                    "--force to replace it"
+                    f"'{self.path}' already holds a run; go on with it by `resume=True`, give another `out`, or "
+                    "`force=True` to replace it"
                 )
             if not (self.path / CONFIG).is_file():
-                raise RunFolderError(f"'{self.path}' holds files that are not a run; give another folder for --out")
+                raise RunFolderError(f"'{self.path}' holds files that are not a run; give another folder for `out`")
             if (self.path / LOCK).exists():
                 FolderLock(self.path).release()
 
     def _reopen(self, patience: float) -> None:
         if not self.path.is_dir() or not any(self.path.iterdir()):
-            raise RunFolderError(f"'{self.path}' holds no run to go on with; start one with --out {self.path}")
+            raise RunFolderError(f"'{self.path}' holds no run to go on with; start one with `out={str(self.path)!r}`")
         try:
             self._locks.append(FolderLock(self.path, patience))
         except OSError as error:  # of a finished run the result can be told all the same
@@ -123,7 +123,7 @@ class RunFolder:
         """
         if not (self._place / CONFIG).exists():
             raise StorageError(
-                f"'{self._place}' cannot be written (it was taken away); put it back, then go on with --resume"
+                f"'{self._place}' cannot be written (it was taken away); put it back, then go on with `resume=True`"
             )
 
     def prepare(self, config: dict[str, Any]) -> None:
@@ -225,5 +225,5 @@ class RunFolder:
         write_atomically(folder / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
     def _unwritable(self, error: OSError) -> RunFolderError:
-        remedy = "make it writable, or go on with a copy of it" if self.resumed else "give another --out"
+        remedy = "make it writable, or go on with a copy of it" if self.resumed else "give another `out`"
         return RunFolderError(f"'{self.path}' cannot be written ({error.strerror}); {remedy}")

@@ -82,7 +82,9 @@ def require_settings(past: PreviousRun, now: LearnSettings, override: bool) -> N
         )
     if told and not override:
         differ = "; ".join(told.values())
-        raise SettingError(f"'{path}' was begun with other settings ({differ}); give those of then, or add --override")
+        raise SettingError(
+            f"'{path}' was begun with other settings ({differ}); give those of then, or add `override=True`"
+        )
     done = max((generation for generation, _ in past.members), default=-1) + 1
     if now.generations < done:
         raise SettingError(f"setting 'generations': '{path}' has {done} already, not {now.generations}; give more")
@@ -117,7 +119,9 @@ def require_tasks(folder: RunFolder, tasks: TaskSet) -> None:
 def _require_same(folder: RunFolder, now: Sequence[Mapping[str, Any]]) -> None:
     before = folder.config.get("tasks")
     if not isinstance(before, list) or not all(isinstance(task, dict) for task in before):
-        raise RunFolderError(f"'{folder.path / CONFIG}' is damaged: its tasks are missing; start anew with --force")
+        raise RunFolderError(
+            f"'{folder.path / CONFIG}' is damaged: its tasks are missing; start anew with `force=True`"
+        )
     found = [change for old, new in zip(before, now, strict=False) for change in changes(old, new)]
     if len(before) != len(now):
         found = [f"there were {len(before)} tasks, now {len(now)}"]

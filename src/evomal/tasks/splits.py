@@ -20,7 +20,7 @@ from evomal.tasks.rng import seeded
 from evomal.tasks.sending import by_value, known_here, pack_tensor, unpack_tensor
 from evomal.tasks.tensors import require_finite
 
-SPLIT_SEED = 20_230_330  # splits are part of the data set: they never depend on --seed
+SPLIT_SEED = 20_230_330  # splits are part of the data set: they never depend on a run's seed
 
 
 @dataclass(frozen=True, eq=False)
