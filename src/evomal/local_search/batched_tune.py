@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.foundation.recording import recording
 from evomal.foundation.seeds import derive
 from evomal.local_search.batched_step import BatchedMetaTrainer
 from evomal.local_search.meta_trainer import Tuned
@@ -24,6 +25,7 @@ REASONS = {BAD_LOSS: "the loss or its gradient is not finite"}
 NOTES = {BAD_GRADIENT: "the meta-gradient was not finite", BAD_PHI: "φ was no longer finite"}
 
 
+@recording()
 def tune_lanes(
     losses: Sequence[LearnedLoss],
     tasks: Task | TaskSet,

@@ -52,6 +52,7 @@ def read_loss(loss: Any) -> nn.Module:
         raise SettingError(
             "the loss has no parameter, or one that requires no gradient; call loss.requires_grad_() if it has any"
         )
+    _refuse_inference(parameters, "loss")
     require_reduced(loss)
     return loss
 
@@ -76,7 +77,14 @@ def read_model(model: Any) -> nn.Module:
         model = model.module
     if not isinstance(model, nn.Module):
         raise ModelError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
+    _refuse_inference(model.parameters(), "model")
     return model
+
+
+def _refuse_inference(parameters: Iterable[Tensor], what: str) -> None:
+    """Refuse parameters that no gradient can ever be taken of."""
+    if any(p.is_inference() for p in parameters):
+        raise ModelError(f"the {what} was made inside torch.inference_mode, so it has no gradients; make it outside")
 
 
 def read_task_loss(task_loss: Any) -> LossFunction:
@@ -109,7 +117,7 @@ def _read(batch: Any, where: str, device: torch.device) -> Batch:
 
 def _tensor(values: Any, where: str, device: torch.device) -> Tensor:
     if isinstance(values, Tensor):
-        return values
+        return values.clone() if values.is_inference() else values  # which autograd would not keep
     refuse_masked(values, where)
     try:
         tensor = torch.as_tensor(values, device=device)

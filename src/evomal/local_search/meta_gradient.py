@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Sequence
 from itertools import cycle, islice
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
 from evomal.config import BaseSettings, validated
 from evomal.foundation.errors import ModelError
+from evomal.foundation.exclusive import exclusive
+from evomal.foundation.recording import recording
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels
 from evomal.local_search.given import read_batches, read_loss, read_model, read_task_loss
@@ -20,8 +23,13 @@ from evomal.losses.criterion import LossFunction
 from evomal.tasks.rng import random_state, set_random_state
 from evomal.tasks.user_optimizer import NOTHING_OWN, OptimizerFactory, UserOptimizer
 from evomal.training.pooling import fast_pooling
+from evomal.training.substitution import RECOMPUTES
+
+# Models that were seen to follow the values that are put in the place of their parameters.
+_followed: WeakSet[nn.Module] = WeakSet()
 
 
+@recording()
 def meta_gradient(
     loss: nn.Module,
     model: nn.Module,
@@ -67,7 +75,9 @@ def meta_gradient(
     Raises:
         SettingError: There is no training batch, the loss has nothing to tune or gives more than one number, or a
             rate is odd.
-        ModelError: The model has no trainable parameter, or an operation that cannot be differentiated twice.
+        ModelError: The model has no trainable parameter, or an operation that cannot be differentiated twice; it
+            reaches a parameter past the module that holds it, checkpoints its activations, or was made in
+            ``torch.inference_mode``.
         NotFiniteError: The loss or its gradient at the predictions is not finite (an ArithmeticError).
 
     Example:
@@ -88,7 +98,7 @@ def meta_gradient(
     given = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
     settings = validated(BaseSettings, base | given | named)
     step = BaseStep(settings, NOTHING_OWN if isinstance(optimizer, str) else UserOptimizer(optimizer))
-    with batch_statistics(model), fast_pooling(model):
+    with exclusive(), batch_statistics(model), fast_pooling(model):
         functional = FunctionalModel(model)
         if not functional.parameters:
             raise ModelError("the model has no parameter that requires a gradient; there is nothing to train")
@@ -96,7 +106,11 @@ def meta_gradient(
         batches = islice(cycle(train_batches), STEPS)
         step = step.scaled(diagonal_scaling(functional, batches, function, step))
         set_random_state(state, device)
-        return _robust(loss, functional, train_batches, valid_batch, function, step)
+        found = _robust(loss, functional, train_batches, valid_batch, function, step)
+        if model not in _followed:
+            functional.require_followed(train_batches[0][0])
+            _followed.add(model)
+        return found
 
 
 def _robust(
@@ -119,7 +133,7 @@ def _robust(
 
     device = train_batches[0][0].device
     state = random_state(device)
-    if len(train_batches) == 1:
+    if len(train_batches) == 1 and not model.hooked:
         try:
             return cheap()
         except RuntimeError:  # an operation without a forward-mode derivative, or with a wrong one
@@ -128,6 +142,8 @@ def _robust(
         with plain_kernels():
             return general()
     except RuntimeError as error:
+        if "torch.utils.checkpoint" in str(error):
+            raise ModelError(RECOMPUTES) from error
         if "differentiab" not in str(error) and "derivative" not in str(error):
             raise  # of the model, the loss or their shapes
         first = str(error).splitlines()[0]

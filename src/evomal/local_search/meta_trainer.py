@@ -67,6 +67,7 @@ class MetaTrainer:
     def __init__(self, task: Task, settings: LocalSearchSettings, base: BaseSettings, seed: int) -> None:
         self.task, self.batches = task, MetaBatches(task, settings, base, seed)
         self.traced: TracedLinearisation | None = None
+        self.followed = False  # the model its parameters, wherever it takes them from
         self.trusted = False  # forward mode, untraced
         # Tracing a deep network takes seconds, which a single meta step does not earn.
         self.way = "unrolled" if self.batches.count > 1 else "traced" if settings.meta_steps > 1 else "forward"
@@ -76,12 +77,15 @@ class MetaTrainer:
         (train, valid), model = self.batches.batches(step), self.batches.model(step)
         with batch_statistics(model), fast_pooling(model):
             functional = FunctionalModel(model)
+            if not self.followed:
+                functional.require_followed(train[0][0])
+                self.followed = True
             base_step = self.batches.step_at(step, functional, train)
             self.batches.draw(step)
             shared = self._linearise(functional, train[0][0])
             masks = random_state(train[0][0].device)  # the same for every candidate
             at, first = None, candidates[0].loss
-            if shared is not None and isinstance(first, SymbolicLoss):
+            if shared is not None and type(first) is SymbolicLoss:
                 at = Predictions.of(first, shared.outputs, train[0][1])
             size = max(1, TOGETHER // max(1, sum(p.nbytes for p in functional.parameters)))
             for start in range(0, len(candidates), size):
@@ -92,6 +96,8 @@ class MetaTrainer:
 
     def _linearise(self, model: FunctionalModel, x: Tensor) -> Linearisation | None:
         """The linearisation at θ0, by the cheapest way that works for this model; None: unroll."""
+        if model.hooked:
+            return None
         if self.way == "traced" and self.traced is None:
             other = self.batches.trial()
             with batch_statistics(other), fast_pooling(other):

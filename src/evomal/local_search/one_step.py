@@ -26,7 +26,7 @@ from evomal.local_search.functional import FunctionalModel, replayed
 from evomal.local_search.replay import Recording, Replay
 from evomal.losses import SymbolicLoss
 from evomal.losses.checks import require_scalar
-from evomal.losses.criterion import LossFunction
+from evomal.losses.criterion import LossFunction, untouched
 from evomal.losses.slopes import Predictions, slope_at, slope_gradient
 from evomal.tasks.rng import random_state, set_random_state
 
@@ -137,7 +137,8 @@ def one_step(
         NotFiniteError: The loss or its gradient at the predictions is not finite.
         RuntimeError: The check failed.
     """
-    if isinstance(loss, SymbolicLoss):
+    if type(loss) is SymbolicLoss and untouched(loss):
+        at = at if at is not None and at.suits(loss) else None
         slope, along = _symbolic_slope(loss, at or Predictions.of(loss, linearisation.outputs, targets))
     else:
         slope, along = _autograd_slope(loss, linearisation.outputs, targets)
@@ -151,6 +152,8 @@ def one_step(
     pushed = linearisation.jvp(direction)
     if check and not _equal_products(slope, pushed, pulled, direction):
         raise RuntimeError("forward mode and the gradient of the model do not agree")
+    if any(p._backward_hooks for p in loss.parameters()):
+        return list(along(-step.first_rate * pushed))  # a hook sees what it would see of the whole gradient
     return [-step.first_rate * g for g in along(pushed)]
 
 

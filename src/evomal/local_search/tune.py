@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.foundation.recording import recording
 from evomal.foundation.seeds import derive
 from evomal.local_search.given import require_reduced
 from evomal.local_search.meta_trainer import MetaTrainer, Tuned, TuningState
@@ -15,6 +16,7 @@ from evomal.tasks.rng import seeded
 from evomal.training import one_thread
 
 
+@recording()
 def tune(
     losses: Sequence[LearnedLoss],
     tasks: Task | TaskSet,

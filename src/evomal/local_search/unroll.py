@@ -37,6 +37,7 @@ def unrolled(
 
     Raises:
         NotFiniteError: The loss or its gradient at the predictions is not finite.
+        ModelError: The model is none that other parameters can be put in, or its hooks hide where gradients came from.
         RuntimeError: An operation of the model can be differentiated only once.
     """
     phi = list(loss.parameters())
@@ -46,7 +47,7 @@ def unrolled(
         value = require_scalar(loss(model(theta, x), y), "the loss")
         if not value.requires_grad:
             return [torch.zeros_like(p) for p in phi]
-        gradients = grad(value, theta, create_graph=True, materialize_grads=True)
+        gradients = model.gradients(value, theta, create_graph=True)
         require_finite(value, torch.stack([g.detach().sum() for g in gradients]))
         require_twice_differentiable(gradients)
         theta, state = step.following(theta, gradients, state)

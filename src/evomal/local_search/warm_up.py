@@ -40,7 +40,7 @@ def diagonal_scaling(
     changes, slopes = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
     for x, y in batches:
         value = task_loss(model(parameters, x), y)
-        found = grad(value, parameters, allow_unused=True)
+        found = model.after_hooks(grad(value, parameters, allow_unused=True))
         used = [number for number, gradient in enumerate(found) if gradient is not None]
         clipped = shortened([g for g in found if g is not None], step.base.clip)
         before = [p.detach().clone() for p in parameters]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 
-from evomal.losses.criterion import full_precision, prepare
+from evomal.losses.criterion import full_precision, prepare, untouched
 from evomal.losses.learned import LearnedLoss
 
 
@@ -40,6 +40,12 @@ def finite_lanes(values: Tensor, slopes: Sequence[Tensor]) -> Tensor:
     return total.isfinite()
 
 
+def _by_class(kind: type[LearnedLoss]) -> bool:
+    """Whether losses of a class are nothing but their values by class, and what all learned losses make of these."""
+    names = ("forward", "per_instance", "reduce", "__call__")
+    return all(getattr(kind, name) is getattr(LearnedLoss, name) for name in names)
+
+
 class BatchedLosses(ABC):
     r"""N learned losses :math:`\mathcal{M}_{\phi_1} \dots \mathcal{M}_{\phi_N}` over one batch.
 
@@ -57,6 +63,8 @@ class BatchedLosses(ABC):
     def __init__(self, losses: Sequence[LearnedLoss]) -> None:
         if len({(loss.task_type, loss.reduction, loss.ignore_index) for loss in losses}) != 1:
             raise BatchingError("losses in lanes must be alike in task type, reduction and ignored label")
+        if not all(untouched(loss) and _by_class(type(loss)) for loss in losses):
+            raise BatchingError("a loss is not computed class by class")
         if losses[0].reduction == "none":
             raise BatchingError("a loss without reduction has no slope")
         self.losses = tuple(losses)

@@ -106,6 +106,6 @@ def stack(losses: Sequence[LearnedLoss]) -> BatchedLosses:
     Raises:
         BatchingError: They cannot be one.
     """
-    if all(isinstance(loss, SymbolicLoss) for loss in losses):
+    if all(type(loss) is SymbolicLoss for loss in losses):
         return StackedLoss([loss for loss in losses if isinstance(loss, SymbolicLoss)])
     return StackedFamily(losses)

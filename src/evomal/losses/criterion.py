@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook as _has_global_hooks
 
 from evomal.foundation.errors import DataError, SettingError
 from evomal.losses.checks import call_arguments, checked_label, first_place
@@ -122,6 +123,24 @@ class Criterion(nn.Module):
         if self.reduction == "sum":
             return values.sum()
         return values.mean() if weight is None else values.sum() / weight.sum()
+
+
+def untouched(module: nn.Module) -> bool:
+    """Whether a module computes what its class says: no hook, no method replaced, no parameter made anew or hooked.
+
+    Example:
+        >>> layer = nn.Linear(1, 1)
+        >>> before, layer.forward = untouched(layer), torch.neg
+        >>> before, untouched(layer)
+        (True, False)
+    """
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    if _has_global_hooks() or any(getattr(module, name) for name in hooks):
+        return False
+    if any(callable(value) and hasattr(type(module), name) for name, value in module.__dict__.items()):
+        return False
+    own = [parameter for parameter in module._parameters.values() if parameter is not None]
+    return not module._modules and all(type(p) is nn.Parameter and not p._backward_hooks for p in own)
 
 
 def full_precision(outputs: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.autograd import grad
 
+from evomal.foundation.recording import recording
 from evomal.losses.compiled import compile_dual
-from evomal.losses.criterion import prepare
+from evomal.losses.criterion import Reduction, TaskType, prepare, untouched
 from evomal.losses.symbolic import SymbolicLoss
 
 
@@ -23,6 +24,7 @@ class Predictions:
         f: What the formula sees, [B, C, ...]: probabilities, or raw values.
         share: What each instance's value counts in the reduction: a number, or [B, 1, ...].
         softmax: Whether f is the softmax of logits.
+        settings: Task type, reduction and ignored label of the losses that it is for.
     """
 
     outputs: Tensor
@@ -30,6 +32,7 @@ class Predictions:
     f: Tensor
     share: Tensor | float
     softmax: bool
+    settings: tuple[TaskType, Reduction, int | None]
 
     @classmethod
     def of(cls, loss: SymbolicLoss, outputs: Tensor, targets: Tensor) -> Self:
@@ -44,7 +47,17 @@ class Predictions:
         else:
             counted = kept.to(f.dtype).unsqueeze(1)
             share = counted if loss.reduction == "sum" else counted / counted.sum()
-        return cls(outputs, y, f, share, softmax)
+        return cls(outputs, y, f, share, softmax, (loss.task_type, loss.reduction, loss.ignore_index))
+
+    def suits(self, loss: SymbolicLoss) -> bool:
+        """Whether a loss would prepare outputs and targets in this way."""
+        return self.settings == (loss.task_type, loss.reduction, loss.ignore_index)
+
+    def counted(self, values: Tensor) -> Tensor:
+        """Values times what each instance counts; what does not count may be not finite."""
+        if isinstance(self.share, float):
+            return values * self.share
+        return torch.where(self.share != 0, values, 0.0) * self.share
 
     def push(self, direction: Tensor) -> Tensor:
         """The change of f along a direction of the outputs."""
@@ -65,8 +78,9 @@ class Predictions:
         return slope.reshape(self.outputs.shape).to(self.outputs.dtype)
 
 
+@recording()
 def slope(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Value and slope ∂M/∂outputs of any loss, outside any graph; by autograd where it is not symbolic.
+    """Value and slope ∂M/∂outputs of any loss, outside any graph; by autograd where it is not simply symbolic.
 
     Args:
         loss: The loss, ``loss(outputs, targets) -> scalar``.
@@ -81,7 +95,7 @@ def slope(loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Te
         >>> slope(loss, torch.tensor([3.0]), torch.tensor([1.0]))[1]
         tensor([4.])
     """
-    if isinstance(loss, SymbolicLoss):
+    if type(loss) is SymbolicLoss and untouched(loss):
         return slope_at(loss, Predictions.of(loss, outputs, targets))
     leaf = outputs.detach().requires_grad_()
     value = loss(leaf, targets)
@@ -103,7 +117,7 @@ def slope_at(loss: SymbolicLoss, at: Predictions) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         values, slope = _dual(loss, at, torch.ones((), dtype=at.f.dtype, device=at.f.device))
         pulled = torch.zeros_like(at.outputs) if slope is None else at.pull(slope.expand_as(at.f))
-        return (values * at.share).sum(), pulled
+        return at.counted(values).sum(), pulled
 
 
 def slope_gradient(loss: SymbolicLoss, at: Predictions, direction: Tensor) -> Tensor:
@@ -136,4 +150,4 @@ def _dual(loss: SymbolicLoss, at: Predictions, direction: Tensor) -> tuple[Tenso
         values = torch.nn.functional.softplus(values)
     if loss.scale != 1:
         values, tangent = loss.scale * values, None if tangent is None else loss.scale * tangent
-    return values, None if tangent is None else tangent * at.share
+    return values, None if tangent is None else at.counted(tangent)

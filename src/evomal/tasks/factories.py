@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from evomal.foundation.errors import EvomalError, ModelError, one_line
+from evomal.foundation.recording import recording
 from evomal.tasks.rng import seeded
 
 Factory = Callable[[], nn.Module]
@@ -34,6 +35,7 @@ def checked_factory(model: Any) -> Factory:
     return factory
 
 
+@recording()
 def build(factory: Factory, name: str, seed: int) -> nn.Module:
     """A fresh network in train mode, initialised from `seed` alone; global generators are left as they were.
 

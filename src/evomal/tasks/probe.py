@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from evomal.foundation.errors import DataError, EvomalError, ModelError, SettingError, one_line
+from evomal.foundation.recording import recording
 from evomal.losses.criterion import IGNORED, full_precision
 from evomal.tasks.rng import seeded
 from evomal.tasks.splits import strata
@@ -19,6 +20,7 @@ MOST_CLASSES = 64  # that each have an instance among them
 SHAPING = ("View", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy", "Permute", "Transpose", "Slice")
 
 
+@recording()
 def probe(task: Task) -> None:
     """Check that model, data, task loss and metric of a task fit each other.
 

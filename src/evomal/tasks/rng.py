@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evomal.foundation.exclusive import exclusive
+
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed the global generators of torch, NumPy and Python inside a block, and restore them after it.
 
-    Only for code of users that draws from global generators; code of this package takes a generator (D3).
+    Only for code of users that draws from global generators; code of this package takes a generator (D3). Other threads
+    of the process that come to such a block wait for its end, as they share the generators.
 
     Args:
         seed: A number in ``[0, 2**63)``.
@@ -25,18 +28,19 @@ def seeded(seed: int) -> Iterator[None]:
         >>> torch.equal(torch.get_rng_state(), before)
         True
     """
-    # Before CUDA is first used there is no state to keep, and asking for it would start CUDA in this process.
-    cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)
-            random.setstate(python_state)
+    with exclusive():
+        # Before CUDA is first used there is no state to keep, and asking for it would start CUDA in this process.
+        cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        numpy_state, python_state = np.random.get_state(), random.getstate()
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            try:
+                yield
+            finally:
+                np.random.set_state(numpy_state)
+                random.setstate(python_state)
 
 
 def random_state(device: torch.device) -> tuple[Tensor, ...]:

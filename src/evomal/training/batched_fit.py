@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.autograd import grad
 
 from evomal.config import BaseSettings
+from evomal.foundation.recording import recording
 from evomal.losses.batched import BatchedLosses, BatchingError
 from evomal.losses.criterion import full_precision
 from evomal.tasks import AnySplit, Batches, Metric, Split
@@ -54,6 +55,7 @@ class BatchedFit:
             ]
 
 
+@recording()
 def fit_lanes(
     model: nn.Module,
     losses: BatchedLosses,

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.autograd import grad
 
 from evomal.losses.batched import BatchingError, only_batching_errors
 from evomal.tasks.rng import seeded
 from evomal.training.precision import Precision, autocast
+from evomal.training.substitution import Substitution
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,12 @@ class BatchedModel:
 
     def __init__(self, model: nn.Module, setting: Precision = "float32") -> None:
         self.model, self.setting = model, setting
-        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        if not named:
+        with only_batching_errors("the model cannot be computed"):
+            self._substitution = Substitution(model)
+        self.parameters: tuple[Tensor, ...] = self._substitution.parameters
+        self.buffers: tuple[Tensor, ...] = self._substitution.buffers
+        if not self.parameters:
             raise BatchingError("the model has no trainable parameter")
-        buffers = dict(model.named_buffers())
-        self._names = (*named, *buffers)
-        self.parameters: tuple[Tensor, ...] = tuple(named.values())
-        self.buffers: tuple[Tensor, ...] = tuple(buffers.values())
 
     def lanes(self, count: int) -> Lanes:
         """`count` copies of the model's own parameters (leaves of a graph) and buffers."""
@@ -96,10 +96,8 @@ class BatchedModel:
         return outputs
 
     def _call(self, parameters: tuple[Tensor, ...], buffers: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        values = dict(zip(self._names, (*parameters, *buffers), strict=True))
         with autocast(self.setting, x.device):
-            outputs: Tensor = functional_call(self.model, values, (x,))
-        return outputs
+            return self._substitution(parameters, buffers, x)
 
 
 def require_faithful(model: nn.Module, x: Tensor, seed: int) -> None:
@@ -113,17 +111,44 @@ def require_faithful(model: nn.Module, x: Tensor, seed: int) -> None:
         seed: For what its layers draw.
 
     Raises:
-        BatchingError: It does not.
+        BatchingError: It does not; or something changes its gradients, or reaches its parameters past their names.
     """
+    if _changes_gradients(model):
+        raise BatchingError("hooks of the model change its gradients")
+    with only_batching_errors("the model cannot be computed"), seeded(seed):
+        Substitution(model).require_followed(x)
     model = copy.deepcopy(model)
     if x.device.type != "cpu":
         model.eval()
     stacked = BatchedModel(model)
-    with torch.no_grad():
-        with seeded(seed):
-            many = stacked(stacked.lanes(2), x.clone())
-        with seeded(seed):
-            alone = model(x.clone())
-    scale = float(alone.abs().max())
-    if many.shape != (2, *alone.shape) or not torch.allclose(many, alone, rtol=1e-2, atol=1e-2 * scale, equal_nan=True):
+    lanes = stacked.lanes(2)
+    with seeded(seed):
+        many = stacked(lanes, x.clone())
+    with seeded(seed):
+        alone = model(x.clone())
+    if many.shape != (2, *alone.shape) or not _alike(many, alone):
         raise BatchingError("the model computes something else in lanes")
+    if model.training and not _slopes_alike(many, lanes.parameters, alone, stacked.parameters):
+        raise BatchingError("gradients of the model alone and in lanes do not agree")
+
+
+def _changes_gradients(model: nn.Module) -> bool:
+    """Whether somebody asked to be told of gradients, which in lanes nobody would be."""
+    told = any(m._backward_hooks or m._backward_pre_hooks for m in model.modules())
+    return told or any(p._backward_hooks or p._post_accumulate_grad_hooks for p in model.parameters())
+
+
+def _slopes_alike(many: Tensor, lanes: Sequence[Tensor], alone: Tensor, parameters: Sequence[Tensor]) -> bool:
+    """Whether lanes have the gradient of a model alone, along some direction of the outputs."""
+    if not alone.requires_grad:
+        return not many.requires_grad
+    u = torch.randn(alone.shape, generator=torch.Generator().manual_seed(0)).to(alone)
+    with only_batching_errors("the gradient of the model cannot be computed"):
+        ours = grad(many, lanes, u.expand_as(many), materialize_grads=True)
+        theirs = grad(alone, parameters, u, materialize_grads=True)
+    return all(_alike(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def _alike(many: Tensor, alone: Tensor) -> bool:
+    scale = float(alone.detach().abs().max()) if alone.numel() else 0.0
+    return torch.allclose(many, alone, rtol=1e-2, atol=1e-2 * scale, equal_nan=True)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from evomal.config import BaseSettings
+from evomal.foundation.exclusive import exclusive
+from evomal.foundation.recording import recording
 from evomal.losses.checks import require_scalar
 from evomal.losses.criterion import IGNORED
 from evomal.tasks import AnySplit, Batches
@@ -37,6 +39,7 @@ class Fit:
     reason: str | None = None
 
 
+@recording()
 def fit(
     model: nn.Module,
     criterion: Callable[[Tensor, Tensor], Tensor],
@@ -143,10 +146,14 @@ def without_labels(y: Tensor) -> str:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run a block on one thread: results then do not depend on the number of cores, to the bit (D3)."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    """Run a block on one thread: results then do not depend on the number of cores, to the bit (D3).
+
+    Other threads of the process wait, as the number is that of the process.
+    """
+    with exclusive():
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

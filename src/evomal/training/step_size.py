@@ -6,6 +6,7 @@ from statistics import fmean
 
 import torch
 
+from evomal.foundation.recording import recording
 from evomal.foundation.seeds import derive
 from evomal.losses.criterion import LossFunction
 from evomal.tasks import Batches, Task
@@ -13,6 +14,7 @@ from evomal.tasks.rng import seeded
 from evomal.training.fit import one_thread
 
 
+@recording()
 def gradient_norm_ratio(loss: LossFunction, task: Task, batch_size: int, seed: int) -> float | None:
     r"""How much longer a loss's gradient is than the task loss's on a first batch.
 
