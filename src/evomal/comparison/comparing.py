@@ -10,9 +10,11 @@ from evomal.comparison.results import Comparison
 from evomal.comparison.running import ComparisonWatcher, run_comparison
 from evomal.executors import make_executor
 from evomal.foundation.errors import SettingError
+from evomal.foundation.recording import recording
 from evomal.tasks import Task
 
 
+@recording()
 def compare(
     task: Task,
     methods: Sequence[str | PathLike[str]],

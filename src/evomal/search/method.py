@@ -22,6 +22,7 @@ from evomal.evaluation.watching import Watcher
 from evomal.executors import make_executor
 from evomal.foundation.errors import SettingError
 from evomal.foundation.interrupts import ctrl_c_noted
+from evomal.foundation.recording import recording
 from evomal.search.result import LearnResult, SearchInterrupted, finished_result
 from evomal.search.search_log import SearchLog
 from evomal.store import RunFolder
@@ -94,6 +95,7 @@ class Method(ABC):
             return f"{trainings} partial training{'s' if trainings > 1 else ''} (1 candidate{each}{on})"
         return f"at most {trainings} partial trainings ({candidates} in each of {rounds} generations{each}{on})"
 
+    @recording()
     def learn(
         self,
         task: Task | Sequence[Task],

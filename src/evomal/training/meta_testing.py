@@ -9,6 +9,7 @@ from typing import Any
 
 from evomal.config import TrainSettings, train_settings
 from evomal.foundation.errors import DataError, SettingError
+from evomal.foundation.recording import recording
 from evomal.foundation.seeds import derive
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses.checks import checked_function
@@ -88,6 +89,7 @@ class MetaTest:
         return {"metric": self.metric, "lr": self.lr, "mean": finite_or_none(self.mean), "sd": sd, "runs": runs}
 
 
+@recording()
 def meta_test(
     task: Task,
     criterion: LossFunction | str,

@@ -98,7 +98,7 @@ class Substitution:
             parameters: What was in the place of its parameters.
 
         Raises:
-            ModelError: The graph of the outputs ends in one of its own.
+            ModelError: The graph of the outputs ends in one of its own, or hides what it ends in.
         """
         own = {id(p): p for p in self.parameters} if outputs.requires_grad else {}
         replaced = {id(p) for p in parameters}
@@ -109,6 +109,8 @@ class Substitution:
             if node is None or node in seen:
                 continue
             seen.add(node)
+            if node.name().startswith("CheckpointFunction"):  # it hides the parameters from the graph
+                raise ModelError(RECOMPUTES)
             variable = id(getattr(node, "variable", None))
             if variable in own and variable not in replaced:
                 raise ModelError(PAST.format(which=f"parameter '{self._names[variable][0]}'"))
