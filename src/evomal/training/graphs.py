@@ -1,5 +1,6 @@
 """A training step as a CUDA graph: launched by one call instead of one for every kernel."""
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -65,7 +66,8 @@ class GraphedStep:
         device = self._state[0].device
         # Warm-up and capture share a stream: what autograd keeps of one would else make the other wait across streams.
         self._stream = torch.cuda.Stream(device) if capture is None and device.type == "cuda" else None
-        self._step, self._capture = step, capture or self._cuda_graph
+        # Nothing here may refer to itself: a graph has to go when its step does, not while another one is captured.
+        self._step, self._capture = step, capture
         self._quick: Step | None = None
         self._shapes: tuple[torch.Size, ...] | None = None
         self._before_capture = WARM_UP
@@ -105,7 +107,9 @@ class GraphedStep:
         values = self._plain(*inputs).clone()
         after, random_after = self._copies(), random_state(device)
         try:
-            quick = self._capture(self._plain, *inputs)
+            quick = (
+                self._capture(self._step, *inputs) if self._capture else _cuda_graph(self._step, inputs, self._stream)
+            )
             self._put_back(before)
             set_random_state(random, device)
             if _agree([quick(*inputs), *self._copies()], [values, *after]):
@@ -125,28 +129,43 @@ class GraphedStep:
         for tensor, value in zip(self._state, values, strict=True):
             tensor.detach().copy_(value)
 
-    def _cuda_graph(self, plain: Step, *inputs: Tensor) -> Step:
-        """The step as a CUDA graph over copies of its inputs."""
-        device = self._state[0].device
-        static = [each.clone() for each in inputs]
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(device)
-        try:
-            with torch.cuda.graph(graph, stream=self._stream):
-                values = self._step(*static)
-        except BaseException:
-            # A capture that fails leaves its stream the current one, and the generator in the belief that it goes on.
-            torch.cuda.set_stream(stream)
-            fresh = torch.Generator(device).graphsafe_get_state()
-            torch.cuda.default_generators[torch.cuda.current_device()].graphsafe_set_state(fresh)
-            raise
 
-        def replay(*inputs: Tensor) -> Tensor:
-            for own, each in zip(static, inputs, strict=True):
-                own.copy_(each)
-            graph.replay()
-            return values
+def _cuda_graph(step: Step, inputs: Sequence[Tensor], side: torch.cuda.Stream | None) -> Step:
+    """The step as a CUDA graph over copies of its inputs, captured on a stream that it has run on before."""
+    if side is None:
+        raise RuntimeError("there are no CUDA graphs on a CPU")
+    device = side.device
+    static = [each.clone() for each in inputs]
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(device)
+    try:
+        with _no_collection(), torch.cuda.graph(graph, stream=side):
+            values = step(*static)
+    except BaseException:
+        # A capture that fails leaves its stream the current one, and the generator in the belief that it goes on.
+        torch.cuda.set_stream(stream)
+        fresh = torch.Generator(device).graphsafe_get_state()
+        torch.cuda.default_generators[torch.cuda.current_device()].graphsafe_set_state(fresh)
+        raise
 
-        return replay
+    def replay(*inputs: Tensor) -> Tensor:
+        for own, each in zip(static, inputs, strict=True):
+            own.copy_(each)
+        graph.replay()
+        return values
+
+    return replay
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python from freeing another graph, or an event, in the middle of a capture: that would end it."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _agree(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
