@@ -14,9 +14,11 @@ from torch import nn
 import evomal
 from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.local_search import tune
-from evomal.local_search.batched_tune import tune_lanes
+from evomal.local_search.batched_step import BatchedMetaTrainer
+from evomal.local_search.batched_tune import LanesTuning, tune_lanes
 from evomal.losses import NeuralLoss, TaylorLoss
 from evomal.losses.batched import BatchingError
+from evomal.losses.batched_families import stack
 from evomal.tasks import TaskSet
 
 BASE = BaseSettings(lr=0.3, batch_size=16, momentum=0.5)
@@ -264,3 +266,26 @@ def test_the_global_generator_stays_as_it_was():
     before = torch.get_rng_state()
     tune_lanes(_losses(), _task("dropout"), LocalSearchSettings(meta_steps=2), BASE, 1)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["mlp", "convolution", "batch_norm", "frozen"])
+def test_meta_steps_of_which_all_lies_on_the_device_are_the_same(name):
+    """What a CUDA graph holds, one step after the other on the CPU."""
+    task, settings = _task(name), LocalSearchSettings(meta_steps=4)
+    found = []
+    for resident in (False, True):
+        tuning = LanesTuning(stack(_losses()), [BatchedMetaTrainer(task, settings, BASE, 1)], settings)
+        for number in range(4):
+            if resident and number == 1:
+                tuning.reside()
+            tuning.step(number)
+        assert tuning.at.steps.tolist() == [4] * len(FORMULAS)
+        found.append(tuning.at.phi.detach())
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
+
+
+def test_models_that_draw_do_not_lie_on_the_device():
+    task, settings = _task("dropout"), LocalSearchSettings(meta_steps=2)
+    trainer = BatchedMetaTrainer(task, settings, BASE, 1)
+    LanesTuning(stack(_losses()), [trainer], settings).step(0)
+    assert not trainer.reside(2)

@@ -111,15 +111,24 @@ class BatchedMetaTrainer:
         """The meta-gradients through one base step, with second derivatives in the formulas only."""
         (x, targets), device = train, train[0].device
         before = None if self._resident is not None else random_state(device)
-        outputs = model.alone(model.parameters, x)
-        if before is not None and not self.trusted:
-            now = random_state(device)
-            self.draws = not all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
-        shared = outputs.detach().expand(losses.lanes, *outputs.shape)
+        theta: Sequence[Tensor] = model.parameters
+        if before is None:  # on a GPU a backward pass of many parameters is quicker than of many cotangents
+            lanes = model.lanes(losses.lanes)
+            theta, outputs = lanes.parameters, model(lanes, x)
+            shared = outputs.detach()
+        else:
+            outputs = model.alone(theta, x)
+            shared = outputs.detach().expand(losses.lanes, *outputs.shape)
+            if not self.trusted:
+                now = random_state(device)
+                self.draws = not all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
         values, slopes = losses.slopes(shared, targets, phi, create_graph=True)
         good = finite_lanes(values, [slopes])
         cotangents = torch.where(_per_lane(good, slopes), slopes.detach(), 0.0)
-        pulled = pull(outputs, model.parameters, cotangents)
+        if before is None:
+            pulled = list(grad(outputs, theta, cotangents, materialize_grads=True))
+        else:
+            pulled = pull(outputs, theta, cotangents)
         start = Lanes(tuple(base_step.first(model.parameters, pulled)), model.fresh(losses.lanes))
         directions = base_step.pullback(pulled, task_gradients(model, start, valid, self.task.task_loss))
         with nullcontext() if before is None else replayed(before, device):

@@ -72,8 +72,8 @@ def tune_lanes(
             tuning.step(number)
             if on_step:
                 on_step(number)
-    stacked.write(tuning.phi)
-    states, steps = tuning.state.tolist(), tuning.steps.tolist()
+    stacked.write(tuning.at.phi)
+    states, steps = tuning.at.state.tolist(), tuning.at.steps.tolist()
     each = (perf_counter() - start) / len(tuned)
     for (_, outcome), code, count in zip(tuned, states, steps, strict=True):
         outcome.reason, outcome.note = REASONS.get(code), NOTES.get(code)
@@ -90,53 +90,71 @@ class LanesTuning:
         settings: Meta steps and meta learning rate.
 
     Attributes:
-        phi: The coefficients [N, E].
-        state: How each lane's tuning stands [N].
-        steps: How many steps each lane took [N].
+        at: The coefficients and how each lane's tuning stands.
         program: The meta step as a CUDA graph, where there may be one.
     """
 
     def __init__(
         self, losses: BatchedLosses, trainers: Sequence[BatchedMetaTrainer], settings: LocalSearchSettings
     ) -> None:
-        self._losses, self._trainers, self._settings = losses, trainers, settings
-        self.phi = losses.coefficients().requires_grad_()
-        # Adam works number by number; as whoever stops never goes on, all that are active took equally many steps.
-        self._adam = lanes_adam(self.phi, settings.meta_lr)
-        self.state = torch.full((losses.lanes,), ACTIVE, device=losses.device)
-        self.steps = torch.zeros_like(self.state)
+        self._losses, self._trainers, self._count = losses, trainers, settings.meta_steps
+        self.at = _MetaStep(losses, trainers, settings.meta_lr)
         self.program: GraphedStep | None = None
         self._numbers: Tensor | None = None
 
     def step(self, number: int) -> None:
         """The meta step of a number; they come in order."""
         if number == 1 and self._losses.device.type == "cuda":  # the first one has told what the model is like
-            self._reside()
+            self.reside()
         if self._numbers is None:
-            self._move([walk.meta_step(number, self._losses, self.phi) for walk in self._trainers])
+            self.at.move([each.meta_step(number, self._losses, self.at.phi) for each in self._trainers])
         else:
-            (self.program or self._at)(self._numbers[number : number + 1])
+            (self.program or self.at)(self._numbers[number : number + 1])
 
     @property
     def ended(self) -> bool:
         """Whether no lane is tuned any further; an accelerator is waited for."""
-        return not bool((self.state == ACTIVE).any())
+        return not bool((self.at.state == ACTIVE).any())
 
-    def _reside(self) -> None:
-        count = self._settings.meta_steps
-        if not all(walk.reside(count) for walk in self._trainers):
+    def reside(self) -> None:
+        """After a first step: put all that the others need onto the device, where that can be."""
+        if not all(each.reside(self._count) for each in self._trainers):
             return
-        self._numbers = torch.arange(count, device=self._losses.device)
+        self._numbers = torch.arange(self._count, device=self._losses.device)
         if graphs_on(self._losses.device):
-            held = [value for value in self._adam.state[self.phi].values() if isinstance(value, Tensor)]
-            self.program = GraphedStep(self._at, [self.phi, self.state, self.steps, *held])
+            self.program = GraphedStep(self.at, self.at.changed)
 
-    def _at(self, number: Tensor) -> Tensor:
-        self._move([walk.meta_step_at(number, self._losses, self.phi) for walk in self._trainers])
+
+class _MetaStep:
+    """One meta step of all lanes, in place.
+
+    Attributes:
+        phi: The coefficients [N, E].
+        state: How each lane's tuning stands [N].
+        steps: How many steps each lane took [N].
+    """
+
+    def __init__(self, losses: BatchedLosses, trainers: Sequence[BatchedMetaTrainer], lr: float) -> None:
+        self._losses, self._trainers = losses, trainers
+        self.phi = losses.coefficients().requires_grad_()
+        # Adam works number by number; as whoever stops never goes on, all that are active took equally many steps.
+        self._adam = lanes_adam(self.phi, lr)
+        self.state = torch.full((losses.lanes,), ACTIVE, device=losses.device)
+        self.steps = torch.zeros_like(self.state)
+
+    @property
+    def changed(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        held = self._adam.state[self.phi].values()
+        return [self.phi, self.state, self.steps, *(value for value in held if isinstance(value, Tensor))]
+
+    def __call__(self, number: Tensor) -> Tensor:
+        """The meta step of a number, int64 [1] on the device; gives how many steps each lane took."""
+        self.move([each.meta_step_at(number, self._losses, self.phi) for each in self._trainers])
         return self.steps
 
-    def _move(self, found: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """One step of Adam along the meta-gradients of all tasks; everything is changed in place."""
+    def move(self, found: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """One step of Adam along the meta-gradients of all tasks."""
         gradient = torch.zeros_like(self.phi)
         for good, of_task in found:
             self._note(~good, BAD_LOSS)

@@ -135,9 +135,10 @@ class LanesTraining:
         self._descent = make_descent(lanes, base, rates, steps, own)
         self._step = _LanesStep(self._network, lanes, losses, self._descent)
         # On an accelerator, instances that lie there are gathered within the step, by rows that are sent in one piece.
-        gathers = self.device.type != "cpu" and isinstance(split, Split)
-        call: Callable[..., Tensor] = self._gathered if gathers else self._step
-        self._rows: Tensor | None = batches.table(0, steps, self.device) if gathers else None
+        call: Callable[..., Tensor] = self._step
+        self._rows: Tensor | None = None
+        if self.device.type != "cpu" and isinstance(split, Split):
+            call, self._rows = _gathering(self._step, split), batches.table(0, steps, self.device)
         self.program = (
             GraphedStep(call, self._step.state) if graphs_on(self.device) and self._descent.on_device else None
         )
@@ -161,9 +162,10 @@ class LanesTraining:
         endings = zip(self._step.failed_at.tolist(), self._step.lanes.finite.tolist(), strict=True)
         return BatchedFit(self._network, self._step.lanes, [_ending(self._steps, at, finite) for at, finite in endings])
 
-    def _gathered(self, rows: Tensor) -> Tensor:
-        assert isinstance(self._split, Split)
-        return self._step(*self._split.take(rows))
+
+def _gathering(step: Callable[[Tensor, Tensor], Tensor], split: Split) -> Callable[[Tensor], Tensor]:
+    """A step that is given rows of a split."""
+    return lambda rows: step(*split.take(rows))
 
 
 def _ending(steps: int, failed_at: int, finite: bool) -> Fit:
