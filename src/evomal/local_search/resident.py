@@ -54,7 +54,7 @@ class ResidentCourse:
 def _gathered(split: object, rows: Tensor, number: Tensor) -> Batch:
     assert isinstance(split, Split)
     index = rows.index_select(0, number)[0]
-    return split.x[index], split.y[index]
+    return split.take(index)
 
 
 _last: WeakKeyDictionary[Task, tuple[tuple[object, ...], ResidentCourse]] = WeakKeyDictionary()
