@@ -1,0 +1,120 @@
+"""Audits of losses whose properties are known: cross-entropy, focal, absolute and squared error, and some odd ones."""
+
+import json
+
+import pytest
+
+from evomal.analysis import audit
+from evomal.losses import HANDCRAFTED, HandcraftedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
+
+FREE = [name for name, entry in HANDCRAFTED.items() if not entry.needs_class_counts]
+
+
+def _formula(text, task_type="classification", weights=None):
+    return SymbolicLoss(text, weights, task_type=task_type)
+
+
+def test_cross_entropy():
+    found = audit(HandcraftedLoss("cross_entropy"), classes=2)
+    assert found.weights == pytest.approx({"easy": 0.1, "hard": 0.8, "wrong": 1.9})  # 2·(1 - p)
+    assert (found.minimum, found.falls, found.bounded) == (0.999, True, False)
+    assert found.properness == 0
+    assert found.lipschitz == pytest.approx(2**0.5, rel=0.01)
+    assert found.asymmetry > 0.5
+
+
+def test_focal_is_not_proper_and_looks_at_what_is_wrong():
+    found = audit(HandcraftedLoss("focal"), classes=2)
+    # Charoenphakdee et al. 2021: focal loss is calibrated for classification but not proper.
+    assert found.properness > 0.05
+    assert found.weights["easy"] < 0.05
+    assert found.weights["wrong"] > 2.5
+
+
+def test_the_absolute_error_of_probabilities_is_symmetric_and_bounded():
+    found = audit(_formula("abs(sub(y, f))"), classes=10)
+    assert found.asymmetry < 1e-6
+    assert found.bounded
+    assert found.greatest == pytest.approx(2, abs=1e-3)
+    assert found.weights["wrong"] == pytest.approx(0.19, abs=0.01)  # p·(1 - p) over 1/4
+    assert any("robust to symmetric label noise" in sentence for sentence in found.words())
+
+
+def test_the_squared_error_of_probabilities_is_proper():
+    assert audit(_formula("square(sub(y, f))"), classes=5).properness <= 0.005  # Brier's score
+
+
+def test_label_smoothing_has_its_minimum_at_the_smoothed_label():
+    found = audit(HandcraftedLoss("label_smoothed_cross_entropy"), classes=10)
+    assert found.minimum == pytest.approx(0.91, abs=0.002)
+    assert found.nearest[0].name == "label_smoothed_cross_entropy"
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_every_known_loss_is_nearest_to_itself(name):
+    found = audit(HandcraftedLoss(name))
+    assert found.nearest[0].name == name
+    assert found.nearest[0].distance < 1e-6
+    assert found.nearest[1].distance > 0.01
+    assert found.ablation is None
+
+
+@pytest.mark.parametrize(("name", "large"), [("mse", 3), ("mae", 1), ("huber", 1)])
+def test_regression(name, large):
+    found = audit(HandcraftedLoss(name))
+    assert found.weights["large"] == pytest.approx(large)
+    assert (found.minimum, found.falls, found.bounded, found.properness) == (0, True, False, None)
+    assert found.asymmetry == pytest.approx(0, abs=1e-9)
+
+
+def test_a_bounded_and_a_lopsided_regression_loss():
+    bounded = audit(_formula("tanh(square(sub(y, f)))", "regression"))
+    assert bounded.bounded
+    assert bounded.greatest == pytest.approx(1)
+    assert bounded.weights["large"] < 0.01
+    lopsided = audit(_formula("add(square(sub(y, f)), mul(f, add(1, mul(0, y))))".replace("0", "-1"), "regression"))
+    assert lopsided.asymmetry > 0.05
+    assert lopsided.minimum != 0
+
+
+def test_a_loss_that_pushes_the_wrong_way_is_told():
+    found = audit(_formula("mul(y, f)"), classes=3)
+    assert found.minimum < 0.01
+    assert found.weights["hard"] == pytest.approx(0.96, abs=0.02)  # relative to the start, which pushes down, too
+    assert found.nearest[0].distance == 1  # it points against every known loss
+
+
+def test_parts_that_do_nothing_are_found_and_cut():
+    loss = _formula("add(square(sub(y, f)), abs(tanh(square(y))))", "regression", [1.5, 1, 1, 1, 1, 1, 1, 1])
+    found = audit(loss).ablation
+    assert [part.text for part in found.parts if part.idle] == ["abs(tanh(y²))", "tanh(y²)", "y²", "y"]
+    assert (found.shortest, found.left, found.of) == ("(y - f)²", 4, 9)
+    assert found.change < 1e-9
+    assert audit(_formula("square(sub(y, f))", "regression")).words()[-1].startswith("No part of the formula")
+
+
+def test_an_absolute_value_of_what_is_positive_is_cut():
+    found = audit(_formula("abs(square(sub(y, f)))", "regression", [2, 1, 1, 1])).ablation
+    assert (found.shortest, found.left) == ("(y - f)²", 4)
+
+
+def test_a_part_without_which_y_or_f_is_missing_cannot_be_cut():
+    parts = {part.text: part.change for part in audit(_formula("square(sub(y, f))")).ablation.parts}
+    assert parts == {"y - f": None, "y": None, "f": None}
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        TaylorLoss([0, 0, 0, -1, 0, 2, 0, 0], task_type="classification"),
+        NeuralLoss(task_type="regression", hidden=3),
+        _formula("mul(y, sign(f))"),
+        _formula("sign(mul(y, f))", "regression"),
+        _formula("square(square(square(square(square(add(y, f))))))", "regression", [1e6] * 7),
+    ],
+    ids=str,
+)
+def test_any_loss_can_be_audited(loss):
+    found = audit(loss)
+    assert len(found.words()) >= 6
+    json.dumps(found.as_dict(), allow_nan=False)
