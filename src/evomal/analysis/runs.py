@@ -1,0 +1,181 @@
+"""A run folder read for a report: all that can be read, and a sentence on each part that cannot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from evomal.errors import EvomalError, RunFolderError
+from evomal.losses import LearnedLoss, load_loss
+from evomal.plain import cleaned
+from evomal.plain_yaml import read_yaml
+from evomal.runs.checkpoint import Checkpoints
+from evomal.runs.config import CONFIG, MAX_BYTES, read_config
+from evomal.runs.journal import JOURNAL, read_journal
+
+ENDINGS = {
+    "target": "the target fitness was reached",
+    "patience": "no better fitness was found for as many generations as were to be waited",
+    "evaluations": "its number of evaluations was used up",
+    "time": "its time was used up",
+    "interrupt": "it was stopped from outside",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRecord:
+    """A search, finished or not, as its folder tells it; what comes from files is unchecked but for its type.
+
+    Args:
+        name: What a report calls it.
+        config: What ``config.yaml`` holds; empty where that cannot be read.
+        records: The journal's lines; none where it cannot be read.
+        loss: The best loss; None where there is none, or it cannot be read.
+        ended: How it ended, one of the words of a checkpoint; None while it goes on, and where that is not known.
+        baseline: The task loss's metric after the same partial training, or None.
+        seconds: Wall time over all calls, or None.
+        problems: What is missing, damaged or unfinished, one sentence each.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    records: list[dict[str, Any]]
+    loss: LearnedLoss | None
+    ended: str | None
+    baseline: float | None
+    seconds: float | None
+    problems: tuple[str, ...]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting, by stage."""
+        return _part(self.config, "settings")
+
+    @property
+    def method(self) -> str:
+        """What learned the loss."""
+        return _text(self.settings.get("method") or self._info.get("method"))
+
+    @property
+    def seed(self) -> str:
+        """The seed."""
+        return _text(self.settings.get("seed", self._info.get("seed")))
+
+    @property
+    def task(self) -> str:
+        """What the task is called."""
+        told = _part(self._info, "learned_on").get("task")
+        if told:
+            return _text(told)
+        tasks = self.config.get("tasks")
+        names = [_text(each.get("task")) for each in tasks if isinstance(each, dict)] if isinstance(tasks, list) else []
+        return " + ".join(names) or "unknown task"
+
+    @property
+    def metric(self) -> str:
+        """What the fitness is."""
+        return _text(_part(self._info, "learned_on").get("metric") or "fitness")
+
+    @property
+    def task_loss(self) -> str:
+        """What the task loss is called."""
+        return _text(_part(self._info, "baseline").get("loss") or "task loss")
+
+    @property
+    def fitness(self) -> float | None:
+        """The best loss's fitness."""
+        return _number(self._info.get("fitness"))
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """(generation, index) of the best loss."""
+        found = _part(self._info, "found")
+        generation, index = found.get("generation"), found.get("index")
+        return (generation, index) if isinstance(generation, int) and isinstance(index, int) else None
+
+    @property
+    def _info(self) -> dict[str, Any]:
+        return {} if self.loss is None else self.loss.info
+
+
+def read_search(folder: str | PathLike[str]) -> SearchRecord:
+    """Read what a run folder holds; nothing in it is locked, changed or run.
+
+    Args:
+        folder: The run folder, of a search that is finished, goes on, or failed, of this version or an older one.
+
+    Raises:
+        RunFolderError: It holds nothing of a run at all.
+
+    Example:
+        >>> read_search("no-such-folder")
+        Traceback (most recent call last):
+        ...
+        evomal.errors.RunFolderError: 'no-such-folder' holds no run; give a run folder, or that of a comparison
+    """
+    path = Path(folder)
+    if not any((path / name).is_file() for name in (CONFIG, JOURNAL, "loss.json")):
+        raise RunFolderError(f"'{folder}' holds no run; give a run folder, or that of a comparison")
+    problems: list[str] = []
+    config = _config(path, problems)
+    records = _tried(lambda: read_journal(path), problems) or []
+    loss = _tried(lambda: load_loss(path), problems) if (path / "loss.json").is_file() else None
+    if loss is None and not (path / "loss.json").is_file():
+        problems.append("there is no loss yet: no candidate was trained before the run ended, or it has just begun")
+    state = next(iter(Checkpoints(path).read()), {})
+    ended = state.get("ended")
+    problems += _unfinished(ended, config, records)
+    info = {} if loss is None else loss.info
+    baseline = _number(state.get("baseline")) if state else _number(_part(info, "baseline").get("fitness"))
+    name = path.resolve().name or str(path)
+    seconds = _number(state.get("seconds"))
+    return SearchRecord(name, config, records, loss, _maybe_text(ended), baseline, seconds, tuple(problems))
+
+
+def _config(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        return read_config(path)
+    except EvomalError as error:
+        problems.append(str(error))
+    try:  # of an older version there may be settings to show all the same
+        return read_yaml(path / CONFIG, MAX_BYTES)
+    except (EvomalError, OSError):
+        return {}
+
+
+def _tried(read: Any, problems: list[str]) -> Any:
+    try:
+        return read()
+    except EvomalError as error:
+        problems.append(str(error))
+        return None
+
+
+def _unfinished(ended: Any, config: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
+    done = len({record["generation"] for record in records})
+    planned = _part(_part(config, "settings"), "genetic").get("generations")
+    if ended in ENDINGS:
+        return [f"the search ended before its last generation: {ENDINGS[ended]}"]
+    if ended is None:
+        of = f" of {planned}" if isinstance(planned, int) else ""
+        return [f"the search is not finished: {len(records)} candidates in {done}{of} generations so far"]
+    return []
+
+
+def _part(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A group of entries; a file that anybody may have written can hold anything."""
+    value = values.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _text(value: Any) -> str:
+    return cleaned("unknown" if value is None else value)[:200]
+
+
+def _maybe_text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,15 @@
+"""Figures: each function draws on axes of matplotlib and returns them."""
+
+from evomal.report.figures.losses import plot_gradient, plot_loss
+from evomal.report.figures.rates import plot_rates
+from evomal.report.figures.search import plot_filters, plot_operators, plot_search, plot_sizes
+
+__all__ = [
+    "plot_filters",
+    "plot_gradient",
+    "plot_loss",
+    "plot_operators",
+    "plot_rates",
+    "plot_search",
+    "plot_sizes",
+]

@@ -1,0 +1,116 @@
+"""What losses do, as figures: value and slope against a probability or a residual (Figure 7)."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from evomal.analysis import Curve, class_curve, residual_curve
+from evomal.analysis.curves import CLASSES
+from evomal.errors import SettingError
+from evomal.losses.criterion import Criterion
+from evomal.report.figures.style import FAINT, hover, legend, look, named, new_axes, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Which = Literal["loss", "gradient"]
+EVERY = 12  # points of a curve between two that tell their values
+ROOM = 0.06
+OTHERS = 4.0  # times the span of the others, at most, for a curve above or below them
+
+
+def plot_loss(
+    losses: Mapping[str, Criterion],
+    classes: int = CLASSES,
+    of: Literal["true", "other"] = "true",
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Losses against the probability of the true class (or of one wrong class), or against the residual.
+
+    Each is drawn with height 0 and slope 1 where training starts: a constant and a learning rate make no difference.
+
+    Args:
+        losses: By the name that the legend shows; all of one task type.
+        classes: How many classes there are.
+        of: Whose probability the figure is drawn against; of no account in regression.
+        ax: Where to draw; None makes a figure.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> from evomal.losses import HandcraftedLoss
+        >>> ax = plot_loss({name: HandcraftedLoss(name) for name in ("cross_entropy", "focal")})
+        >>> ax.get_xlabel(), [text.get_text() for text in ax.get_legend().get_texts()]
+        ('probability of the true class', ['cross_entropy', 'focal'])
+    """
+    return _plot(losses, "loss", classes, of, ax)
+
+
+def plot_gradient(
+    losses: Mapping[str, Criterion],
+    classes: int = CLASSES,
+    of: Literal["true", "other"] = "true",
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Slopes of losses with respect to the logit of the class, or to the prediction; see `plot_loss`."""
+    return _plot(losses, "gradient", classes, of, ax)
+
+
+def _plot(
+    losses: Mapping[str, Criterion], which: Which, classes: int, of: Literal["true", "other"], ax: "Axes | None"
+) -> "Axes":
+    kinds = {loss.task_type for loss in losses.values()}
+    if len(kinds) != 1:
+        raise SettingError("a figure shows losses of one task type; give those for classification or for regression")
+    classification = kinds == {"classification"}
+    with styled():
+        ax = new_axes(ax)
+        drawn = []
+        for place, (name, loss) in enumerate(losses.items()):
+            curve = (class_curve(loss, classes, of) if classification else residual_curve(loss)).normalised()
+            values = curve.loss if which == "loss" else curve.gradient
+            ax.plot(curve.x, values, label=named(name), **look(place))
+            drawn.append((name, curve, values))
+        _frame(ax, classification, which, of, drawn[0][1])
+        ax.set_ylim(*_limits([values for _, _, values in drawn]))
+        legend(ax)
+        for name, curve, values in drawn:
+            texts = [f"{named(name)}: {value:.3g} at {x:.3g}" for x, value in zip(curve.x, values, strict=True)]
+            hover(ax, curve.x[::EVERY], values[::EVERY], texts[::EVERY])
+    return ax
+
+
+def _frame(ax: "Axes", classification: bool, which: Which, of: Literal["true", "other"], curve: Curve) -> None:
+    if classification:
+        whose = "the true class" if of == "true" else "one wrong class"
+        ax.set_xlabel(f"probability of {whose}")
+        ax.set_ylabel(
+            "loss (slope 1, height 0 at the start)" if which == "loss" else "slope in the logit (1 at the start)"
+        )
+        ax.axvline(curve.start, color=FAINT, linewidth=0.9, linestyle=":")
+        ax.annotate(
+            "start",
+            (curve.start, 1.0),
+            xycoords=("data", "axes fraction"),
+            color=FAINT,
+            fontsize=8,
+            xytext=(3, -9),
+            textcoords="offset points",
+        )
+    else:
+        ax.set_xlabel("residual f(x) - y, at y = 0 (standard deviations of the targets)")
+        ax.set_ylabel("loss (slope 1 at residual 1)" if which == "loss" else "slope in f(x) (1 at residual 1)")
+    if which == "gradient":
+        ax.axhline(0.0, color=FAINT, linewidth=0.9)
+
+
+def _limits(curves: list[tuple[float, ...]]) -> tuple[float, float]:
+    """From what curves show but for their steepest ends; one that is far larger than all others is cut off."""
+    inner = [[value for value in values[4:-4] if abs(value) < 1e30] or [0.0] for values in curves]
+    lows, highs = sorted(min(values) for values in inner), sorted((max(values) for values in inner), reverse=True)
+    low, high = lows[0], highs[0]
+    if len(curves) > 1:
+        span = max(highs[1] - lows[1], 1e-9)
+        low, high = max(low, lows[1] - OTHERS * span), min(high, highs[1] + OTHERS * span)
+    room = ROOM * (high - low) or 1.0
+    return low - room, high + room

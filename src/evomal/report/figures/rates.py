@@ -1,0 +1,69 @@
+"""Error against learning rate, as a figure (Figure 11)."""
+
+import math
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from evomal.comparison import Comparison, Contender
+from evomal.report.figures.style import hover, legend, look, named, new_axes, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_rates(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
+    """The test metric of every loss at every learning rate, mean ± standard deviation over seeds (Figure 11).
+
+    A rate at which a training diverged has no point; the rate that validation chose has a filled one.
+
+    Args:
+        comparison: The comparison.
+        ax: Where to draw; None makes a figure.
+
+    Example:
+        >>> from evomal.comparison import Contender
+        >>> from evomal.training import TrainingRun
+        >>> runs = tuple(TrainingRun(lr, seed, 0.2, lr + seed, 9, 1.0) for lr in (0.1, 1.0) for seed in (0, 1))
+        >>> focal = Contender("focal", "handcrafted", (), runs)
+        >>> ax = plot_rates(Comparison("iris", "error_rate", "focal", 0.1, (0.1, 1.0), (0, 1), (focal,), {}))
+        >>> ax.get_ylabel()
+        'test error_rate, mean ± sd over 2 seeds'
+    """
+    with styled():
+        ax = new_axes(ax)
+        count, told = len(comparison.contenders), []
+        for place, contender in enumerate(comparison.contenders):
+            # Side by side, so that error bars at one rate do not hide one another.
+            told.append(_draw(ax, comparison, contender, look(place, marked=True), 1.03 ** (place - (count - 1) / 2)))
+        if len(comparison.lrs) > 1:
+            ax.set_xscale("log")
+            ax.set_xticks(sorted(comparison.lrs), [f"{lr:g}" for lr in sorted(comparison.lrs)])
+            ax.minorticks_off()
+        if ax.get_ylim()[0] < 0 and all(run.test >= 0 for each in comparison.contenders for run in each.runs):
+            ax.set_ylim(bottom=0.0)  # an error bar reaches below what an error rate can be
+        seeds = len(comparison.seeds)
+        ax.set_xlabel("base learning rate α (filled: chosen on validation data)")
+        over = f", mean ± sd over {seeds} seeds" if seeds > 1 else ""
+        ax.set_ylabel(f"test {named(comparison.metric)}{over}")
+        legend(ax)
+        for x, means, texts in told:
+            hover(ax, x, means, texts)
+    return ax
+
+
+def _draw(
+    ax: "Axes", comparison: Comparison, contender: Contender, style: dict[str, Any], shift: float
+) -> tuple[list[float], list[float], list[str]]:
+    """One loss at all rates; what is to be told of its points."""
+    name, best = named(contender.name), contender.best_rate(comparison.lrs)
+    values = {lr: contender.values(lr, comparison.seeds) for lr in sorted(comparison.lrs)}
+    finite = {lr: tests for lr, tests in values.items() if all(map(math.isfinite, tests))}
+    means = [fmean(tests) for tests in finite.values()]
+    spread = [stdev(tests) if len(tests) > 1 else 0.0 for tests in finite.values()]
+    x = [lr * shift for lr in finite]
+    ax.errorbar(x, means, yerr=spread, capsize=2.5, elinewidth=0.9, markerfacecolor="none", label=name, **style)
+    chosen = [(here, mean) for here, lr, mean in zip(x, finite, means, strict=True) if lr == best]
+    filled = {"marker": style["marker"], "color": style["color"], "linestyle": "", "label": "_chosen"}
+    ax.plot([here for here, _ in chosen], [mean for _, mean in chosen], **filled)
+    numbers = zip(finite, means, spread, strict=True)
+    return x, means, [f"{name} at {lr:g}: {mean:.4f} ± {sd:.4f}" for lr, mean, sd in numbers]

@@ -1,0 +1,188 @@
+"""A report on run folders and comparisons: which sections there are, in which order."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from evomal.analysis import audit
+from evomal.analysis.curves import CLASSES
+from evomal.analysis.runs import SearchRecord, read_search
+from evomal.atomic import write_atomically
+from evomal.comparison import Comparison
+from evomal.comparison.folder import SEARCHES
+from evomal.comparison.reading import TABLE, read_comparison
+from evomal.errors import RunFolderError, SettingError
+from evomal.losses import HANDCRAFTED
+from evomal.plain import cleaned
+from evomal.report.page import comparing, searching
+from evomal.report.page.blocks import Block, Drawer, Lines, Section
+from evomal.report.page.rendering import render
+from evomal.report.page.verdict import verdict_of_comparison, verdict_of_search
+
+COMPARISON = "comparison.yaml"
+REPORT = "report.html"
+
+
+def write_report(folders: Sequence[str | PathLike[str]], out: str | PathLike[str], classes: int = CLASSES) -> Path:
+    """Write a report on runs and comparisons as one HTML page that needs nothing else.
+
+    Args:
+        folders: Run folders, and folders of comparisons.
+        out: The file.
+        classes: How many classes figures of losses for classification assume.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunFolderError: A folder holds neither.
+        SettingError: The file cannot be written.
+    """
+    page, path = make_report(folders, classes), Path(out)
+    try:
+        write_atomically(path, page)
+    except OSError as error:
+        raise SettingError(f"'{path}' cannot be written ({error.strerror}); give another --out") from None
+    return path
+
+
+def make_report(folders: Sequence[str | PathLike[str]], classes: int = CLASSES) -> str:
+    """The page of `write_report` as text."""
+    drawer = Drawer()
+    sections: list[Section] = []
+    searches: list[SearchRecord] = []
+    titles: list[str] = []
+    for folder in folders:
+        if _is_comparison(Path(folder)):
+            comparison_sections, title = _of_comparison(Path(folder), drawer, classes)
+            sections += comparison_sections
+            titles.append(title)
+        else:
+            searches.append(read_search(folder))
+    if searches:
+        sections = [*_of_searches(searches, drawer, classes), *sections]
+        titles = [*dict.fromkeys(f"{each.method} on {each.task}" for each in searches), *titles]
+    return render("; ".join(titles)[:200], _subtitle(searches), sections)
+
+
+def of_search(record: SearchRecord, classes: int = CLASSES) -> str:
+    """The page of one search, however it was read."""
+    sections = _of_searches([record], Drawer(), classes)
+    return render(f"{record.method} on {record.task}", _subtitle([record]), sections)
+
+
+def _subtitle(searches: Sequence[SearchRecord]) -> str:
+    return ", ".join(f"{each.name} (seed {each.seed})" for each in searches[:8])
+
+
+def _is_comparison(path: Path) -> bool:
+    return (path / COMPARISON).is_file() or (path / TABLE).is_file()
+
+
+def _of_searches(searches: Sequence[SearchRecord], drawer: Drawer, classes: int) -> list[Section]:
+    several = len(searches) > 1
+    sections = []
+    for record in searches:
+        blocks: list[Block] = [Lines(verdict_of_search(record), "verdict")]
+        if record.problems:
+            blocks.append(Lines([cleaned(problem) for problem in record.problems], "problems"))
+        sections.append(Section(_headed("Verdict", record, several), blocks))
+    if several:
+        together: dict[str, list[SearchRecord]] = {}
+        for record in searches:
+            together.setdefault(f"{record.method} on {record.task}", []).append(record)
+        section = comparing.searches_section(together, drawer, "The searches together")
+        sections += [section] if section else []
+    for record in searches:
+        sections += _details(record, drawer, classes, several)
+    return sections
+
+
+def _details(
+    record: SearchRecord, drawer: Drawer, classes: int, several: bool, more: Sequence[str] = ()
+) -> list[Section]:
+    sections = []
+    if record.loss is not None:
+        found = audit(record.loss, classes)
+        losses = searching.rivals(record.loss, more=more)
+        sections.append(searching.loss_section(record.loss, drawer, found, _headed("The loss", record, several)))
+        title = _headed("What it does", record, several)
+        sections.append(searching.action_section(losses, found, drawer, classes, title))
+    sections.append(searching.search_section(record, drawer, _headed("The search", record, several)))
+    sections.append(searching.settings_section(record, _headed("Settings and versions", record, several)))
+    return sections
+
+
+def _headed(title: str, record: SearchRecord, several: bool) -> str:
+    return f"{title}: {record.name}" if several else title
+
+
+def _of_comparison(path: Path, drawer: Drawer, classes: int) -> tuple[list[Section], str]:
+    searches = _searches(path)
+    try:
+        comparison = read_comparison(path)
+    except RunFolderError as error:
+        problem = str(error) if (path / TABLE).exists() else _unfinished(path)
+        sections = [
+            Section(
+                "Verdict",
+                [Lines([f"The comparison '{path}' has no table."], "verdict"), Lines([cleaned(problem)], "problems")],
+            )
+        ]
+        section = comparing.searches_section(searches, drawer)
+        return sections + ([section] if section else []), f"comparison {path.resolve().name}"
+    sections = [
+        Section("Verdict", [Lines(verdict_of_comparison(comparison), "verdict")]),
+        comparing.table_section(comparison),
+        comparing.rates_section(comparison, drawer),
+    ]
+    optional = (comparing.searches_section(searches, drawer), comparing.found_section(comparison))
+    sections += [section for section in optional if section]
+    best = _best_search(comparison, searches)
+    if best is not None and best.loss is not None:
+        found = audit(best.loss, classes)
+        losses = searching.rivals(best.loss, best.method, _best_handcrafted(comparison))
+        sections.append(searching.loss_section(best.loss, drawer, found, f"The best learned loss: {best.name}"))
+        sections.append(searching.action_section(losses, found, drawer, classes, f"What {best.name} does"))
+    sections.append(comparing.comparison_settings(comparison))
+    return sections, f"comparison on {comparison.task}"
+
+
+def _unfinished(path: Path) -> str:
+    from evomal.comparison.folder import ComparisonFolder
+
+    done = len(ComparisonFolder(path).trainings())
+    return f"it is not finished: {done} trainings so far; run the same evomal compare again, and it goes on from there"
+
+
+def _searches(path: Path) -> dict[str, list[SearchRecord]]:
+    """The searches of a comparison by contender; what cannot be read is left out."""
+    found: dict[str, list[SearchRecord]] = {}
+    folder = path / SEARCHES
+    for each in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
+            record = read_search(each)
+        except RunFolderError:
+            continue
+        found.setdefault(each.name.rpartition("-seed")[0], []).append(record)
+    return found
+
+
+def _best_search(comparison: Comparison, searches: dict[str, list[SearchRecord]]) -> SearchRecord | None:
+    """Of the learned contender with the lowest mean at its best rate, the search with the best fitness."""
+    rows = [row for row in comparison.rows() if searches.get(row.contender.name) and row.best.mean == row.best.mean]
+    if not rows:
+        return None
+    best = min(rows, key=lambda row: row.best.mean).contender.name
+    return min(searches[best], key=lambda each: float("inf") if each.fitness is None else each.fitness)
+
+
+def _best_handcrafted(comparison: Comparison) -> list[str]:
+    rows = [
+        row
+        for row in comparison.rows()
+        if row.contender.name in HANDCRAFTED
+        and not HANDCRAFTED[row.contender.name].needs_class_counts
+        and row.best.mean == row.best.mean
+    ]
+    return [min(rows, key=lambda row: row.best.mean).contender.name] if rows else []
