@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from evomal.analysis.gradients import Predictions, distance, response
-from evomal.errors import EvomalError
 from evomal.expressions import Expression, evaluate, to_formula
+from evomal.foundation.errors import EvomalError
 from evomal.losses import SymbolicLoss
 
 NOTHING = 0.01  # of the gradients: a change below it is none

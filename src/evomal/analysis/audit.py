@@ -9,9 +9,9 @@ from torch import Tensor
 from evomal.analysis.ablation import Ablation, ablation
 from evomal.analysis.curves import CLASSES, along
 from evomal.analysis.gradients import Predictions, distance, known_losses, one_hot, response, typical_predictions
+from evomal.foundation.serialization import finite_or_none
 from evomal.losses import SymbolicLoss
 from evomal.losses.criterion import Criterion, TaskType
-from evomal.plain import finite_or_none
 
 EASY, HARD, WRONG = 0.95, 0.6, 0.05  # probability of the true class against one rival
 SMALL_RESIDUAL, LARGE_RESIDUAL = 0.1, 3.0

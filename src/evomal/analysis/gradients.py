@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from evomal.foundation.seeds import generator
 from evomal.losses import HANDCRAFTED, HandcraftedLoss
 from evomal.losses.criterion import Criterion, TaskType
-from evomal.seeds import generator
 
 WIDTHS = (0.1, 1.0, 2.0, 4.0)  # standard deviations of logits: of fresh networks up to confident ones
 DRAWS = 64  # of each width

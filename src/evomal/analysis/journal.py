@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evomal.errors import EvomalError
 from evomal.expressions import OPERATORS, Expression, parse
+from evomal.foundation.errors import EvomalError
 
 Record = Mapping[str, Any]
 

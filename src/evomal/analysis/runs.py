@@ -6,13 +6,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from evomal.errors import EvomalError, RunFolderError
+from evomal.foundation.errors import EvomalError, RunFolderError
+from evomal.foundation.plain_yaml import read_yaml
+from evomal.foundation.serialization import cleaned
 from evomal.losses import LearnedLoss, load_loss
-from evomal.plain import cleaned
-from evomal.plain_yaml import read_yaml
-from evomal.runs.checkpoint import Checkpoints
-from evomal.runs.config import CONFIG, MAX_BYTES, read_config
-from evomal.runs.journal import JOURNAL, read_journal
+from evomal.store.checkpoint import Checkpoints
+from evomal.store.config import CONFIG, MAX_BYTES, read_config
+from evomal.store.journal import JOURNAL, read_journal
 
 ENDINGS = {
     "target": "the target fitness was reached",

@@ -8,9 +8,9 @@ from typing import Any
 
 from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.results import Comparison
-from evomal.errors import EvomalError, RunFolderError
-from evomal.plain_json import NotPlainError, read_json
-from evomal.search.origin import EARLIER, Origin
+from evomal.foundation.errors import EvomalError, RunFolderError
+from evomal.foundation.plain_json import NotPlainError, read_json
+from evomal.store.environment import EARLIER, Origin
 from evomal.training import TrainingRun
 
 TABLE = "table.json"

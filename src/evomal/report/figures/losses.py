@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from evomal.analysis import Curve, class_curve, residual_curve
 from evomal.analysis.curves import CLASSES
-from evomal.errors import SettingError
+from evomal.foundation.errors import SettingError
 from evomal.losses.criterion import Criterion
 from evomal.report.figures.style import FAINT, hover, legend, look, named, new_axes, styled
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from evomal.plain import cleaned
+from evomal.foundation.serialization import cleaned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from markupsafe import Markup
 
-from evomal.plain import cleaned
+from evomal.foundation.serialization import cleaned
 from evomal.report.figures.svg import svg_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from evomal.analysis.runs import SearchRecord
 from evomal.comparison import Comparison
 from evomal.comparison.columns import columns_of
 from evomal.comparison.details import losses_table, rates_table
-from evomal.plain import cleaned, flattened
+from evomal.foundation.serialization import cleaned, flattened
 from evomal.report.figures import plot_filters, plot_rates, plot_search
 from evomal.report.figures.style import new_axes
 from evomal.report.page.blocks import Block, Code, Drawer, Lines, Rows, Section

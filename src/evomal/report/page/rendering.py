@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import evomal
-from evomal.plain import cleaned
+from evomal.foundation.serialization import cleaned
 from evomal.report.page.blocks import Section
 
 HERE = Path(__file__).parent

@@ -7,13 +7,13 @@ from pathlib import Path
 from evomal.analysis import audit
 from evomal.analysis.curves import CLASSES
 from evomal.analysis.runs import SearchRecord, read_search
-from evomal.atomic import write_atomically
 from evomal.comparison import Comparison
 from evomal.comparison.folder import SEARCHES
 from evomal.comparison.reading import TABLE, read_comparison
-from evomal.errors import RunFolderError, SettingError
+from evomal.foundation.atomic import write_atomically
+from evomal.foundation.errors import RunFolderError, SettingError
+from evomal.foundation.serialization import cleaned
 from evomal.losses import HANDCRAFTED
-from evomal.plain import cleaned
 from evomal.report.page import comparing, searching
 from evomal.report.page.blocks import Block, Drawer, Lines, Section
 from evomal.report.page.rendering import render

@@ -6,9 +6,9 @@ from evomal.analysis import audit, best_so_far, lineage, operators_used, outcome
 from evomal.analysis.audit import Audit
 from evomal.analysis.runs import SearchRecord
 from evomal.expressions import parse, to_formula, to_latex
+from evomal.foundation.serialization import cleaned, duration, flattened
 from evomal.losses import HandcraftedLoss, LearnedLoss, SymbolicLoss, TaylorLoss
 from evomal.losses.criterion import Criterion
-from evomal.plain import cleaned, duration, flattened
 from evomal.report.described import describe
 from evomal.report.figures import (
     plot_filters,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from evomal.analysis.runs import SearchRecord
 from evomal.comparison import Comparison, Row
-from evomal.plain import cleaned
+from evomal.foundation.serialization import cleaned
 
 LEVEL = 0.05
 
