@@ -199,7 +199,7 @@ def _of_residuals(loss: Criterion) -> dict[str, Any]:
         "classes": None,
         "weights": _relative((slopes[0] + slopes[1]) / 2, ("small", "large")),
         "asymmetry": finite_or_none(float((values - values.flip(0)).abs().max()) / range_) if range_ > 0 else None,
-        "minimum": round(float(line[lowest]), 6),
+        "minimum": round(float(line[lowest]), 6) + 0.0,  # no minus zero
         "falls": bool(falls),
         "properness": None,
         "bounded": all(_levels_off(side) for side in both),

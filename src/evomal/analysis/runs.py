@@ -8,8 +8,9 @@ from typing import Any
 
 from evomal.foundation.errors import EvomalError, RunFolderError
 from evomal.foundation.plain_yaml import read_yaml
-from evomal.foundation.serialization import cleaned
+from evomal.foundation.serialization import cleaned, finite_or_none
 from evomal.losses import LearnedLoss, load_loss
+from evomal.search import LearnResult
 from evomal.store.checkpoint import Checkpoints
 from evomal.store.config import CONFIG, MAX_BYTES, read_config
 from evomal.store.journal import JOURNAL, read_journal
@@ -97,6 +98,20 @@ class SearchRecord:
     @property
     def _info(self) -> dict[str, Any]:
         return {} if self.loss is None else self.loss.info
+
+
+def search_record(result: LearnResult) -> SearchRecord:
+    """A search from what it ended with, as its folder would tell it.
+
+    Args:
+        result: Of `learn`, with or without a run folder.
+    """
+    loss, settings = result.loss, result.settings
+    records = [member.record(loss.task_type, settings) for member in result.members]
+    config = {"settings": settings.model_dump(mode="json"), "versions": loss.info.get("versions", {})}
+    problems = _unfinished(result.ended, config, records)
+    name, baseline = f"seed {settings.seed}", finite_or_none(result.baseline)
+    return SearchRecord(name, config, records, loss, result.ended, baseline, result.seconds, tuple(problems))
 
 
 def read_search(folder: str | PathLike[str]) -> SearchRecord:

@@ -20,6 +20,8 @@ from evomal.cli.learn import learn
 from evomal.cli.listing import list_names
 from evomal.cli.options import SeveralValues
 from evomal.cli.output import BAD_USAGE, FAILED, GOOD, INTERRUPTED, Watched, printable, say
+from evomal.cli.plot import plot
+from evomal.cli.report import report
 from evomal.cli.show import show
 from evomal.cli.train import train
 from evomal.cli.tune import tune
@@ -46,6 +48,8 @@ app.command("train", short_help="Train networks with finished losses, and compar
 app.command("compare", short_help="Compare methods and losses over seeds.", cls=SeveralValues)(compare)
 app.command("tune", short_help="Tune an old formula's coefficients for a new task.", cls=SeveralValues)(tune)
 app.command("show", short_help="Show a loss, or the best formulas of a run.")(show)
+app.command("report", short_help="Write a report on runs or comparisons: one HTML page.")(report)
+app.command("plot", short_help="Draw one figure of losses, runs or a comparison.")(plot)
 app.command("list", short_help="List all names that other commands take.")(list_names)
 
 

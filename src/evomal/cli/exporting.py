@@ -20,11 +20,10 @@ def show_as(name: str, form: str, out: Path | None, force: bool, as_json: bool) 
     Raises:
         SettingError: The format cannot express the loss, or is no text and has no file to go to.
     """
-    from evomal.cli.losses import read_loss
     from evomal.losses.exports import FORMATS, export
+    from evomal.losses.named import loss_by_name
 
-    loss = read_loss(name).alone()
-    content = export(loss, form)
+    content = export(loss_by_name(name), form)
     if out is not None:
         file = _written(content, out, force)
         print_json({"format": form, "file": str(file)}) if as_json else print(f"written to {file}")

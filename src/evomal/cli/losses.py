@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from evomal.foundation.errors import SettingError, unknown_name
-from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss, get_handcrafted, load_loss
+from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss, load_loss
 from evomal.tasks import Task
 
 Loss = TypeVar("Loss", bound=LearnedLoss)
@@ -22,18 +22,6 @@ class NamedLoss:
 
     name: str
     learned: LearnedLoss | None
-
-    def alone(self, classes: int = 10) -> LearnedLoss | HandcraftedLoss:
-        """The loss where there is no task; one that looks at class counts gets equal ones.
-
-        Args:
-            classes: How many classes there are then.
-
-        Example:
-            >>> read_loss("logit_adjusted_cross_entropy").alone(3).class_counts
-            tensor([1, 1, 1])
-        """
-        return self.learned or get_handcrafted(self.name, class_counts=[1] * classes)
 
     def fitted(self, task: Task) -> LearnedLoss | HandcraftedLoss:
         """The loss on the task's device, once it is known to be for its kind of task.

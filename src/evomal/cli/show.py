@@ -2,13 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evomal.cli import options
 from evomal.cli.output import print_json
 from evomal.foundation.errors import SettingError
+from evomal.foundation.serialization import cleaned
+
+if TYPE_CHECKING:
+    from evomal.losses.criterion import Criterion
 
 
 def show(
@@ -16,6 +20,9 @@ def show(
     top: Annotated[
         int | None, typer.Option("--top", min=1, help="Of a run folder: list that many best distinct losses.")
     ] = None,
+    audited: Annotated[
+        bool, typer.Option("--audit", help="What it does to predictions, measured: in words and numbers.")
+    ] = False,
     form: Annotated[
         str | None,
         typer.Option("--as", help="In another format: python, numpy, jax, latex, sympy, keras, onnx or torchscript."),
@@ -33,12 +40,14 @@ def show(
         from evomal.cli.exporting import show_as
 
         return show_as(str(path), form, out, force, as_json)
-    from evomal.cli.losses import read_loss
     from evomal.losses import LearnedLoss
+    from evomal.losses.named import loss_by_name
     from evomal.report.described import describe, shown, table_of_weights
     from evomal.report.tables import print_pairs, print_table
 
-    loss = read_loss(str(path)).alone()
+    loss = loss_by_name(str(path))
+    if audited:
+        return _show_audit(loss, as_json)
     if not isinstance(loss, LearnedLoss):
         raise SettingError(f"'{path}' is a handcrafted loss, of which `evomal list` says what there is; add --audit")
     described = describe(loss)
@@ -49,6 +58,22 @@ def show(
     table = table_of_weights(described)
     if table is not None:
         print_table(table, sys.stdout)
+    return 0
+
+
+def _show_audit(loss: "Criterion", as_json: bool) -> int:
+    from evomal.analysis import audit
+    from evomal.report.audited import table_of_audit
+    from evomal.report.tables import print_table
+
+    found = audit(loss)
+    if as_json:
+        print_json(found.as_dict())
+        return 0
+    for sentence in found.words():
+        print(cleaned(sentence))
+    print()
+    print_table(table_of_audit(found), sys.stdout)
     return 0
 
 

@@ -2,13 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook as _has_global_hooks
 
 from evomal.foundation.errors import DataError, SettingError
+from evomal.foundation.later_rooms import DRAWING, carried_out
 from evomal.losses.checks import call_arguments, checked_label, first_place
 
 TaskType = Literal["classification", "regression"]
@@ -62,6 +63,22 @@ class Criterion(nn.Module):
         if reduction not in ("none", "mean", "sum"):
             raise SettingError(f"reduction is {reduction!r}; use 'mean', 'sum' or 'none'")
         self._reduction: Reduction = reduction
+
+    def plot(self, what: str = "loss", classes: int = 10, ax: Any = None) -> Any:
+        """A figure of what the loss does, beside cross-entropy or squared error.
+
+        Args:
+            what: ``"loss"`` or ``"gradient"``: against the probability of the true class, or against the residual.
+            classes: How many classes there are, for a loss for classification.
+            ax: Axes of matplotlib to draw on; None makes a figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            UnknownNameError: There is no such figure.
+        """
+        return carried_out(DRAWING, "plot_criterion", self, what, classes, ax)
 
     @abstractmethod
     def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -4,12 +4,15 @@ import math
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from evomal.config import LearnSettings
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.limits import ENDINGS, Ended
 from evomal.foundation.errors import EvomalError
+from evomal.foundation.later_rooms import DRAWING, PAGE, carried_out
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses import LearnedLoss, load_loss
 from evomal.store.previous_run import PreviousRun
@@ -81,6 +84,37 @@ class LearnResult:
         if self.ended == "generations":
             return f"fitness {self.fitness:.4f}, from {count} candidates"
         return f"fitness {self.fitness:.4f}, stopped {ENDINGS[self.ended]} after {count} candidates"
+
+    def plot(self, what: str = "search", ax: Any = None) -> Any:
+        """A figure of the search, or of its loss.
+
+        Args:
+            what: ``"search"``, ``"filters"``, ``"operators"`` or ``"sizes"``; ``"loss"`` or ``"gradient"``.
+            ax: Axes of matplotlib to draw on; None makes a figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            UnknownNameError: There is no such figure.
+        """
+        return carried_out(DRAWING, "plot_result", self, what, ax)
+
+    def report(self, out: str | PathLike[str] = "report.html", classes: int = 10) -> Path:
+        """Write the report of the search: one HTML page that needs nothing else.
+
+        Args:
+            out: The file; one that exists is replaced.
+            classes: How many classes figures of a loss for classification assume.
+
+        Returns:
+            The file.
+
+        Raises:
+            SettingError: It cannot be written.
+        """
+        path: Path = carried_out(PAGE, "report_of_result", self, out, classes)
+        return path
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain values."""

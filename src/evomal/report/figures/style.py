@@ -58,21 +58,25 @@ def styled() -> Iterator[None]:
 
 
 def new_axes(ax: "Axes | None" = None, size: tuple[float, float] = SIZE) -> "Axes":
-    """The axes to draw on: those given, or those of a new figure, which needs no display.
-
-    A program that uses pyplot, as a notebook does, gets a figure of pyplot's, which is shown by itself.
-    """
-    import sys
-
+    """The axes to draw on: those given, or those of a new figure, which needs no display."""
     from matplotlib.figure import Figure
 
     if ax is not None:
         return ax
-    if pyplot := sys.modules.get("matplotlib.pyplot"):
-        made: Axes = pyplot.subplots(figsize=size, layout="constrained")[1]
-        return made
     axes: Axes = Figure(figsize=size, layout="constrained").subplots()
     return axes
+
+
+def interactive_axes(ax: "Axes | None") -> "Axes | None":
+    """The axes given; else, in a program that uses pyplot as a notebook does, of a figure that is shown by itself."""
+    import sys
+
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if ax is not None or pyplot is None:
+        return ax
+    with styled():
+        made: Axes = pyplot.subplots(figsize=SIZE, layout="constrained")[1]
+    return made
 
 
 def look(place: int, marked: bool = False) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
+from evomal.foundation.serialization import cleaned
 from evomal.report.figures.style import FAINT, INK, PAPER, SERIES, styled
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def svg_of(ax: "Axes", name: str, alternative: str) -> str:
     with styled():
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     titles: dict[str, str] = getattr(figure, "evomal_titles", {})
-    text = _GROUP.sub(lambda found: f"{found[0]}<title>{escape(titles[found[1]])}</title>", buffer.getvalue())
+    text = _GROUP.sub(lambda found: f"{found[0]}<title>{escape(cleaned(titles[found[1]]))}</title>", buffer.getvalue())
     return page_svg(text, name, alternative)
 
 
@@ -58,4 +59,4 @@ def page_svg(text: str, name: str, alternative: str, keeps_size: bool = False) -
     head, rest = text.split(">", 1)
     if not keeps_size:
         head = re.sub(r' (width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{escape(alternative)}">{rest}'
+    return f'{head} role="img" aria-label="{escape(cleaned(alternative))}">{rest}'

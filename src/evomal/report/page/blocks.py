@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from evomal.foundation.serialization import cleaned
 from evomal.report.figures.svg import svg_of
+from evomal.report.page.typeset import typeset
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +101,7 @@ class Section:
 
 @dataclass
 class Drawer:
-    """Turns axes into figures of a page, each with identifiers of its own."""
+    """Turns axes and formulas into elements of a page, each with identifiers of its own."""
 
     _names: Iterator[int] = field(default_factory=count)
 
@@ -108,3 +109,7 @@ class Drawer:
         """The figure that axes belong to."""
         # What matplotlib makes is safe: all text in it went through its own escaping, that of pointers through ours.
         return Drawing(Markup(svg_of(axes, f"figure{next(self._names)}", cleaned(caption))), cleaned(caption))
+
+    def formula(self, title: str, latex: str, text: str) -> Formula:
+        """A formula typeset, with the same as text."""
+        return Formula(title, typeset(latex, f"formula{next(self._names)}"), cleaned(text))

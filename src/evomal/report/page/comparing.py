@@ -59,7 +59,7 @@ def searches_section(
     ]
     for name, records in known.items():
         counts = [outcomes_by_generation(each.records) for each in records]
-        mean = _means(counts)
+        mean = mean_outcomes(counts)
         if len(mean) > 1:
             caption = (
                 f"{cleaned(name)}: what became of the members of each generation, mean over {len(records)} searches."
@@ -68,7 +68,7 @@ def searches_section(
     return Section(title, blocks)
 
 
-def _means(counts: Sequence[Sequence[Counter[str]]]) -> list[dict[str, float]]:
+def mean_outcomes(counts: Sequence[Sequence[Counter[str]]]) -> list[dict[str, float]]:
     """Mean counts of each generation over the searches that reached it."""
     longest = max(map(len, counts), default=0)
     result = []

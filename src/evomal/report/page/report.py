@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evomal.analysis import audit
 from evomal.analysis.curves import CLASSES
-from evomal.analysis.runs import SearchRecord, read_search
+from evomal.analysis.runs import SearchRecord, read_search, search_record
 from evomal.comparison import Comparison
 from evomal.comparison.folder import SEARCHES
 from evomal.comparison.reading import TABLE, read_comparison
@@ -18,9 +18,9 @@ from evomal.report.page import comparing, searching
 from evomal.report.page.blocks import Block, Drawer, Lines, Section
 from evomal.report.page.rendering import render
 from evomal.report.page.verdict import verdict_of_comparison, verdict_of_search
+from evomal.search import LearnResult
 
 COMPARISON = "comparison.yaml"
-REPORT = "report.html"
 
 
 def write_report(folders: Sequence[str | PathLike[str]], out: str | PathLike[str], classes: int = CLASSES) -> Path:
@@ -38,7 +38,11 @@ def write_report(folders: Sequence[str | PathLike[str]], out: str | PathLike[str
         RunFolderError: A folder holds neither.
         SettingError: The file cannot be written.
     """
-    page, path = make_report(folders, classes), Path(out)
+    return _written(make_report(folders, classes), out)
+
+
+def _written(page: str, out: str | PathLike[str]) -> Path:
+    path = Path(out)
     try:
         write_atomically(path, page)
     except OSError as error:
@@ -53,7 +57,7 @@ def make_report(folders: Sequence[str | PathLike[str]], classes: int = CLASSES) 
     searches: list[SearchRecord] = []
     titles: list[str] = []
     for folder in folders:
-        if _is_comparison(Path(folder)):
+        if is_comparison(Path(folder)):
             comparison_sections, title = _of_comparison(Path(folder), drawer, classes)
             sections += comparison_sections
             titles.append(title)
@@ -65,17 +69,19 @@ def make_report(folders: Sequence[str | PathLike[str]], classes: int = CLASSES) 
     return render("; ".join(titles)[:200], _subtitle(searches), sections)
 
 
-def of_search(record: SearchRecord, classes: int = CLASSES) -> str:
-    """The page of one search, however it was read."""
+def report_of_result(result: LearnResult, out: str | PathLike[str], classes: int = CLASSES) -> Path:
+    """What `LearnResult.report` does: the page of one search, whose candidates are at hand."""
+    record = search_record(result)
     sections = _of_searches([record], Drawer(), classes)
-    return render(f"{record.method} on {record.task}", _subtitle([record]), sections)
+    return _written(render(f"{record.method} on {record.task}", _subtitle([record]), sections), out)
 
 
 def _subtitle(searches: Sequence[SearchRecord]) -> str:
     return ", ".join(f"{each.name} (seed {each.seed})" for each in searches[:8])
 
 
-def _is_comparison(path: Path) -> bool:
+def is_comparison(path: Path) -> bool:
+    """Whether a folder is that of a comparison, finished or not."""
     return (path / COMPARISON).is_file() or (path / TABLE).is_file()
 
 
@@ -118,7 +124,7 @@ def _headed(title: str, record: SearchRecord, several: bool) -> str:
 
 
 def _of_comparison(path: Path, drawer: Drawer, classes: int) -> tuple[list[Section], str]:
-    searches = _searches(path)
+    searches = comparison_searches(path)
     try:
         comparison = read_comparison(path)
     except RunFolderError as error:
@@ -155,7 +161,7 @@ def _unfinished(path: Path) -> str:
     return f"it is not finished: {done} trainings so far; run the same evomal compare again, and it goes on from there"
 
 
-def _searches(path: Path) -> dict[str, list[SearchRecord]]:
+def comparison_searches(path: Path) -> dict[str, list[SearchRecord]]:
     """The searches of a comparison by contender; what cannot be read is left out."""
     found: dict[str, list[SearchRecord]] = {}
     folder = path / SEARCHES

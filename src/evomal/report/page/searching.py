@@ -19,7 +19,6 @@ from evomal.report.figures import (
     plot_sizes,
 )
 from evomal.report.page.blocks import Block, Code, Drawer, Formula, Lines, Rows, Section
-from evomal.report.page.typeset import typeset
 from evomal.report.text import outcomes_text
 
 RIVALS = {"classification": ("cross_entropy", "focal"), "regression": ("mse", "mae")}
@@ -33,9 +32,11 @@ def loss_section(loss: LearnedLoss, drawer: Drawer, found: Audit, title: str = "
     blocks: list[Block] = []
     if isinstance(loss, SymbolicLoss):
         plain = to_latex(loss.expression)
-        blocks.append(_formula("What was found, without its coefficients", plain, to_formula(loss.expression)))
+        blocks.append(drawer.formula("What was found, without its coefficients", plain, to_formula(loss.expression)))
     if "latex" in described:
-        blocks.append(_formula("As it is computed, with its coefficients φ", described["latex"], described["formula"]))
+        blocks.append(
+            drawer.formula("As it is computed, with its coefficients φ", described["latex"], described["formula"])
+        )
     else:
         blocks.append(Formula("As it is computed", None, described["formula"]))
     cut = found.ablation
@@ -47,14 +48,9 @@ def loss_section(loss: LearnedLoss, drawer: Drawer, found: Audit, title: str = "
     if "simplified" in described:
         short = described["simplified"]
         note = f" ({short['note']})" if short["note"] else ""
-        blocks.append(_formula(f"Simplified{note}", short["latex"], short["text"]))
+        blocks.append(drawer.formula(f"Simplified{note}", short["latex"], short["text"]))
     blocks += _coefficients(loss, described)
     return Section(title, blocks)
-
-
-def _formula(title: str, latex: str, text: str) -> Formula:
-    # A name that no two formulas of a page share: identifiers may stand once.
-    return Formula(title, typeset(latex, f"formula{abs(hash((title, latex)))}"), cleaned(text))
 
 
 def _coefficients(loss: LearnedLoss, described: dict[str, object]) -> Iterator[Block]:

@@ -1,0 +1,32 @@
+"""Losses by name, where there is no task that could say how often each class occurs."""
+
+from pathlib import Path
+
+from evomal.foundation.errors import unknown_name
+from evomal.losses.criterion import Criterion
+from evomal.losses.handcrafted import get_handcrafted
+from evomal.losses.handcrafted_table import HANDCRAFTED
+from evomal.losses.loading import load_loss
+
+
+def loss_by_name(name: str, classes: int = 10) -> Criterion:
+    """The loss that a name stands for: a handcrafted one, a loss file, or a run folder.
+
+    Args:
+        name: The name of a handcrafted loss, or a path.
+        classes: How many classes there are, each as frequent as the others, for a loss that looks at their frequency.
+
+    Raises:
+        UnknownNameError: It is neither a path nor a name.
+        LossFileError: The file cannot be read.
+
+    Example:
+        >>> loss_by_name("focal")
+        HandcraftedLoss('focal')
+    """
+    if name in HANDCRAFTED:
+        return get_handcrafted(name, class_counts=[1] * classes)
+    path = Path(name)
+    if not path.exists() and path.suffix != ".json" and len(path.parts) == 1:
+        raise unknown_name("loss", name, HANDCRAFTED)
+    return load_loss(path)

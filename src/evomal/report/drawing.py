@@ -1,0 +1,147 @@
+"""Figures by name: of losses, of run folders, of comparisons; and their files."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from evomal.analysis import best_so_far, operators_used, outcomes_by_generation, points
+from evomal.analysis.curves import CLASSES
+from evomal.analysis.runs import SearchRecord, read_search, search_record
+from evomal.comparison.reading import read_comparison
+from evomal.expressions import parse
+from evomal.foundation.errors import RunFolderError, SettingError, unknown_name
+from evomal.losses.criterion import Criterion
+from evomal.losses.named import loss_by_name
+from evomal.report import figures
+from evomal.report.figures.style import interactive_axes, styled
+from evomal.report.figures.svg import figure_of
+from evomal.report.page.comparing import mean_outcomes
+from evomal.report.page.report import comparison_searches, is_comparison
+from evomal.search import LearnResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+OF_LOSSES = ("loss", "gradient")
+SUFFIXES = (".svg", ".png", ".pdf")
+DPI = 160
+
+
+def draw(what: str, sources: Sequence[str | PathLike[str]], classes: int = CLASSES) -> "Axes":
+    """A figure by name.
+
+    Args:
+        what: A name in `FIGURES`.
+        sources: For ``loss`` and ``gradient`` losses: names of handcrafted ones, loss files, run folders; for ``rates``
+            the folder of a comparison; for all others run folders, or folders of comparisons.
+        classes: How many classes there are, for losses for classification.
+
+    Raises:
+        UnknownNameError: There is no such figure, or no such loss.
+        EvomalError: A source cannot be read, or holds nothing to draw.
+    """
+    if what not in FIGURES:
+        raise unknown_name("figure", what, FIGURES)
+    if not sources:
+        raise SettingError(f"figure '{what}' needs something to draw; name it")
+    names = [str(source) for source in sources]
+    if what in OF_LOSSES:
+        return draw_losses(what, {name: loss_by_name(name, classes) for name in names}, classes)
+    if what == "rates":
+        if len(names) != 1:
+            raise SettingError("figure 'rates' is of one comparison; give its folder alone")
+        return figures.plot_rates(read_comparison(names[0]))
+    return _of_searches(what, _searches(names))
+
+
+def draw_losses(what: str, losses: Mapping[str, Criterion], classes: int = CLASSES) -> "Axes":
+    """Losses, or their slopes, beside one another; see `draw`."""
+    return (figures.plot_loss if what == "loss" else figures.plot_gradient)(losses, classes)
+
+
+def plot_criterion(loss: Criterion, what: str, classes: int, ax: "Axes | None") -> "Axes":
+    """What `Criterion.plot` does."""
+    if what not in OF_LOSSES:
+        raise unknown_name("figure of a loss", what, OF_LOSSES)
+    name = getattr(loss, "name", None) or "learned"
+    beside = "cross_entropy" if loss.task_type == "classification" else "mse"
+    losses = {str(name): loss} | {beside: loss_by_name(beside)}
+    drawn = figures.plot_loss if what == "loss" else figures.plot_gradient
+    return drawn(losses, classes, ax=interactive_axes(ax))
+
+
+def plot_result(result: LearnResult, what: str, ax: "Axes | None") -> "Axes":
+    """What `LearnResult.plot` does."""
+    if what in OF_LOSSES:
+        return plot_criterion(result.loss, what, CLASSES, ax)
+    known = [name for name in FIGURES if name != "rates"]
+    if what not in known:
+        raise unknown_name("figure of a result", what, known)
+    record = search_record(result)
+    return _of_searches(what, {record.method: [record]}, interactive_axes(ax))
+
+
+def save_figure(axes: "Axes", out: str | PathLike[str]) -> Path:
+    """Write a figure; the name says whether as SVG, PNG or PDF.
+
+    Raises:
+        SettingError: It is none of them, or cannot be written.
+    """
+    path = Path(out)
+    if path.suffix.lower() not in SUFFIXES:
+        raise SettingError(f"'{path}' ends with none of {', '.join(SUFFIXES)}; give a name that does")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with styled():
+            figure_of(axes).savefig(path, dpi=DPI)
+    except OSError as error:
+        raise SettingError(f"'{path}' cannot be written ({error.strerror}); give another --out") from None
+    return path
+
+
+def _searches(names: Sequence[str]) -> dict[str, list[SearchRecord]]:
+    """Searches by method, or by contender of a comparison."""
+    found: dict[str, list[SearchRecord]] = {}
+    for name in names:
+        if is_comparison(Path(name)):
+            for contender, records in comparison_searches(Path(name)).items():
+                found.setdefault(contender, []).extend(records)
+        else:
+            record = read_search(name)
+            found.setdefault(record.method, []).append(record)
+    if not any(record.records for records in found.values() for record in records):
+        raise RunFolderError(f"'{names[0]}' holds no candidate to draw; give a run that has begun")
+    return found
+
+
+def _of_searches(what: str, found: Mapping[str, Sequence[SearchRecord]], ax: "Axes | None" = None) -> "Axes":
+    every = [record for records in found.values() for record in records if record.records]
+    metric = every[0].metric
+    if what == "search":
+        curves = {name: [best_so_far(record.records) for record in records] for name, records in found.items()}
+        baselines = {record.baseline for record in every}
+        return figures.plot_search(curves, metric, baselines.pop() if len(baselines) == 1 else None, ax)
+    if what == "filters":
+        return figures.plot_filters(mean_outcomes([outcomes_by_generation(record.records) for record in every]), ax)
+    trained = [point for record in every for point in points(record.records)]
+    if not trained:
+        raise RunFolderError(f"'{every[0].name}' holds no candidate that was trained; there is nothing to draw")
+    if what == "sizes":
+        return figures.plot_sizes(trained, metric, ax)
+    return figures.plot_operators(operators_used(parse(point.text) for point in trained if point.text), ax)
+
+
+FIGURES: Mapping[str, str] = MappingProxyType(
+    {
+        "loss": "losses against the probability of the true class, or the residual (Figure 7)",
+        "gradient": "their slopes",
+        "rates": "test metric against learning rate, of a comparison (Figure 11)",
+        "search": "best fitness against generation, with spread over seeds (Figure 5)",
+        "filters": "what became of the candidates of each generation (Figure 6)",
+        "operators": "how often each operator occurs in the candidates that were trained (Figure 8)",
+        "sizes": "fitness against size, with the Pareto front",
+    }
+)
+"""Every figure by name."""

@@ -1,0 +1,67 @@
+"""`evomal report`, `evomal plot` and `evomal show --audit`, on a run that was really made."""
+
+import json
+
+import pytest
+
+
+def test_a_report_of_a_run(run, learned, tmp_path):
+    ended = run("report", learned, "--out", "r.html")
+    assert (ended.code, ended.out, ended.err) == (0, "written to r.html\n", "")
+    page = (tmp_path / "r.html").read_text()
+    assert page.startswith("<!doctype html>")
+    for part in ("evomal on digits/mlp", "8 candidates in 2 generations", "settings: genetic: population_size"):
+        assert part in page
+    again = run("report", learned, "--out", "r.html")
+    assert (again.code, again.err) == (
+        2,
+        "evomal: error: 'r.html' exists; give another --out, or --force to replace it\n",
+    )
+
+
+def test_figures_of_a_run(run, learned, tmp_path):
+    assert run("plot", "search", learned).out == "written to search.svg\n"
+    shown = json.loads(run("plot", "gradient", learned, "focal", "-o", "g.png", "--json").out)
+    assert shown == {"figure": "gradient", "file": "g.png"}
+    assert (tmp_path / "g.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_an_audit(run, learned):
+    ended = run("show", learned, "--audit")
+    assert (ended.code, ended.err) == (0, "")
+    assert "The nearest known loss is " in ended.out
+    assert "Lipschitz constant on the grid" in ended.out
+    audit = json.loads(run("show", "cross_entropy", "--audit", "--json").out)
+    assert audit["nearest"][0] == {"name": "cross_entropy", "distance": 0.0}
+    assert audit["ablation"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["report", "nowhere"], "'nowhere' holds no run; give a run folder, or that of a comparison"),
+        (["plot", "search", "nowhere"], "'nowhere' holds no run; give a run folder, or that of a comparison"),
+        (["plot", "rates", "nowhere"], "'nowhere/table.json' cannot be read (No such file or directory); give the "),
+        (["plot", "los", "focal"], "unknown figure 'los'; did you mean 'loss'? (known: "),
+        (["plot", "loss", "focl"], "unknown loss 'focl'; did you mean 'focal'? (known: "),
+        (["plot", "loss", "focal", "mse"], "a figure shows losses of one task type; give those for classification"),
+        (["plot", "loss", "focal", "-o", "x.bmp"], "'x.bmp' ends with none of .svg, .png, .pdf; give a name that does"),
+    ],
+)
+def test_what_is_refused(run, arguments, message):
+    ended = run(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"evomal: error: {message}")
+    assert ended.err.count("\n") == 1
+
+
+def test_a_result_draws_and_reports_itself(tmp_path):
+    import evomal
+    from evomal.tasks import named_task
+
+    small = {"population_size": 3, "generations": 1, "meta_steps": 1, "partial_steps": 5, "rejection_steps": 10}
+    result = evomal.EvoMAL(preset="quick", rejection_threshold=0.0, **small).learn(named_task("iris", "linear"))
+    assert result.plot("filters").get_xlabel() == "generation"
+    assert result.plot("loss").get_xlabel() == "probability of the true class"
+    page = result.report(tmp_path / "r.html").read_text()
+    assert "3 candidates in 1 generations" in page

@@ -1,0 +1,192 @@
+"""The report: its parts, what unfinished and damaged runs get, and that nothing in it comes alive."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from evomal.analysis.runs import read_search
+from evomal.comparison import write_tables
+from evomal.expressions import Simplified
+from evomal.foundation.errors import RunFolderError, SettingError
+from evomal.report.page import make_report, write_report
+
+
+@pytest.fixture(autouse=True)
+def _no_sympy(monkeypatch):
+    """SymPy takes seconds, and its own tests."""
+    short = Simplified("short", "y", "ε omitted")
+    monkeypatch.setattr("evomal.report.described.simplify", lambda *given: short)
+
+
+class Page(HTMLParser):
+    """What a browser would see of a page."""
+
+    VOID = ("meta", "br", "hr", "img", "link")
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.attributes, self.shown, self.figures = [], [], [], "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag == "figure":
+            self.figures.append(0)
+        if self.figures and tag in ("path", "use") and "figure" in self.open:
+            self.figures[-1] += 1
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] not in (["script"], ["style"]):
+            self.shown += data
+
+
+def _checked(text):
+    """A page that is whole: tags in pairs, one script that is ours, nothing from elsewhere, no identifier twice."""
+    page = Page(text)
+    assert not page.open
+    assert page.tags.count("script") == 1
+    assert not {"iframe", "object", "embed", "link", "img", "base", "form"} & set(page.tags)
+    for tag, name, value in page.attributes:
+        assert not name.startswith("on"), (tag, name)
+        if name in ("src", "href", "xlink:href"):
+            assert value.startswith("#"), (tag, name, value)
+    assert not re.search(r"url\((?!#)", text)
+    identifiers = [value for _, name, value in page.attributes if name == "id"]
+    assert len(identifiers) == len(set(identifiers))
+    targets = {value[1:] for _, name, value in page.attributes if name in ("href", "xlink:href")}
+    assert targets <= set(identifiers)
+    assert "default-src 'none'" in text
+    assert all(count > 10 for count in page.figures)
+    return page
+
+
+def test_a_search(run_folder):
+    text = make_report([run_folder])
+    page = _checked(text)
+    assert len(page.figures) == 8
+    for part in (
+        *("evomal on digits/mlp", "error_rate on validation data after partial training is 0.25"),
+        *("where cross_entropy reached 0.4", "That is fitness, not a test", "abs(1.1·log("),
+        *("It is proper", "4 candidates in 2 generations: trained 2, rejected 1, elite 1; 50% of them"),
+        *("It took 1 min 15 s", "evomal learn --out digits/mlp", "settings: genetic: generations", "crossover"),
+    ):
+        assert part in page.shown, part
+    assert "not finished" not in page.shown
+    # Values show under a pointer.
+    assert "<title>evomal, generation 2: 0.25</title>" in text
+    assert "<title>generation 1: 1 rejected</title>" in text
+    assert make_report([run_folder]) == text
+
+
+def test_a_comparison(comparison_folder):
+    page = _checked(make_report([comparison_folder]))
+    assert len(page.figures) == 7
+    for part in (
+        *("evomal has the lowest test error_rate at its own best rate", "Significantly better than cross_entropy"),
+        *("test error_rate at lr 0.1 (mean ± sd)", "test error_rate at best lr (mean ± sd)", "gain left [95 %]"),
+        *("a paired t over 3 seeds detects only large effects", "mean over 3 searches", "evomal compare"),
+    ):
+        assert part in page.shown, part
+
+
+def test_several_at_once(made, run_folder, comparison_folder, tmp_path):
+    for folder in (run_folder, made.write_run(tmp_path / "b", with_loss=False)):
+        (folder / "loss.json").unlink(missing_ok=True)  # the page is as whole, and quicker made
+    page = _checked(make_report([run_folder, tmp_path / "b", comparison_folder]))
+    for part in ("The searches together", "Verdict: a", "Verdict: b", "Meta-testing", "mean ± sd over 2 seeds"):
+        assert part in page.shown, part
+
+
+def test_names_from_files_show_as_text_and_do_nothing(made, tmp_path):
+    nasty = made.nasty
+    lines = [*made.lines, made.line(1, 2, nasty, origin=nasty, parents=[0])]
+    folder = made.write_run(tmp_path / "a", name=nasty, lines=lines)
+    comparison = tmp_path / "c"
+    comparison.mkdir()
+    write_tables(made.make_comparison(task=nasty, names=("cross_entropy", nasty, "evomal")), comparison)
+    text = make_report([folder, comparison])
+    page = _checked(text)
+    assert "<script>alert" not in text
+    assert "<script>alert(1)</script> $x_{$" in page.shown
+    assert "\x1b" not in text
+
+
+def test_runs_that_are_not_finished_say_so_each(made, tmp_path):
+    write = made.write_run
+    rejected = [made.line(0, 0, "rejected"), made.line(0, 1, "failed", reason="it raised")]
+    write(tmp_path / "begun", ended=None, lines=[], with_loss=False)
+    (tmp_path / "begun" / "journal.jsonl").unlink()
+    write(tmp_path / "going", ended=None, lines=rejected, with_loss=False)
+    write(tmp_path / "timed", ended="time", lines=rejected, with_loss=False)
+    page = _checked(make_report(sorted(tmp_path.iterdir())))
+    for part in (
+        "There is no loss to speak of",
+        "there is no loss yet: no candidate was trained before the run ended, or it has just begun",
+        "the search is not finished: 2 candidates in 1 of 2 generations so far",
+        "the search ended before its last generation: its time was used up",
+        "The journal holds no candidate",
+    ):
+        assert part in page.shown, part
+    assert len(page.figures) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("config.yaml", "format: evomal-run\nversion: 7\nsettings: {}\n", "comes from the future (version 7"),
+        ("config.yaml", "settings:\n  seed: 3\n", "is not of format evomal-run"),
+        ("config.yaml", "a: !!python/object:os.system {}\n", "config.yaml"),
+        ("journal.jsonl", "{}\n", "is damaged in line 1"),
+        ("journal.jsonl", "\xff", "holds no readable journal.jsonl"),
+        ("loss.json", "{", "loss file"),
+    ],
+)
+def test_what_is_damaged_or_older_is_told_and_the_rest_read(run_folder, name, content, told):
+    (run_folder / name).write_bytes(content.encode("latin-1"))
+    record = read_search(run_folder)
+    assert [told in problem for problem in record.problems] == [True]
+    assert (record.loss is None) == (name == "loss.json")
+    assert bool(record.records) == (name != "journal.jsonl")
+    assert bool(record.settings) == (name != "config.yaml" or "seed" in content)
+
+
+def test_a_damaged_run_still_has_a_report(run_folder):
+    (run_folder / "journal.jsonl").write_text("{}\n")
+    (run_folder / "config.yaml").unlink()
+    page = _checked(make_report([run_folder]))
+    assert "is damaged in line 1; delete that line to read the others" in page.shown
+    assert "holds no run (config.yaml is missing)" in page.shown
+    assert "abs(1.1·log(" in page.shown
+
+
+def test_a_comparison_that_is_not_finished_says_so(comparison_folder):
+    (comparison_folder / "table.json").unlink()
+    document = "format: evomal-comparison\ntask: {}\ntraining: {}\nmethods: {}\n"
+    (comparison_folder / "comparison.yaml").write_text(document)
+    page = _checked(make_report([comparison_folder]))
+    assert "it is not finished: 0 trainings so far; run the same evomal compare again" in page.shown
+    assert "The searches" in page.shown
+    (comparison_folder / "table.json").write_text("{}")
+    assert "is no table of a comparison" in _checked(make_report([comparison_folder])).shown
+
+
+def test_what_holds_no_run_and_what_cannot_be_written(run_folder, tmp_path):
+    with pytest.raises(RunFolderError, match=r"holds no run; give a run folder, or that of a comparison$"):
+        write_report([tmp_path], tmp_path / "x.html")
+    (run_folder / "loss.json").unlink()
+    (run_folder / "journal.jsonl").unlink()
+    with pytest.raises(SettingError, match=r"cannot be written \(.*\); give another --out$"):
+        write_report([run_folder], run_folder / "config.yaml" / "x.html")
