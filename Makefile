@@ -23,6 +23,8 @@ demo: $(VENV)/.installed
 	@echo; echo "The same with each loss at its own best learning rate, chosen on validation data:"
 	$(BIN)/evomal train $(TASK) $(LOSSES) --lr 0.03 0.1 0.3 1 --quiet
 	@echo; $(BIN)/evomal show runs/demo/loss.json
+	@echo; echo "Its report, one page that needs no network:"
+	@$(BIN)/evomal report runs/demo
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

@@ -65,3 +65,17 @@ def test_a_result_draws_and_reports_itself(tmp_path):
     assert result.plot("loss").get_xlabel() == "probability of the true class"
     page = result.report(tmp_path / "r.html").read_text()
     assert "3 candidates in 1 generations" in page
+
+
+def test_published_losses_are_listed_drawn_and_trained_with(run):
+    listed = json.loads(run("list", "--published", "--json").out)["published_losses"]
+    assert set(listed) >= {"evomal_a", "ngl", "sparse_label_smoothing"}
+    assert "2024" in listed["ngl"]
+    assert run("plot", "loss", "ngl", "evomal_c", "cross_entropy").code == 0
+    assert "It is not bounded" in run("show", "evomal_c", "--audit").out
+    task = ["--dataset", "iris", "--model", "linear", "--preset", "quick", "--seeds", "0"]
+    trained = run("train", *task, "--steps", "5", "--loss", "ngl", "--loss", "evomal_c", "--json")
+    assert [each["loss"] for each in json.loads(trained.out)["results"]] == ["ngl", "evomal_c"]
+    compared = run("compare", *task, "1", "--steps", "5", "--methods", "ngl", "--out", "c", "--quiet", "--json")
+    assert [each["name"] for each in json.loads(compared.out)["contenders"]] == ["cross_entropy", "ngl"]
+    assert run("report", "c").out == "written to c/report.html\n"

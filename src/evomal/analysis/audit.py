@@ -102,7 +102,7 @@ def audit(loss: Criterion, classes: int = CLASSES) -> Audit:
     gradients = response(loss, *predictions).gradients
     known = [
         Known(name, distance(gradients, response(other, *predictions).gradients))
-        for name, other in known_losses(loss.task_type, classes)
+        for name, other in known_losses(loss.task_type)
     ]
     parts = ablation(loss, predictions) if isinstance(loss, SymbolicLoss) else None
     lengths = gradients.norm(dim=1)

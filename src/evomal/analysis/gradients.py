@@ -1,6 +1,6 @@
 """A loss's values and gradients, instance by instance, at predictions that are given."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from evomal.foundation.seeds import generator
 from evomal.losses import HANDCRAFTED, HandcraftedLoss
 from evomal.losses.criterion import Criterion, TaskType
+from evomal.losses.published import PUBLISHED, published_loss
 
 WIDTHS = (0.1, 1.0, 2.0, 4.0)  # standard deviations of logits: of fresh networks up to confident ones
 DRAWS = 64  # of each width
@@ -91,10 +92,14 @@ def distance(first: Tensor, second: Tensor) -> float:
     return max(0.0, 1 - cosine**2) ** 0.5 if cosine > 0 else 1.0
 
 
-def known_losses(task_type: TaskType, classes: int) -> Iterator[tuple[str, Criterion]]:
-    """Every loss by name that such a task can be trained with; with class counts, at equal ones, they are others."""
-    handcrafted: Mapping[str, object] = HANDCRAFTED
-    for name in handcrafted:
-        entry = HANDCRAFTED[name]
+def known_losses(task_type: TaskType) -> Iterator[tuple[str, Criterion]]:
+    """Every loss by name that such a task can be trained with, handcrafted or published.
+
+    Losses that look at class counts are left out: at equal ones they are others of the table.
+    """
+    for name, entry in HANDCRAFTED.items():
         if entry.task_type == task_type and not entry.needs_class_counts:
             yield name, HandcraftedLoss(name)
+    if task_type == "classification":
+        for name in PUBLISHED:
+            yield name, published_loss(name)

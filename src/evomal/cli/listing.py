@@ -2,16 +2,23 @@
 
 import inspect
 import sys
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from evomal.cli import options
 from evomal.cli.output import print_json
 from evomal.config import PRESETS
 
 
-def list_names(as_json: options.AsJson = False) -> int:
+def list_names(
+    published: Annotated[
+        bool, typer.Option("--published", help="Learned losses of others: formula, source, and what is doubtful.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> int:
     """List data sets, models, methods, handcrafted losses, metrics, presets and operators."""
-    names = _names()
+    names = {"published_losses": _published()} if published else _names()
     if as_json:
         print_json(names)
         return 0
@@ -46,6 +53,16 @@ def _names() -> dict[str, dict[str, str]]:
             for name, preset in PRESETS.items()
         },
         "operators": {name: formula(name, operator.arity) for name, operator in OPERATORS.items()},
+    }
+
+
+def _published() -> dict[str, str]:
+    """Every published loss with its formula, its source, and what is doubtful in its print."""
+    from evomal.losses.published import PUBLISHED
+
+    return {
+        name: f"{entry.summary}  [{entry.source}]" + (f" ({entry.doubt})" if entry.doubt else "")
+        for name, entry in PUBLISHED.items()
     }
 
 

@@ -1,11 +1,11 @@
 """What `--loss` means: a handcrafted loss by name, a loss file, or a run folder's best loss."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
-from evomal.foundation.errors import SettingError, unknown_name
-from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss, load_loss
+from evomal.foundation.errors import SettingError
+from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss
+from evomal.losses.named import learned_by_name
 from evomal.tasks import Task
 
 Loss = TypeVar("Loss", bound=LearnedLoss)
@@ -38,7 +38,7 @@ def read_loss(name: str) -> NamedLoss:
     """The loss that an option names; a file is read at once, so that a bad name costs no time.
 
     Raises:
-        UnknownNameError: It is neither a file, nor a run folder, nor the name of a handcrafted loss.
+        UnknownNameError: It is neither a file, nor a run folder, nor the name of a handcrafted or published loss.
         LossFileError: The file cannot be read.
 
     Example:
@@ -47,10 +47,7 @@ def read_loss(name: str) -> NamedLoss:
     """
     if name in HANDCRAFTED:
         return NamedLoss(name, None)
-    path = Path(name)
-    if not path.exists() and path.suffix != ".json" and len(path.parts) == 1:
-        raise unknown_name("loss", name, HANDCRAFTED)
-    return NamedLoss(name, load_loss(path))
+    return NamedLoss(name, learned_by_name(name))
 
 
 def read_learned_loss(name: str) -> LearnedLoss:

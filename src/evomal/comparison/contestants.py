@@ -4,8 +4,8 @@ from evomal.comparison.entries import Entry
 from evomal.comparison.plan import Plan
 from evomal.evaluation.probing import probed
 from evomal.foundation.errors import DataError, EvomalError
-from evomal.losses import load_loss
 from evomal.losses.criterion import LossFunction
+from evomal.losses.named import learned_by_name
 from evomal.tasks import Task, TaskSet, probe
 from evomal.training.optimizers import fitted_base
 
@@ -31,7 +31,7 @@ def finished_loss(entry: Entry, task: Task) -> LossFunction:
         'focal'
     """
     if entry.kind == "file":
-        loss = load_loss(entry.name)
+        loss = learned_by_name(entry.name)
         task.require_kind(loss.task_type, entry.name)
         return loss.to(task.device)
     # The task's own loss may be a function of the user.

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from evomal.config import FIXED, LearnSettings, fitting, learn_settings, unused
 from evomal.foundation.errors import SettingError, unknown_name
 from evomal.losses import HANDCRAFTED
+from evomal.losses.published import PUBLISHED
 from evomal.search import METHODS
 
 FITNESS_LRS = (0.25, 1.0, 4.0)
@@ -75,11 +76,11 @@ def read_entry(name: str, preset: str | None, flat: dict[str, Any], task_loss: s
         settings = learn_settings(preset, **fitting(method, flat) | own)
         return Entry(name, "learned", settings, tuple(_remarks(name, method, own, flat)))
     path = Path(name)
-    if path.exists() or path.suffix == ".json" or len(path.parts) > 1:
+    if name in PUBLISHED or path.exists() or path.suffix == ".json" or len(path.parts) > 1:
         return Entry(name, "file")
     if method in HANDCRAFTED:
         raise SettingError(f"'{name}': loss '{method}' is not searched for and has no variants; write '{method}'")
-    raise unknown_name("method or loss", method, [*METHODS, *HANDCRAFTED])
+    raise unknown_name("method or loss", method, [*METHODS, *HANDCRAFTED, *PUBLISHED])
 
 
 def _variant(name: str, flat: dict[str, Any]) -> dict[str, Any]:

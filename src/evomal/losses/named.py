@@ -6,14 +6,16 @@ from evomal.foundation.errors import unknown_name
 from evomal.losses.criterion import Criterion
 from evomal.losses.handcrafted import get_handcrafted
 from evomal.losses.handcrafted_table import HANDCRAFTED
+from evomal.losses.learned import LearnedLoss
 from evomal.losses.loading import load_loss
+from evomal.losses.published import PUBLISHED, published_loss
 
 
 def loss_by_name(name: str, classes: int = 10) -> Criterion:
-    """The loss that a name stands for: a handcrafted one, a loss file, or a run folder.
+    """The loss that a name stands for: a handcrafted one, a published one, a loss file, or a run folder.
 
     Args:
-        name: The name of a handcrafted loss, or a path.
+        name: The name of a handcrafted or of a published loss, or a path.
         classes: How many classes there are, each as frequent as the others, for a loss that looks at their frequency.
 
     Raises:
@@ -26,7 +28,26 @@ def loss_by_name(name: str, classes: int = 10) -> Criterion:
     """
     if name in HANDCRAFTED:
         return get_handcrafted(name, class_counts=[1] * classes)
+    return learned_by_name(name)
+
+
+def learned_by_name(name: str) -> LearnedLoss:
+    """The learned loss that a name stands for: one that others published, a loss file, or a run folder.
+
+    Args:
+        name: A name in `PUBLISHED`, or a path.
+
+    Raises:
+        UnknownNameError: It is neither a path nor the name of any loss.
+        LossFileError: The file cannot be read.
+
+    Example:
+        >>> learned_by_name("evomal_c").family
+        'symbolic'
+    """
+    if name in PUBLISHED:
+        return published_loss(name)
     path = Path(name)
     if not path.exists() and path.suffix != ".json" and len(path.parts) == 1:
-        raise unknown_name("loss", name, HANDCRAFTED)
+        raise unknown_name("loss", name, [*HANDCRAFTED, *PUBLISHED])
     return load_loss(path)
