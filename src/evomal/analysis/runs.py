@@ -127,7 +127,7 @@ def read_search(folder: str | PathLike[str]) -> SearchRecord:
         >>> read_search("no-such-folder")
         Traceback (most recent call last):
         ...
-        evomal.errors.RunFolderError: 'no-such-folder' holds no run; give a run folder, or that of a comparison
+        evomal.foundation.errors.RunFolderError: 'no-such-folder' holds no run; give a run folder, or that of a comparison
     """
     path = Path(folder)
     if not any((path / name).is_file() for name in (CONFIG, JOURNAL, "loss.json")):

@@ -54,12 +54,14 @@ def read_learned_loss(name: str) -> LearnedLoss:
     """A loss with coefficients to tune.
 
     Raises:
-        SettingError: The loss is a handcrafted one.
+        SettingError: The loss is a handcrafted one, or has no coefficients.
         LossFileError: The file cannot be read.
     """
     loss = read_loss(name).learned
     if loss is None:
         raise SettingError(f"loss '{name}' is handcrafted and has nothing to tune; give a loss file or a run folder")
+    if not loss.coefficients:
+        raise SettingError(f"loss '{name}' has no coefficients to tune; give a loss file or a run folder")
     return loss
 
 
