@@ -79,3 +79,11 @@ def test_published_losses_are_listed_drawn_and_trained_with(run):
     compared = run("compare", *task, "1", "--steps", "5", "--methods", "ngl", "--out", "c", "--quiet", "--json")
     assert [each["name"] for each in json.loads(compared.out)["contenders"]] == ["cross_entropy", "ngl"]
     assert run("report", "c").out == "written to c/report.html\n"
+
+
+def test_a_landscape_needs_a_task_and_other_figures_none(run):
+    task = ["--dataset", "iris", "--model", "linear"]
+    drawn = run("plot", "landscape", "focal", *task, "--preset", "quick", "--steps", "5", "-o", "l.png")
+    assert (drawn.code, drawn.out, drawn.err) == (0, "written to l.png\n", "")
+    assert "give --dataset" in run("plot", "landscape", "focal").err
+    assert "figure 'loss' is of no task; leave out --dataset" in run("plot", "loss", "focal", *task).err

@@ -124,10 +124,10 @@ def read_search(folder: str | PathLike[str]) -> SearchRecord:
         RunFolderError: It holds nothing of a run at all.
 
     Example:
-        >>> read_search("no-such-folder")
+        >>> read_search("none")
         Traceback (most recent call last):
         ...
-        evomal.foundation.errors.RunFolderError: 'no-such-folder' holds no run; give a run folder, or that of a comparison
+        evomal.foundation.errors.RunFolderError: 'none' holds no run; give a run folder, or that of a comparison
     """
     path = Path(folder)
     if not any((path / name).is_file() for name in (CONFIG, JOURNAL, "loss.json")):

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING
 
 from evomal.analysis import best_so_far, operators_used, outcomes_by_generation, points
 from evomal.analysis.curves import CLASSES
+from evomal.analysis.landscape import landscape
 from evomal.analysis.runs import SearchRecord, read_search, search_record
 from evomal.comparison.reading import read_comparison
+from evomal.config import TrainSettings
 from evomal.expressions import parse
 from evomal.foundation.errors import RunFolderError, SettingError, unknown_name
+from evomal.losses import HANDCRAFTED
 from evomal.losses.criterion import Criterion
-from evomal.losses.named import loss_by_name
+from evomal.losses.named import learned_by_name, loss_by_name
 from evomal.report import figures
 from evomal.report.figures.style import interactive_axes, styled
 from evomal.report.figures.svg import figure_of
 from evomal.report.page.comparing import mean_outcomes
 from evomal.report.page.report import comparison_searches, is_comparison
 from evomal.search import LearnResult
+from evomal.tasks import Task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,6 +58,26 @@ def draw(what: str, sources: Sequence[str | PathLike[str]], classes: int = CLASS
             raise SettingError("figure 'rates' is of one comparison; give its folder alone")
         return figures.plot_rates(read_comparison(names[0]))
     return _of_searches(what, _searches(names))
+
+
+def draw_landscape(names: Sequence[str], task: Task, settings: TrainSettings, seed: int = 0) -> "Axes":
+    """The task loss around networks that are trained with losses, one after the other (Figures 9 and 10).
+
+    Args:
+        names: Names of losses, loss files, run folders.
+        task: What the networks are trained on.
+        settings: How, with the first of its learning rates.
+        seed: Of initialisation, batches and directions.
+
+    Raises:
+        EvomalError: A loss cannot be read, or does not fit the task.
+    """
+    found = {}
+    for name in names:
+        loss = task.handcrafted(name) if name in HANDCRAFTED else learned_by_name(name)
+        task.require_kind(loss.task_type, name)
+        found[name] = landscape(task, loss.to(task.device), settings, settings.lrs[0], seed)
+    return figures.plot_landscape(found)
 
 
 def draw_losses(what: str, losses: Mapping[str, Criterion], classes: int = CLASSES) -> "Axes":

@@ -1,0 +1,47 @@
+"""Landscapes: the network itself in the middle, directions as long as its filters."""
+
+import pytest
+import torch
+from torch import nn
+
+from evomal.analysis.landscape import _direction, landscape
+from evomal.config import train_settings
+from evomal.losses import HandcraftedLoss
+from evomal.report.figures import plot_landscape
+from evomal.tasks import named_task
+
+
+@pytest.fixture(scope="module")
+def found():
+    task = named_task("iris", "linear")
+    settings = train_settings("quick", steps=60)
+    loss = HandcraftedLoss("cross_entropy")
+    return [landscape(task, loss, settings, 0.1), landscape(task, loss, settings, 0.1)]
+
+
+def test_the_same_seed_gives_the_same_landscape_with_the_network_near_its_lowest_point(found):
+    assert found[0] == found[1]
+    values = torch.tensor(found[0].values)
+    assert values.shape == (21, 21)
+    assert found[0].steps[10] == 0
+    middle = values[10, 10]
+    assert middle < values.quantile(0.2)  # it was trained
+    assert values.max() > 2 * middle
+
+
+def test_directions_are_as_long_as_filters_and_leave_biases_alone():
+    model = nn.Sequential(nn.Conv2d(2, 5, 3), nn.Flatten(), nn.Linear(7, 4))
+    weights = {name: value.detach() for name, value in model.named_parameters()}
+    one, two = (_direction(weights, 0, number) for number in (0, 1))
+    for name, value in weights.items():
+        if value.dim() > 1:
+            torch.testing.assert_close(one[name].flatten(1).norm(dim=1), value.flatten(1).norm(dim=1))
+            assert not torch.equal(one[name], two[name])
+        else:
+            assert not one[name].any()
+
+
+def test_landscapes_are_drawn_on_one_scale(found):
+    ax = plot_landscape({"cross_entropy": found[0], "mse": found[1]})
+    titles = [each.get_title() for each in ax.get_figure().axes]
+    assert titles[:2] == ["cross_entropy", "mse"]
