@@ -26,7 +26,7 @@ def test_the_same_seed_gives_the_same_landscape_with_the_network_near_its_lowest
     assert found[0].steps[10] == 0
     middle = values[10, 10]
     assert middle < values.quantile(0.2)  # it was trained
-    assert values.max() > 2 * middle
+    assert values.max() > 1.2 * middle
 
 
 def test_directions_are_as_long_as_filters_and_leave_biases_alone():

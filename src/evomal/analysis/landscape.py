@@ -69,7 +69,8 @@ def landscape(task: Task, criterion: LossFunction, settings: TrainSettings, lr: 
 def _around(model: nn.Module, task: Task, x: Tensor, y: Tensor, seed: int, reason: str | None) -> Landscape:
     if not isinstance(x, Tensor):
         raise SettingError("a landscape needs a task whose data lie in tensors; make it with resident=True")
-    steps = torch.linspace(-REACH, REACH, SIDE)
+    half = SIDE // 2
+    steps = REACH * torch.arange(-half, half + 1) / half  # the network itself is in the middle
     weights = {name: value.detach() for name, value in model.named_parameters()}
     first, second = (_direction(weights, seed, number) for number in (0, 1))
     model.eval()
