@@ -43,5 +43,5 @@ def test_directions_are_as_long_as_filters_and_leave_biases_alone():
 
 def test_landscapes_are_drawn_on_one_scale(found):
     ax = plot_landscape({"cross_entropy": found[0], "mse": found[1]})
-    titles = [each.get_title() for each in ax.get_figure().axes]
+    titles = [each.get_title("left") for each in ax.get_figure().axes]
     assert titles[:2] == ["cross_entropy", "mse"]

@@ -28,7 +28,7 @@ def plot_landscape(landscapes: Mapping[str, Landscape]) -> "Axes":
 
     Example:
         >>> flat = Landscape((-1.0, 0.0, 1.0), ((3.0, 2.0, 3.0), (2.0, 1.0, 2.0), (3.0, 2.0, 3.0)), None)
-        >>> plot_landscape({"mse": flat}).get_title()
+        >>> plot_landscape({"mse": flat}).get_title("left")
         'mse'
     """
     from matplotlib.colors import LogNorm
