@@ -14,6 +14,7 @@ from evomal.cli.flags import NAMED, with_flags
 SOURCES = Path(evomal.__file__).parent
 LIBRARY = sorted(path for path in SOURCES.rglob("*.py") if path.relative_to(SOURCES).parts[0] != "cli")
 FLAG = re.compile(r"[\"' (]--[a-z][a-z-]+")
+POSITIONAL = {"loss", "path", "name", "source", "sources", "run", "folders", "what"}
 OTHERS = {"f", "result", "seconds_of"}  # in backticks too, but nothing that is set
 
 
@@ -50,7 +51,7 @@ def test_options_are_those_that_commands_take():
     flags = _flags()
     learn = get_command(app).commands["learn"]
     for name, flag in flags.items():
-        assert flag.startswith("--") or name in ("loss", "path", "name", "source", "run")
+        assert flag.startswith("--") or name in POSITIONAL
     assert {option.name: option.opts[0] for option in learn.params}.items() <= flags.items()
     assert flags["population_size"] == "--population"
     assert flags["lrs"] == "--lr"

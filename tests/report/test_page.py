@@ -188,5 +188,5 @@ def test_what_holds_no_run_and_what_cannot_be_written(run_folder, tmp_path):
         write_report([tmp_path], tmp_path / "x.html")
     (run_folder / "loss.json").unlink()
     (run_folder / "journal.jsonl").unlink()
-    with pytest.raises(SettingError, match=r"cannot be written \(.*\); give another --out$"):
+    with pytest.raises(SettingError, match=r"cannot be written \(.*\); give another `out`$"):
         write_report([run_folder], run_folder / "config.yaml" / "x.html")

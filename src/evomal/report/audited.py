@@ -1,4 +1,4 @@
-"""An audit as a table: what `evomal show --audit` tells beside its words."""
+"""An audit as a table: what `show` tells of it beside its words."""
 
 from rich.table import Table
 

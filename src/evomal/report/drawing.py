@@ -121,7 +121,7 @@ def save_figure(axes: "Axes", out: str | PathLike[str]) -> Path:
         with styled():
             figure_of(axes).savefig(path, dpi=DPI)
     except OSError as error:
-        raise SettingError(f"'{path}' cannot be written ({error.strerror}); give another --out") from None
+        raise SettingError(f"'{path}' cannot be written ({error.strerror}); give another `out`") from None
     return path
 
 

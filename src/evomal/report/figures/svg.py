@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GROUP = re.compile(r'<g id="(hover-\d+)">')
+PROPERTY = "--"  # how the name of a CSS property begins
 _IDS = re.compile(r'(\bid="|xlink:href="#|href="#|url\(#)')
 
 
@@ -53,9 +54,9 @@ def page_svg(text: str, name: str, alternative: str, keeps_size: bool = False) -
     """
     text = _IDS.sub(rf"\g<1>{name}-", text[text.index("<svg") :])
     for place, colour in enumerate(SERIES):
-        text = text.replace(colour, f"var(--series-{place}, {colour})")
+        text = text.replace(colour, f"var({PROPERTY}series-{place}, {colour})")
     for variable, colour in (("ink", INK), ("faint", FAINT), ("paper", PAPER)):
-        text = text.replace(colour, f"var(--{variable}, {colour})")
+        text = text.replace(colour, f"var({PROPERTY}{variable}, {colour})")
     head, rest = text.split(">", 1)
     if not keeps_size:
         head = re.sub(r' (width|height)="[^"]*"', "", head)

@@ -46,7 +46,7 @@ def _written(page: str, out: str | PathLike[str]) -> Path:
     try:
         write_atomically(path, page)
     except OSError as error:
-        raise SettingError(f"'{path}' cannot be written ({error.strerror}); give another --out") from None
+        raise SettingError(f"'{path}' cannot be written ({error.strerror}); give another `out`") from None
     return path
 
 
