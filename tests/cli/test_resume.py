@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from evomal.cli import main
 from evomal.cli.source import TaskSource
 from evomal.engines.warm_start import FORMULAS
 from evomal.expressions import canonical, parse
-from evomal.store import comparable, read_journal
+from evomal.store import Journal, comparable, read_journal
 
 IRIS = [
     *("--dataset", "iris", "--model", "linear", "--generations", "3", "--population", "6", "--meta-steps", "2"),
@@ -269,6 +270,74 @@ def test_time_is_over_and_a_run_goes_on_without_override(run, whole, tmp_path, m
 def test_limits_that_cannot_be(run, tmp_path, given, message):
     assert _error(run("learn", *IRIS, *given)) == message
     assert list(tmp_path.iterdir()) == []
+
+
+TASK = """
+import torch
+import evomal
+
+def make(shift=0.0):
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 4, generator=draw)
+    return evomal.Task(lambda: torch.nn.Linear(4, 2), (x + shift, (x[:, 0] > 0).long()), name="mine")
+
+def other():
+    return make(1.0)
+"""
+SMALL = IRIS[4:]
+
+
+def test_a_users_task_is_what_it_makes_not_how_it_is_named(run, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    for place in (tmp_path / "t.py", tmp_path / "elsewhere" / "copy.py"):
+        place.write_text(TASK)
+    assert run("learn", "--task", "t.py:make", *SMALL, "--max-evaluations", 4, "--quiet", "--out", "r").code == 0
+    assert run("learn", "--task", "t.py:make", *SMALL, "--quiet", "--out", "whole").code == 0
+    for folder, spec in [
+        (".", "./t.py:make"),
+        (".", f"{tmp_path}/t.py:make"),
+        ("elsewhere", "../t.py:make"),
+        ("elsewhere", "copy.py:make"),
+    ]:
+        monkeypatch.chdir(tmp_path / folder)
+        ended = run("learn", "--resume", tmp_path / "r", "--task", spec, "--quiet")
+        assert (ended.code, ended.err) == (0, "")
+        shutil.copytree(tmp_path / "r", tmp_path / "again")
+        more = ("--override", "--max-evaluations", 100, "--quiet")
+        assert run("learn", "--resume", tmp_path / "again", "--task", spec, *more).code == 0
+        assert _same(tmp_path / "again", tmp_path / "whole")
+        shutil.rmtree(tmp_path / "again")
+    message = _error(run("learn", "--resume", "../r", "--task", "copy.py:other"))
+    assert message.startswith("'../r' was begun on another task (data_fingerprint was ")
+    message = _error(run("learn", "--resume", "../r", *IRIS[:4]))
+    assert message.startswith("'../r' was begun with other options (dataset was None, now 'iris'; ")
+    message = _error(run("learn", "--resume", "../r"))
+    named = f"--task {tmp_path}/t.py:make"
+    assert message == f"'../r' was begun with {named}, whose code is run only where it is named; add {named}"
+    assert run("learn", "--resume", "../r", *shlex.split(named), "--quiet").code == 0
+
+
+def test_what_is_said_after_a_stop_works_as_it_stands(run, tmp_path, monkeypatch):
+    (tmp_path / "my t.py").write_text(TASK)
+    write, written = Journal.write, []
+
+    def stopped(self, record):
+        write(self, record)
+        written.append(record)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "write", stopped)
+    also = ("--also", "my t.py:other", "--also", "iris/linear")
+    for more in ((), also):
+        written.clear()
+        out = f"r{len(more)}"
+        ended = run("learn", "--task", "my t.py:make", *more, *SMALL, "--out", out)
+        assert ended.code == 130
+        said = ended.err.splitlines()[-1].partition("go on with ")[2]
+        assert shlex.split(said) == ["evomal", "learn", "--resume", out, "--task", "my t.py:make", *more]
+        ended = run(*shlex.split(said)[1:])
+        assert ended.code == 0, ended
 
 
 @pytest.fixture

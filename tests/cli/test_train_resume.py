@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -345,16 +346,53 @@ def test_a_journal_alone_does_not_run_code(run, tmp_path):
         "'r.json' was begun with --task my.py:make, whose code is run only where it is named; add --task my.py:make"
     )
     assert run("train", "--resume", "r.json") == (2, "", f"evomal: error: {message}\n")
-    assert (
-        "(task was 'my.py:make', now 'other.py:make')"
-        in run("train", "--resume", "r.json", "--task", "other.py:make").err
-    )
+    assert "there is no Python file other.py" in run("train", "--resume", "r.json", "--task", "other.py:make").err
     assert not (tmp_path / "ran").exists()
     assert run("train", "--resume", "r.json", *task, "--quiet").code == 0
     assert (tmp_path / "ran").exists()
     (tmp_path / "my.py").write_text(TASK.replace("sum(1)", "prod(1)"))
     ended = run("train", "--resume", "r.json", *task)
     assert ended.err.startswith("evomal: error: the task has changed since 'r.json' was begun (data_fingerprint was ")
+
+
+def test_files_are_what_they_hold_not_how_they_are_named(run, tmp_path, monkeypatch):
+    (tmp_path / "my.py").write_text(TASK)
+    save_loss(tmp_path / "l.json")
+    assert run("train", "--loss", "mse", "l.json", "--task", "my.py:make", "--steps", 5, "--out", "r.json").code == 0
+    journal, results = (tmp_path / JOURNAL).read_bytes(), json.loads((tmp_path / "r.json").read_text())["results"]
+    (tmp_path / "elsewhere").mkdir()
+    for folder, losses, task in [
+        (".", ["mse", "./l.json"], "./my.py:make"),
+        (".", ["mse", tmp_path / "l.json"], f"{tmp_path}/my.py:make"),
+        ("elsewhere", [], "../my.py:make"),
+        ("elsewhere", ["mse", "../l.json"], f"{tmp_path}/my.py:make"),
+    ]:
+        monkeypatch.chdir(tmp_path / folder)
+        loss = ["--loss", *losses] if losses else []
+        ended = run("train", "--resume", tmp_path / "r.json", *loss, "--task", task, "--quiet")
+        assert (ended.code, ended.err) == (0, "")
+        assert (tmp_path / JOURNAL).read_bytes() == journal
+        assert json.loads((tmp_path / "r.json").read_text())["results"] == results
+    save_loss(tmp_path / "elsewhere" / "other.json", 2.0)
+    ended = run("train", "--resume", "../r.json", "--loss", "mse", "other.json", "--task", "../my.py:make")
+    assert (ended.code, ended.out) == (2, "")
+    assert "loss 'l.json' has changed since '../r.json' was begun" in ended.err
+    ended = run("train", "--resume", "../r.json")
+    assert ended.err.endswith(f"add --task {tmp_path}/my.py:make\n")  # as it can be found from here
+
+
+def test_what_is_said_after_a_stop_works_as_it_stands(run, stop, tmp_path):
+    (tmp_path / "my.py").write_text(TASK)
+    command = ["train", "--loss", "mse", "mae", "--task", "my.py:make", "--steps", 5, "--out", "my results.json"]
+    stop(1, KeyboardInterrupt())
+    ended = run(*command)
+    (said,) = [line for line in ended.err.splitlines() if "go on with" in line]
+    hint = shlex.split(said.partition("go on with ")[2])
+    assert hint == ["evomal", "train", "--resume", "my results.json", "--task", "my.py:make"]
+    again = run(*command).err  # what lies there is not thrown away
+    assert f"go on with {shlex.join(hint[2:4])} and {shlex.join(hint[4:])}, or start anew with --force" in again
+    stop(-1, None)
+    assert run(*hint[1:]).code == 0
 
 
 def test_two_at_a_time_are_refused(run, command, tmp_path):

@@ -58,7 +58,7 @@ def learn(
     except KeyboardInterrupt:
         if not run.folder.kept:
             raise
-        say(f"stopped; what is finished is kept, go on with evomal learn --resume {run.folder.path}")
+        say(f"stopped; what is finished is kept, go on with {run.resume_command}")
         return INTERRUPTED
     finally:
         run.folder.discard()
@@ -115,7 +115,7 @@ def _report(result: "LearnResult", run: Run, as_json: bool) -> None:
     else:
         print_pairs(result_pairs(result, folder.loss), sys.stdout)
     if result.interrupted:
-        say(f"stopped; the best loss so far is in {folder.loss}, go on with evomal learn --resume {folder.path}")
+        say(f"stopped; the best loss so far is in {folder.loss}, go on with {run.resume_command}")
 
 
 def _price(given: Given, as_json: bool) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evomal.cli.arguments import source_of
+from evomal.cli.going_on import found_here, resume_command, same_codes
 from evomal.cli.source import TaskSource
 from evomal.config import LearnSettings, changed, learn_settings
 from evomal.foundation.errors import RunFolderError, SettingError
@@ -56,6 +57,11 @@ class Run:
     settings: LearnSettings
     override: bool = False
 
+    @property
+    def resume_command(self) -> str:
+        """How to go on with it from here."""
+        return resume_command("learn", self.folder.path, self.sources)
+
 
 def new_run(given: Given, out: Path | None, force: bool) -> Run:
     """A run that begins; its settings are written down before torch is imported."""
@@ -68,8 +74,9 @@ def new_run(given: Given, out: Path | None, force: bool) -> Run:
         {
             "command": shlex.join(["evomal", *given.command]),
             "preset": given.preset,
-            "task": sources[0].as_dict(),
+            "task": sources[0].stored(),
             "also": list(given.also),
+            "directory": str(Path.cwd()),
             "settings": settings.model_dump(mode="json"),
         }
     )
@@ -104,29 +111,34 @@ def _same_sources(given: Given, folder: RunFolder) -> list[TaskSource]:
     also = folder.config.get("also") or []
     if not isinstance(also, list) or not all(isinstance(spec, str) for spec in also):
         raise RunFolderError(f"'{folder.path / CONFIG}' is damaged: its 'also' is {also!r}; start anew with --force")
-    before = source.as_dict()
-    # The fingerprint tells whether it is the same data, wherever it lies.
-    now = {name: value for name, value in given.task.items() if name not in ("data", "data_dir")}
-    told = {name: f"{name} was {before[name]!r}, now {value!r}" for name, value in now.items() if before[name] != value}
+    before, now = source.as_dict(), dict(given.task)
+    # What lies elsewhere by now may be the same: the fingerprint of data, and what code makes, are compared later.
+    alike = {"data", "data_dir"} | ({"task"} if source.task is not None and "task" in now else set())
+    told = {
+        name: f"{name} was {before[name]!r}, now {value!r}"
+        for name, value in now.items()
+        if before[name] != value and name not in alike
+    }
     if given.override:
         told.pop("device", None)
-    if given.also and list(given.also) != also:
+    if given.also and not same_codes(also, given.also):
         told["also"] = f"also was {also!r}, now {list(given.also)!r}"
     if told:
         raise _other(folder, list(told.values()))
-    _require_named(given, [source.task, *(spec for spec in also if ":" in spec)], folder)
-    return _sources(TaskSource(**{**before, **given.task}), also)
+    _require_named(given, source.task, also, folder)
+    return _sources(TaskSource(**{**before, **given.task}), given.also or also)
 
 
-def _require_named(given: Given, specs: Sequence[str | None], folder: RunFolder) -> None:
+def _require_named(given: Given, task: str | None, also: Sequence[str], folder: RunFolder) -> None:
     """A folder's own word is no reason to run a file: whoever goes on names it."""
-    for spec in specs:
-        if spec is not None and spec not in (given.task.get("task"), *given.also):
-            flag = "--task" if spec == specs[0] else "--also"
-            raise SettingError(
-                f"'{folder.path}' was begun with {flag} {spec}, whose code is run only where it is named; "
-                f"add {flag} {spec}"
-            )
+    codes = [] if task is None or "task" in given.task else [("--task", task)]
+    codes += [] if given.also else [("--also", spec) for spec in also if ":" in spec]
+    if codes:
+        where = folder.config.get("directory")
+        lacking = " ".join(f"{flag} {shlex.quote(found_here(spec, where))}" for flag, spec in codes)
+        raise SettingError(
+            f"'{folder.path}' was begun with {lacking}, whose code is run only where it is named; add {lacking}"
+        )
 
 
 def _sources(first: TaskSource, also: Sequence[str]) -> list[TaskSource]:

@@ -114,6 +114,11 @@ class TaskSource:
             "device": self.device or "cpu",
         }
 
+    def stored(self) -> dict[str, Any]:
+        """The same as it holds from any folder."""
+        paths = {"data": self.data, "data_dir": self.data_dir}
+        return self.as_dict() | {name: None if path is None else str(path.absolute()) for name, path in paths.items()}
+
     @property
     def _changes(self) -> dict[str, Any]:
         """Options that were given and that make another task of the same data set and model."""

@@ -9,6 +9,7 @@ import typer
 
 from evomal.cli import options
 from evomal.cli.arguments import given_task_options
+from evomal.cli.going_on import resume_command
 from evomal.cli.output import GOOD, INTERRUPTED, as_json_text, lasting, print_json, say, warn_of_workers
 from evomal.cli.training import Given, Job, new_job, old_job
 from evomal.config import TrainSettings, flat_fields
@@ -147,7 +148,7 @@ def _say_what_is_left(job: Job, results: int) -> None:
     journal = job.journal
     if journal is not None and journal.finished:
         kept = f"{journal.finished} of {journal.all_trainings} trainings are finished and kept"
-        say(f"{kept}; go on with evomal train --resume {journal.out}")
+        say(f"{kept}; go on with {resume_command('train', journal.out, [job.source])}")
     if results:
         say(f"{results} of {len(job.losses)} losses are finished; the others were stopped")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evomal.cli.arguments import source_of
+from evomal.cli.going_on import found_here
 from evomal.cli.output import require_free
 from evomal.cli.source import TaskSource
 from evomal.config import BaseSettings, TrainSettings, train_settings
@@ -15,6 +16,7 @@ from evomal.foundation.errors import SettingError
 
 if TYPE_CHECKING:
     from evomal.comparison.meta_tests import Loss
+    from evomal.comparison.train_call import TrainCall
     from evomal.comparison.training_journal import TrainingJournal
     from evomal.tasks import Task
 
@@ -78,7 +80,7 @@ def new_job(given: Given, out: Path | None, force: bool) -> Job:
     source, settings = TaskSource(**given.task), train_settings(given.preset, **given.settings)
     workers = given.workers or 1
     if out is None:
-        return Job(source, settings, workers, *_loaded(given.losses, source, settings.base), None)
+        return Job(source, settings, workers, *_loaded(_named(given), source, settings.base), None)
     from evomal.comparison.records import digest
     from evomal.comparison.train_call import NamedLoss, TrainCall, task_identity
     from evomal.comparison.training_journal import TrainingJournal
@@ -87,11 +89,12 @@ def new_job(given: Given, out: Path | None, force: bool) -> Job:
     with _closed_if_refused(journal):
         journal.require_free(force)
         require_free(out, "train.json", force)
-        losses, task = _loaded(given.losses, source, settings.base)
+        losses, task = _loaded(_named(given), source, settings.base)
         call = TrainCall(
             losses=tuple(NamedLoss(name=name, digest=digest(loss)) for name, loss in losses.items()),
             settings=settings,
-            options=source.as_dict(),
+            options=source.stored(),
+            directory=str(Path.cwd()),
             task=task_identity(task),
             workers=workers,
             preset=given.preset,
@@ -113,12 +116,49 @@ def old_job(given: Given, out: Path, override: bool) -> Job:
 
     journal = TrainingJournal(out)
     with _closed_if_refused(journal):
-        call = journal.reopen().agreed(given.options(), override, journal.out)
-        source = source_of(call.options, journal.path)
-        losses, task = _loaded([loss.name for loss in call.losses], source, call.settings.base)
+        before = journal.reopen()
+        code = before.options.get("task")
+        if isinstance(code, str) and "task" not in given.task:
+            named = f"--task {shlex.quote(found_here(code, before.directory))}"
+            raise SettingError(
+                f"'{journal.out}' was begun with {named}, whose code is run only where it is named; add {named}"
+            )
+        call = before.agreed(_as_named(given, before), override, journal.out)
+        source = source_of({**call.options, **given.task}, journal.path)
+        losses, task = _loaded(_places(given, before, call), source, call.settings.base)
         call.require_same(losses, task_identity(task), journal.out)
         journal.go_on(call)
     return Job(source, call.settings, call.workers, losses, task, journal)
+
+
+def _named(given: Given) -> dict[str, str]:
+    return {name: name for name in given.losses}
+
+
+def _as_named(given: Given, call: "TrainCall") -> dict[str, Any]:
+    """All that was given; files by the names that the call knows, as their content is compared, not their names."""
+    options, known = given.options(), [loss.name for loss in call.losses]
+    if len(given.losses) == len(known):
+        pairs = zip(known, given.losses, strict=True)
+        options["losses"] = [old if _is_file(old) and _is_file(new) else new for old, new in pairs]
+    if call.options.get("task") is not None:
+        options.pop("task", None)
+    return options
+
+
+def _places(given: Given, before: "TrainCall", call: "TrainCall") -> dict[str, str]:
+    """Where each loss of a call that goes on is now."""
+    named = dict(zip((loss.name for loss in before.losses), given.losses, strict=False))
+    return {
+        loss.name: named.get(loss.name) or (found_here(loss.name, call.directory) if _is_file(loss.name) else loss.name)
+        for loss in call.losses
+    }
+
+
+def _is_file(name: str) -> bool:
+    from evomal.losses import HANDCRAFTED
+
+    return name not in HANDCRAFTED
 
 
 @contextmanager
@@ -130,14 +170,14 @@ def _closed_if_refused(journal: "TrainingJournal") -> Iterator[None]:
         raise
 
 
-def _loaded(names: Sequence[str], source: TaskSource, base: BaseSettings) -> "tuple[dict[str, Loss], Task]":
+def _loaded(places: Mapping[str, str], source: TaskSource, base: BaseSettings) -> "tuple[dict[str, Loss], Task]":
     """Every loss, then the task: a bad name costs no time, and what does not fit shows before any training."""
     from evomal.cli.losses import read_loss
     from evomal.tasks import probe
     from evomal.training.optimizers import fitted_base
 
-    named = [read_loss(name) for name in names]
+    named = {name: read_loss(place) for name, place in places.items()}
     task = source.load()
     probe(task)
     fitted_base(base, task.own)
-    return {loss.name: loss.fitted(task) for loss in named}, task
+    return {name: loss.fitted(task) for name, loss in named.items()}, task

@@ -40,6 +40,7 @@ class TrainCall(Settings):
         workers: Trainings at a time.
         preset: The name of its preset.
         command: The command line that began it.
+        directory: The folder that names of files were given in; None where that is not known.
         versions: Of evomal, Python and the packages that compute.
     """
 
@@ -50,6 +51,7 @@ class TrainCall(Settings):
     workers: Count = 1
     preset: str | None = None
     command: str | None = None
+    directory: str | None = None
     versions: dict[str, str] = Field(default_factory=versions)
 
     @classmethod
@@ -88,7 +90,7 @@ class TrainCall(Settings):
             The call, with the versions of now.
 
         Raises:
-            SettingError: Options differ, or a user's own task is not named again.
+            SettingError: Options differ.
 
         Example:
             >>> losses, settings = (NamedLoss(name="focal", digest=None),), TrainSettings(steps=50)
@@ -101,11 +103,6 @@ class TrainCall(Settings):
             ...     print(str(error).partition(";")[0])
             'r.json' was begun with other options, which may not change (steps was 50, now 60)
         """
-        code = self.options.get("task")
-        if code is not None and given.get("task") is None:
-            raise SettingError(
-                f"'{out}' was begun with `task={code!r}`, whose code is run only where it is named; add `task={code!r}`"
-            )
         now = self._with(given)
         old, new = self._flat(), now._flat()
         told = {name: f"{name} was {old.get(name)!r}, now {new[name]!r}" for name in new if old.get(name) != new[name]}

@@ -76,9 +76,11 @@ class TrainingJournal:
         left = self.all_trainings - self.finished
         if self._done and (left or not self.out.exists()):
             an = "an interrupted" if left else "an earlier"
+            code = self._calls[-1].options.get("task")
+            named = "" if code is None else f" and `task={str(code)!r}`"
             raise RunFolderError(
                 f"'{self.path}' holds {len(self._done)} finished trainings of {an} call; go on with "
-                f"`resume={str(self.out)!r}`, or start anew with `force=True`"
+                f"`resume={str(self.out)!r}`{named}, or start anew with `force=True`"
             )
 
     def begin(self, call: TrainCall, force: bool) -> None:
