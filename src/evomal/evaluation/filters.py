@@ -14,6 +14,7 @@ from evomal.local_search.one_step import require_finite
 from evomal.losses.criterion import LossFunction, TaskType, full_precision
 from evomal.losses.slopes import slope
 from evomal.tasks import Metric, Task
+from evomal.tasks.direction import perfect_outputs
 from evomal.tasks.rng import seeded
 from evomal.tasks.splits import strata
 from evomal.training import one_thread

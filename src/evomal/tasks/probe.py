@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from evomal.foundation.errors import DataError, EvomalError, ModelError, SettingError, one_line
 from evomal.foundation.recording import recording
 from evomal.losses.criterion import IGNORED, full_precision
+from evomal.tasks.direction import require_minimised
 from evomal.tasks.rng import seeded
 from evomal.tasks.splits import strata
 from evomal.tasks.task import Task
@@ -15,6 +16,7 @@ from evomal.tasks.task import Task
 INSTANCES = 8
 LEAST = 5  # training instances; with fewer, any one of them decides
 MOST_JUDGED = 10_000  # instances that a metric is tried on
+DIRECTED = 256  # instances that show whether a metric is minimised
 NUMBERS = "for numbers to predict, rather than classes, set task_loss='mse'"
 MOST_CLASSES = 64  # that each have an instance among them
 SHAPING = ("View", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy", "Permute", "Transpose", "Slice")
@@ -31,7 +33,7 @@ def probe(task: Task) -> None:
         DataError: There are too few training instances.
         ModelError: The model cannot be built or run, has nothing to train, or its outputs do not fit the
             targets.
-        SettingError: The task loss or the metric does not give a finite number.
+        SettingError: The task loss or the metric does not give a finite number, or the metric is to be maximised.
 
     Example:
         >>> from evomal.tasks.task import Task
@@ -49,6 +51,7 @@ def probe(task: Task) -> None:
             judged = _forward(task, model.eval(), x)
         _check_outputs(task, judged, x, y)
         _check_metric(task, model, judged, y)
+        _check_direction(task, model)
         _check_optimizer(task, x, y)
 
 
@@ -213,6 +216,17 @@ def _check_metric(task: Task, model: nn.Module, outputs: Tensor, y: Tensor) -> N
             _require_value(task, full_precision(outputs), y)
         except EvomalError:
             raise first from None
+
+
+def _check_direction(task: Task, model: nn.Module) -> None:
+    """Look whether smaller is better, on some of what the metric will judge; where that shows nothing, on more."""
+    for split, first in ((task.valid, torch.arange(0)), (task.train, _sample(task))):
+        spread = torch.linspace(0, len(split) - 1, min(len(split), DIRECTED)).long()
+        x, y = split.take(torch.cat([first, spread]))
+        with torch.no_grad():
+            outputs = full_precision(torch.cat([_forward(task, model, part) for part in x.split(MOST_CLASSES)]))
+        if bool(outputs.isfinite().all()) and require_minimised(task.metric, outputs, y, task.task_type):
+            return
 
 
 def _require_value(task: Task, outputs: Tensor, y: Tensor) -> None:
