@@ -18,7 +18,6 @@ from evomal.tasks.direction import perfect_outputs
 from evomal.tasks.rng import seeded
 from evomal.tasks.splits import strata
 from evomal.training import one_thread
-from evomal.training.chance import perfect_outputs
 
 WIDER = 4.0  # standard deviation of the logits beside the near-uniform ones of an untrained network
 

@@ -10,21 +10,10 @@ from torch import Tensor
 from evomal.config import BaseSettings
 from evomal.losses.criterion import IGNORED, TaskType
 from evomal.tasks import AnySplit, Task
+from evomal.tasks.direction import perfect_outputs
 from evomal.training.evaluate import CHUNK, evaluation_mode
 
 LEAST = 0.1  # of the way from chance to perfect predictions; below it is hardly learned
-
-
-def perfect_outputs(outputs: Tensor, targets: Tensor, task_type: TaskType) -> Tensor:
-    """Outputs of the given shape that predict the targets exactly (classification: logits of ±20)."""
-    if task_type == "regression":
-        return targets.to(outputs.dtype).reshape(outputs.shape)
-    if outputs.dim() == 1 or outputs.shape[1] == 1:
-        return (40.0 * targets.to(outputs.dtype) - 20.0).reshape(outputs.shape)
-    if targets.is_floating_point():
-        return 40.0 * targets.to(outputs.dtype) - 20.0
-    labels = targets.clamp(min=0).unsqueeze(1)  # an ignored label may be anything
-    return torch.full_like(outputs, -20.0).scatter_(1, labels, 20.0)
 
 
 def constant_outputs(outputs: Tensor, targets: Tensor, task_type: TaskType) -> Tensor:
