@@ -1,6 +1,8 @@
 """Learn a loss function for your model, data set and metric.
 
 Names are imported when they are first used, so that `import evomal` is quick and does nothing else.
+
+Comments name decisions by a number, such as D3: `docs/decisions.md` says what each is, under its number (`#d3`).
 """
 
 from importlib import import_module
