@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,3 +41,19 @@ def test_an_optimizer_of_ones_own(tmp_path):
     ended = _run("-m", "evomal.cli", "learn", "--task", task, "--lr", "0.01", *options, "--out", "a", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert json.loads((tmp_path / "a" / "loss.json").read_text())["tuned_for"]["optimizer"] == "own (optimizer)"
+
+
+def test_a_table(tmp_path):
+    ended = _run(str(ROOT / "examples" / "tabular.py"), cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "Task('customers/mlp', classification, 720 training, 80 validation instances)" in ended.stdout
+    scores = [float(word) for word in re.findall(r"1 - F1 on test data (\S+)", ended.stdout)]
+    assert len(scores) == 2
+    assert all(score < 0.3 for score in scores)
+
+
+def test_text(tmp_path):
+    ended = _run(str(ROOT / "examples" / "sequence.py"), cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    (error,) = (float(word) for word in re.findall(r"test error (\S+)", ended.stdout))
+    assert error < 0.2
