@@ -10,6 +10,7 @@ import torch
 
 import evomal
 from evomal.cli import main
+from evomal.config import PRESETS
 from evomal.losses import HANDCRAFTED
 from evomal.search import EvoMAL
 from evomal.store import read_journal
@@ -79,7 +80,7 @@ def refused(run, folder, *arguments):
         ),
         (
             [*LEARN, "--preset", "quik"],
-            "unknown preset 'quik'; did you mean 'quick'? (known: paper-mnist, quick)",
+            f"unknown preset 'quik'; did you mean 'quick'? (known: {', '.join(sorted(PRESETS))})",
         ),
         (
             ["learn", "--dataset", "digits"],

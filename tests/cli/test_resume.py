@@ -12,6 +12,7 @@ import yaml
 import evomal
 from evomal.cli import main
 from evomal.cli.source import TaskSource
+from evomal.config import PRESETS
 from evomal.engines.warm_start import FORMULAS
 from evomal.expressions import canonical, parse
 from evomal.store import Journal, comparable, read_journal
@@ -190,7 +191,7 @@ def test_without_override_nothing_changes(run, limited):
         (["--force"], "--resume goes on in 'a'; leave out --force"),
         (["--out", "b"], "--resume goes on in 'a'; leave out --out"),
         (["--population", "1"], "setting 'population_size': input should be greater than or equal to 2 (got 1)"),
-        (["--preset", "quik"], "unknown preset 'quik'; did you mean 'quick'? (known: paper-mnist, quick)"),
+        (["--preset", "quik"], f"unknown preset 'quik'; did you mean 'quick'? (known: {', '.join(sorted(PRESETS))})"),
     ],
     ids=lambda value: str(value)[:20],
 )

@@ -10,7 +10,8 @@ from evomal.config.building import (
     unused,
     validated,
 )
-from evomal.config.presets import FIXED, METHOD_DEFAULTS, PRESETS, UNUSED, WHERE
+from evomal.config.paper import PAIRS, Pair, paper_preset, preset_manual
+from evomal.config.presets import FIXED, IN_FULL, METHOD_DEFAULTS, PRESETS, UNUSED, WHERE
 from evomal.config.settings import LearnSettings, TrainSettings, with_schedule_in_base
 from evomal.config.stages import (
     OPTIMIZERS,
@@ -28,8 +29,10 @@ from evomal.config.stages import (
 
 __all__ = [
     "FIXED",
+    "IN_FULL",
     "METHOD_DEFAULTS",
     "OPTIMIZERS",
+    "PAIRS",
     "PRESETS",
     "STAGES",
     "UNUSED",
@@ -43,6 +46,7 @@ __all__ = [
     "LimitSettings",
     "LocalSearchSettings",
     "NeuralSettings",
+    "Pair",
     "RacingSettings",
     "Settings",
     "TrainSettings",
@@ -50,6 +54,8 @@ __all__ = [
     "fitting",
     "flat_fields",
     "learn_settings",
+    "paper_preset",
+    "preset_manual",
     "train_settings",
     "unused",
     "validated",

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from evomal.config.presets import FIXED, METHOD_DEFAULTS, PRESETS, UNUSED
+from evomal.config.presets import FIXED, IN_FULL, METHOD_DEFAULTS, PRESETS, UNUSED
 from evomal.config.settings import LearnSettings, TrainSettings
 from evomal.config.stages import OPTIMIZER_DEFAULTS, SPECIFIC, Settings
 from evomal.foundation.errors import SettingError, UnknownNameError, unknown_name
@@ -177,7 +177,8 @@ def _build(
         if name not in fields:
             raise _unknown_setting(name, fields)
     # A preset serves learning and meta-testing at once: each takes what it knows.
-    presets = {k: v for k, v in _preset(preset, flat.get("optimizer")).items() if k in fields}
+    named = _preset(preset, flat.get("optimizer")) | (IN_FULL.get(preset or "", {}) if kind is TrainSettings else {})
+    presets = {k: v for k, v in named.items() if k in fields}
     chosen = presets | (usual or {}) | given | (fixed or {})
     nested: dict[str, Any] = {}
     for name, value in chosen.items():

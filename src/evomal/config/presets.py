@@ -28,6 +28,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+# All that the paper trains on images of 32×32 has one set of settings in its authors' code, whatever the network;
+# `evomal.config.paper` says where each is from.
+_PHOTOGRAPHS = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "steps": 150_000}
+_COLOURED = ("paper-cifar10", "paper-cifar100", "paper-svhn")
+PRESETS |= dict.fromkeys(_COLOURED, PRESETS["paper-mnist"] | _PHOTOGRAPHS)
+
+IN_FULL: dict[str, dict[str, Any]] = {
+    name: {"schedule": "step", "milestones": (2 / 3, 0.9), "gamma": 0.1} for name in _COLOURED
+}
+"""What presets say of full trainings alone; the partial ones of a search have a constant rate."""
+
 WHERE = ("executor", "address", "object_store")
 """Settings that say where candidates are evaluated, beside the number of workers; no result depends on them."""
 
