@@ -29,7 +29,7 @@ def memory(
     model: str = "lenet5",
 ) -> tuple[list[list[str]], list[list[str]]]:
     """Resident memory of a search on digits, one process; then that of two workers that hold the named data set."""
-    flat = {"meta_steps": meta_steps, "partial_steps": partial_steps, "rejection_steps": 100}
+    flat = {"meta_steps": meta_steps, "partial_steps": partial_steps, "rejection_steps": 100, "finals": False}
     settings = learn_settings("quick", generations=generations, population_size=population, **flat)
     return over_generations(named_task("digits", "mlp"), settings), shared(named_task(dataset, model))
 

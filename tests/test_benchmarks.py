@@ -73,7 +73,14 @@ def test_a_search_that_fails_is_no_measurement(capfd):
 
 
 def test_memory_over_generations():
-    few = {"generations": 5, "population_size": 4, "meta_steps": 1, "partial_steps": 5, "rejection_steps": 50}
+    few = {
+        "generations": 5,
+        "population_size": 4,
+        "meta_steps": 1,
+        "partial_steps": 5,
+        "rejection_steps": 50,
+        "finals": False,
+    }
     rows = over_generations(named_task("iris", "linear"), learn_settings("quick", **few))
     assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"]
     assert all(number(row[1]) > 50 for row in rows)

@@ -11,6 +11,7 @@ from evomal.config import (
     STAGES,
     UNUSED,
     BaseSettings,
+    FinalsSettings,
     LearnSettings,
     TrainSettings,
     changed,
@@ -37,6 +38,7 @@ def test_the_defaults_are_the_papers():
         "mutation_depth": 2,
         "elitism_rate": 0.05,
         "max_height": 10,
+        "known_start": 0.0,
         "start_from": (),
     }
     assert set(settings.limits.model_dump().values()) == {None}
@@ -62,7 +64,7 @@ def test_the_paper_on_mnist():
         "weight_decay": 0.0,
         "batch_size": 128,
     }
-    assert settings == LearnSettings()
+    assert settings == LearnSettings(finals=FinalsSettings(finals=False))
     assert training.steps == 10_000
 
 
@@ -480,7 +482,7 @@ def test_files_from_before_there_were_optimisers_can_be_read():
     ("name", "hint"),
     [
         ("learning_rate", "did you mean 'lr'?"),
-        ("epochs", "did you mean 'partial_steps'?"),
+        ("epochs", "did you mean 'partial_steps' or 'steps'?"),
         ("random_state", "did you mean 'seed'?"),
         ("n_jobs", "did you mean 'workers'?"),
         ("population", "did you mean 'population_size'?"),

@@ -7,8 +7,8 @@ import pytest
 from evomal.cli import main
 
 SMALL = [
-    *("--dataset", "digits", "--model", "mlp", "--generations", "2", "--population", "4", "--meta-steps", "3"),
-    *("--partial-steps", "20", "--rejection-steps", "50", "--rejection-threshold", "0.05"),
+    *("--preset", "paper-mnist", "--dataset", "digits", "--model", "mlp", "--generations", "2", "--population", "4"),
+    *("--meta-steps", "3", "--partial-steps", "20", "--rejection-steps", "50", "--rejection-threshold", "0.05"),
 ]
 
 

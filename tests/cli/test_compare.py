@@ -16,6 +16,7 @@ import evomal
 SEARCH = [
     *("--population", "3", "--generations", "2", "--neural-steps", "3", "--meta-steps", "1", "--partial-steps", "8"),
     *("--rejection-steps", "60", "--rejection-threshold", "0.05", "--batch-size", "32", "--lr", "0.1"),
+    "--no-finals",
 ]
 IRIS = ["compare", "--dataset", "iris", "--model", "linear", *SEARCH]
 SMALL = [*IRIS, "--methods", "ml3", "taylorglo", "--seeds", "0", "1", "--lr-grid", "0.1", "0.5", "--steps", "15"]

@@ -16,7 +16,7 @@ from evomal.search import EvoMAL
 from evomal.store import read_journal
 
 DIGITS = ["--dataset", "digits", "--model", "mlp"]
-LEARN = ["learn", "--out", "runs/a", *DIGITS]
+LEARN = ["learn", "--preset", "paper-mnist", "--out", "runs/a", *DIGITS]
 TRAIN = ["train", *DIGITS, "--loss"]
 
 TASKS = """
@@ -162,7 +162,18 @@ def test_a_users_own_task_is_checked(run, tmp_path, function, start):
 
 def test_a_users_own_task_is_learned_on(run, tmp_path):
     (tmp_path / "my.py").write_text(TASKS)
-    few = ["--generations", 1, "--population", 3, "--meta-steps", 1, "--partial-steps", 2, "--no-rejection"]
+    few = [
+        "--generations",
+        1,
+        "--population",
+        3,
+        "--meta-steps",
+        1,
+        "--partial-steps",
+        2,
+        "--no-rejection",
+        "--no-finals",
+    ]
     ended = run("learn", "--task", "my.py:good", *few, "--device", "cpu", "--quiet")
     assert ended.code == 0
     assert json.loads((tmp_path / "runs/my-good-seed0/loss.json").read_text())["learned_on"]["model"] == "tiny"

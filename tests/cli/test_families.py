@@ -25,7 +25,7 @@ def runs(tmp_path_factory):
     """A run folder of each family; tests read them and leave them as they are."""
     folder = tmp_path_factory.mktemp("families")
     for family, options in LEARN.items():
-        out = ["--partial-steps", "5", "--out", str(folder / family), "--quiet"]
+        out = ["--preset", "paper-mnist", "--partial-steps", "5", "--out", str(folder / family), "--quiet"]
         assert main(["learn", *IRIS, *options, *out]) == 0
     return folder
 

@@ -27,6 +27,7 @@ class Look(Watcher):
 settings = quick(
     method="gplfl", generations=int(sys.argv[3]), population_size=int(sys.argv[4]), partial_steps=2,
     rejection_steps=20, rejection_threshold=0.0, mutation_rate=0.6, crossover_rate=0.4, gradient_equivalence=False,
+    finals=False,
 )
 result = GPLFL(settings).learn(blobs(count=60), out=sys.argv[2], watcher=Look())
 fresh = sum(count for outcome, count in result.outcomes.items() if outcome not in ("elite", "archived"))

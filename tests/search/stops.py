@@ -15,7 +15,14 @@ _spec.loader.exec_module(tasks)
 
 def tiny(**flat):
     """Settings of a search in which something of every kind happens: four generations of six."""
-    small = {"population_size": 6, "generations": 4, "partial_steps": 6, "meta_steps": 1, "rejection_steps": 15}
+    small = {
+        "population_size": 6,
+        "generations": 4,
+        "partial_steps": 6,
+        "meta_steps": 1,
+        "rejection_steps": 15,
+        "finals": False,
+    }
     return tasks.quick(**(small | {"seed": 2} | flat))
 
 

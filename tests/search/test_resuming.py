@@ -17,6 +17,7 @@ from evomal.store import RunFolder
 from evomal.store.environment import versions
 from evomal.store.previous_run import PreviousRun
 from evomal.store.resuming import (
+    FINALS,
     LIMITS,
     MAY_CHANGE,
     describe,
@@ -130,8 +131,12 @@ def test_settings_have_their_flat_names():
 
 
 def test_what_may_change():
-    assert may_change(learn_settings()) == MAY_CHANGE == ("generations", "cma_generations", "workers", *WHERE, *LIMITS)
-    assert may_change(learn_settings(method="glo")) == ("cma_generations", "workers", *WHERE, *LIMITS)
+    assert (
+        may_change(learn_settings())
+        == MAY_CHANGE
+        == ("generations", "cma_generations", "workers", *WHERE, *LIMITS, *FINALS)
+    )
+    assert may_change(learn_settings(method="glo")) == ("cma_generations", "workers", *WHERE, *LIMITS, *FINALS)
 
 
 @pytest.mark.parametrize("override", [True, False])
@@ -169,14 +174,14 @@ OTHER = {
     "meta_lr": 0.1, "task_loss_batch": "train", "rejection": False, "rejection_instances": 9, "rejection_steps": 16,
     "rejection_lr": 0.1, "rejection_threshold": 0.1, "gradient_equivalence": False,
     "racing": True, "lanes": 2, "precision": "bf16", "optimizer": "adam", "clip": 1.0, "schedule": "cosine",
-    "milestones": (0.5,), "gamma": 0.5, "warmup": 0.1,
+    "milestones": (0.5,), "gamma": 0.5, "warmup": 0.1, "break_ties": True, "fitness_share": 0.2, "known_start": 0.4,
 }  # fmt: skip
 
 
 def test_every_setting_that_a_search_has_is_tried_below():
     # Other methods' and optimisers', below with momentum, or without effect where there is no race.
     elsewhere = {"method", "nesterov", "sigma", "hidden", "neural_steps", "racing_effort", "racing_keep"}
-    elsewhere |= {"betas", "smoothing", "eps"}
+    elsewhere |= {"betas", "smoothing", "eps", "fitness_trial"}  # the last is without effect where there is one rate
     assert set(OTHER) == set(FIXED) - elsewhere
 
 

@@ -106,7 +106,7 @@ def search_record(result: LearnResult) -> SearchRecord:
     Args:
         result: Of `learn`, with or without a run folder.
     """
-    loss, settings = result.loss, result.settings
+    loss, settings = result.learned, result.settings
     records = [member.record(loss.task_type, settings) for member in result.members]
     config = {"settings": settings.model_dump(mode="json"), "versions": loss.info.get("versions", {})}
     problems = _unfinished(result.ended, config, records)
@@ -135,7 +135,11 @@ def read_search(folder: str | PathLike[str]) -> SearchRecord:
     problems: list[str] = []
     config = _config(path, problems)
     records = _tried(lambda: read_journal(path), problems) or []
-    loss = _tried(lambda: load_loss(path), problems) if (path / "loss.json").is_file() else None
+    # What a search learned; the loss that its finals handed out may be another one.
+    learned = path / "learned.json"
+    file = learned if learned.is_file() else path / "loss.json"
+    loss = _tried(lambda: load_loss(file), problems) if file.is_file() else None
+    loss = loss if isinstance(loss, LearnedLoss) else None
     if loss is None and not (path / "loss.json").is_file():
         problems.append("there is no loss yet: no candidate was trained before the run ended, or it has just begun")
     state = next(iter(Checkpoints(path).read()), {})

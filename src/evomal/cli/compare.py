@@ -10,7 +10,7 @@ import typer
 from evomal.cli import options
 from evomal.cli.output import GOOD, INTERRUPTED, lasting, print_json, say, warn_of_workers
 from evomal.cli.source import TaskSource, task_options
-from evomal.config import WHERE, LearnSettings, TrainSettings, flat_fields
+from evomal.config import WHERE, LearnSettings, flat_fields
 
 if TYPE_CHECKING:
     from evomal.comparison import Comparison
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # and trainings.
 ELSEWHERE = ("method", "seed", "workers", *WHERE)
 LEARN = [name for name in flat_fields(LearnSettings) if name not in ELSEWHERE]
-TRAIN = ["steps"]
 
 
 Methods = Annotated[
@@ -52,7 +51,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what is to be done;
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Searches or trainings at a time, one thread each.")]
 
 
-@options.setting_options(TrainSettings, TRAIN)
 @options.setting_options(LearnSettings, LEARN)
 @task_options
 def compare(

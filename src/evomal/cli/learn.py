@@ -10,7 +10,7 @@ from evomal.cli import options
 from evomal.cli.arguments import given_task_options
 from evomal.cli.output import GOOD, INTERRUPTED, lasting, print_json, say, warn_of_workers
 from evomal.cli.run import Given, Run, new_run, old_run
-from evomal.config import LearnSettings, learn_settings
+from evomal.config import PRACTICE, LearnSettings, learn_settings
 from evomal.foundation.errors import SettingError
 from evomal.store import RunFolder
 
@@ -119,7 +119,7 @@ def _report(result: "LearnResult", run: Run, as_json: bool) -> None:
 
 
 def _price(given: Given, as_json: bool) -> int:
-    settings = learn_settings(given.preset, **given.settings)
+    settings = learn_settings(given.preset or PRACTICE, **given.settings)
     _warn_of_workers(settings)
     tasks = [source.load() for source in given.sources]
     from evomal.report.tables import print_table, table_of_price

@@ -5,10 +5,11 @@ from typing import TypeVar
 
 from evomal.foundation.errors import SettingError
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss
+from evomal.losses.loading import SavedLoss
 from evomal.losses.named import learned_by_name
 from evomal.tasks import Task
 
-Loss = TypeVar("Loss", bound=LearnedLoss)
+Loss = TypeVar("Loss", bound=SavedLoss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +18,13 @@ class NamedLoss:
 
     Args:
         name: The option's value.
-        learned: The loss of a file; None for a handcrafted one.
+        learned: The loss of a file; None for a handcrafted one that is named.
     """
 
     name: str
-    learned: LearnedLoss | None
+    learned: SavedLoss | None
 
-    def fitted(self, task: Task) -> LearnedLoss | HandcraftedLoss:
+    def fitted(self, task: Task) -> SavedLoss:
         """The loss on the task's device, once it is known to be for its kind of task.
 
         Raises:
@@ -58,7 +59,7 @@ def read_learned_loss(name: str) -> LearnedLoss:
         LossFileError: The file cannot be read.
     """
     loss = read_loss(name).learned
-    if loss is None:
+    if loss is None or isinstance(loss, HandcraftedLoss):
         raise SettingError(f"loss '{name}' is handcrafted and has nothing to tune; give a loss file or a run folder")
     if not loss.coefficients:
         raise SettingError(f"loss '{name}' has no coefficients to tune; give a loss file or a run folder")
@@ -66,10 +67,11 @@ def read_learned_loss(name: str) -> LearnedLoss:
 
 
 def fitted(loss: Loss, name: str, task: Task) -> Loss:
-    """A learned loss on the task's device, once it is known to be for its kind of task.
+    """A loss of a file on the task's device, once it is known to be for its kind of task.
 
     Raises:
         SettingError: Regression and classification do not fit.
     """
     task.require_kind(loss.task_type, name)
-    return loss.to(task.device)
+    moved: Loss = loss.to(task.device)  # type: ignore[assignment]
+    return moved

@@ -19,7 +19,10 @@ SPELLED = {"population_size": "--population", "lrs": "--lr"}
 
 Preset = Annotated[
     str | None,
-    typer.Option("--preset", help=f"Named settings ({', '.join(PRESETS)}); options given beside it override them."),
+    typer.Option(
+        "--preset",
+        help=f"Named settings ({', '.join(PRESETS)}), which options override; learn takes practice if none is named.",
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what lies in --out.")]
 Override = Annotated[

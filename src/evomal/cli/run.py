@@ -9,7 +9,7 @@ from typing import Any
 from evomal.cli.arguments import source_of
 from evomal.cli.going_on import found_here, resume_command, same_codes
 from evomal.cli.source import TaskSource
-from evomal.config import LearnSettings, changed, learn_settings
+from evomal.config import PRACTICE, LearnSettings, changed, learn_settings
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.store import RunFolder
 from evomal.store.config import CONFIG, stored_settings
@@ -65,7 +65,8 @@ class Run:
 
 def new_run(given: Given, out: Path | None, force: bool) -> Run:
     """A run that begins; its settings are written down before torch is imported."""
-    sources, settings = given.sources, learn_settings(given.preset, **given.settings)
+    preset = given.preset or PRACTICE
+    sources, settings = given.sources, learn_settings(preset, **given.settings)
     method = "" if settings.method == "evomal" else f"-{settings.method}"
     slug = "+".join(each.slug for each in sources)
     folder = RunFolder(out or Path("runs") / f"{slug}{method}-seed{settings.seed}", force)
@@ -73,7 +74,7 @@ def new_run(given: Given, out: Path | None, force: bool) -> Run:
     folder.prepare(
         {
             "command": shlex.join(["evomal", *given.command]),
-            "preset": given.preset,
+            "preset": preset,
             "task": sources[0].stored(),
             "also": list(given.also),
             "directory": str(Path.cwd()),

@@ -40,7 +40,7 @@ def show(
         from evomal.cli.exporting import show_as
 
         return show_as(str(path), form, out, force, as_json)
-    from evomal.losses import LearnedLoss
+    from evomal.losses import HANDCRAFTED
     from evomal.losses.named import loss_by_name
     from evomal.report.described import describe, shown, table_of_weights
     from evomal.report.tables import print_pairs, print_table
@@ -48,7 +48,7 @@ def show(
     loss = loss_by_name(str(path))
     if audited:
         return _show_audit(loss, as_json)
-    if not isinstance(loss, LearnedLoss):
+    if str(path) in HANDCRAFTED:
         raise SettingError(f"'{path}' is a handcrafted loss, of which `evomal list` says what there is; add --audit")
     described = describe(loss)
     if as_json:

@@ -3,7 +3,6 @@
 from evomal.comparison.comparing import compare
 from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.results import Cell, Comparison, Row
-from evomal.comparison.statistics import PairedTest, holm, paired_test
 from evomal.comparison.writing import write_tables
 from evomal.store.environment import Origin
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from evomal.comparison.contenders import Contender
 from evomal.comparison.results import Cell, Comparison
-from evomal.comparison.statistics import PairedTest
+from evomal.evaluation.statistics import PairedTest
 from evomal.foundation.serialization import duration, finite_or_none
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from math import isclose, isfinite
 from typing import TYPE_CHECKING
 
-from evomal.comparison.statistics import PairedTest
+from evomal.evaluation.statistics import PairedTest
 
 if TYPE_CHECKING:
     from evomal.comparison.contenders import Contender

@@ -8,7 +8,7 @@ from typing import Any
 
 from evomal.comparison.contenders import Contender
 from evomal.comparison.notes import notes_of
-from evomal.comparison.statistics import PairedTest, holm, paired_test
+from evomal.evaluation.statistics import PairedTest, holm, paired_test
 from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.foundation.serialization import finite_or_none
 from evomal.store.environment import Origin

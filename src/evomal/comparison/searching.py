@@ -60,7 +60,7 @@ def run_search(task: Task, job: Job) -> SearchSummary | None:
         meta_steps=result.meta_steps,
         fitness=result.fitness,
         baseline=finite_or_none(result.baseline),
-        formula=result.loss.formula(digits=4),
+        formula=result.formula,
         loss_file=f"{path.parent.name}/{path.name}/{run.loss.name}",
         outcomes=dict(result.outcomes),
         workers=job.workers,

@@ -11,7 +11,7 @@ from evomal.config.building import (
     validated,
 )
 from evomal.config.paper import PAIRS, Pair, paper_preset, preset_manual
-from evomal.config.presets import FIXED, IN_FULL, METHOD_DEFAULTS, PRESETS, UNUSED, WHERE
+from evomal.config.presets import FIXED, IN_FULL, METHOD_DEFAULTS, PRACTICE, PRESETS, UNUSED, WHERE
 from evomal.config.settings import LearnSettings, TrainSettings, with_schedule_in_base
 from evomal.config.stages import (
     OPTIMIZERS,
@@ -19,6 +19,7 @@ from evomal.config.stages import (
     CmaSettings,
     ExecutionSettings,
     FilterSettings,
+    FinalsSettings,
     GeneticSettings,
     LimitSettings,
     LocalSearchSettings,
@@ -33,6 +34,7 @@ __all__ = [
     "METHOD_DEFAULTS",
     "OPTIMIZERS",
     "PAIRS",
+    "PRACTICE",
     "PRESETS",
     "STAGES",
     "UNUSED",
@@ -41,6 +43,7 @@ __all__ = [
     "CmaSettings",
     "ExecutionSettings",
     "FilterSettings",
+    "FinalsSettings",
     "GeneticSettings",
     "LearnSettings",
     "LimitSettings",

@@ -12,7 +12,7 @@ from evomal.config.settings import LearnSettings, TrainSettings
 from evomal.config.stages import OPTIMIZER_DEFAULTS, SPECIFIC, Settings
 from evomal.foundation.errors import SettingError, UnknownNameError, unknown_name
 
-STAGES = ("base", "genetic", "cma", "neural", "local_search", "filters", "racing", "execution", "limits")
+STAGES = ("base", "genetic", "cma", "neural", "local_search", "filters", "racing", "finals", "execution", "limits")
 
 OF_TASK = {
     name: name
@@ -91,7 +91,10 @@ def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
 
 
 def _require_racing(settings: LearnSettings, flat: dict[str, Any]) -> None:
-    """Refuse settings of a race where there is none, so that nobody believes that they had an effect."""
+    """Refuse settings of a race or of finals where there are none, so that nobody believes that they had an effect."""
+    for name in ("finalists", "folds", "retests", "finals_budget"):
+        if flat.get(name) is not None and not settings.finals.finals:
+            raise SettingError(f"setting '{name}': it has no effect without finals; add finals, or leave it out")
     for name in ("racing_effort", "racing_keep"):
         if flat.get(name) is not None and not settings.racing.racing:
             raise SettingError(f"setting '{name}': it has no effect without racing; add racing, or leave it out")

@@ -1,6 +1,6 @@
 """Settings of a search and of meta-testing, made of those of their stages."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,6 +13,7 @@ from evomal.config.stages import (
     CountOrZero,
     ExecutionSettings,
     FilterSettings,
+    FinalsSettings,
     GeneticSettings,
     LimitSettings,
     LocalSearchSettings,
@@ -47,6 +48,17 @@ class LearnSettings(Settings):
     fitness_lrs: tuple[Positive, ...] = Field(
         (1.0,), min_length=1, description="multiples of the base learning rate; the fitness is that at the best"
     )
+    fitness_trial: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="share of partial_steps after which only the best of several fitness_lrs is trained in full",
+        json_schema_extra={"none": "all are"},
+    )
+    fitness_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="share of training and validation data that the search validates on, of no more than 5,000",
+        json_schema_extra={"none": "the task's own split"},
+    )
+    break_ties: bool = Field(False, description="of equal fitnesses prefer the lower task loss on validation data")
     workers: Count = Field(1, description="processes that evaluate candidates, one thread each")
     base: BaseSettings = BaseSettings()
     genetic: GeneticSettings = GeneticSettings()
@@ -55,6 +67,7 @@ class LearnSettings(Settings):
     local_search: LocalSearchSettings = LocalSearchSettings()
     filters: FilterSettings = FilterSettings()
     racing: RacingSettings = RacingSettings()
+    finals: FinalsSettings = FinalsSettings()
     execution: ExecutionSettings = ExecutionSettings()
     limits: LimitSettings = LimitSettings()
 
@@ -79,6 +92,14 @@ class LearnSettings(Settings):
                 f"setting 'population_size': CMA-ES needs {LEAST_FOR_CMA} members or more, not {size}; give more"
             )
         return self
+
+    @property
+    def trial(self) -> "LearnSettings":
+        """Settings of the trainings that choose a rate: shorter ones, or these where every rate is trained in full."""
+        if self.fitness_trial is None or len(self.fitness_lrs) == 1:
+            return self
+        steps = max(1, round(self.fitness_trial * self.partial_steps))
+        return self.model_copy(update={"partial_steps": steps, "fitness_trial": None})
 
     @property
     def lanes(self) -> int:

@@ -133,6 +133,9 @@ class GeneticSettings(Settings):
     max_height: Annotated[int, Field(ge=1, le=64)] = Field(
         10, description="greatest height of a formula, checked after repair"
     )
+    known_start: Probability = Field(
+        0.0, description="share of the first generation that may be known formulas; they go on to the finals too"
+    )
     start_from: tuple[str, ...] = Field(
         (), description="losses to begin with: names of handcrafted ones, formulas, or loss files"
     )
@@ -205,6 +208,29 @@ class RacingSettings(Settings):
     racing_keep: Annotated[float, Field(gt=0, le=1)] = Field(
         0.15, description="racing: share of a generation's new candidates that is evaluated in full, at least one"
     )
+
+
+class FinalsSettings(Settings):
+    """After the search: the best candidates and the handcrafted losses meet, cross-validated. Off: the paper's way."""
+
+    finals: bool = Field(
+        True, description="cross-validate the best candidates and the handcrafted losses, each at its own best rate"
+    )
+    finalists: Count = Field(16, description="finals: candidates that take part, at most")
+    steps: Count = Field(10_000, description="finals: base steps of a full training, as the loss will be used")
+    folds: Annotated[int, Field(ge=2, le=100)] = Field(5, description="finals: folds of the cross-validation")
+    retests: Annotated[int, Field(ge=1, le=100)] = Field(
+        3, description="finals: fresh cross-validations in which the best few are tested again, at most"
+    )
+    finals_budget: Count | None = Field(
+        None, description="finals: base steps in all", json_schema_extra={"none": "as many as the search takes"}
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_else_without_finals(cls, values: Any) -> Any:
+        """Without finals the rest is as it always is, so that runs do not differ by what none of them has."""
+        return {"finals": False} if isinstance(values, dict) and values.get("finals") is False else values
 
 
 class ExecutionSettings(Settings):

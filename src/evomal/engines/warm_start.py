@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from evomal.config import LearnSettings
 from evomal.engines.genome import Formula
+from evomal.engines.known import KNOWN
 from evomal.expressions import parse
 from evomal.expressions.text import MAX_TEXT
 from evomal.expressions.tree import shortened
@@ -29,6 +30,9 @@ FORMULAS: Mapping[str, str] = MappingProxyType(
 Those of regression are means over outputs, a learned loss is a sum: with K outputs it is K times as large.
 """
 
+GENETIC = ("evomal", "gplfl", "glo")
+"""Methods whose first generation is of formulas."""
+
 _NAME = re.compile(r"[A-Za-z_][\w+-]*")
 
 
@@ -43,7 +47,8 @@ def resolved(settings: LearnSettings, task_type: str) -> LearnSettings:
         task_type: ``"classification"`` or ``"regression"``.
 
     Returns:
-        The settings, `start_from` being canonical formulas, each once, with coefficients where they are known.
+        The settings, `start_from` being canonical formulas, each once, with coefficients where they are known;
+        among them formulas that are good already, as far as `known_start` leaves room.
 
     Raises:
         SettingError: An entry cannot begin this search.
@@ -55,7 +60,7 @@ def resolved(settings: LearnSettings, task_type: str) -> LearnSettings:
         >>> resolved(settings, "classification").genetic.start_from
         ('mul(-1, mul(y, log(f)))', 'abs(sub(f, y)) [2.0, 1.0, -1.0]')
     """
-    entries = settings.genetic.start_from
+    entries = (*settings.genetic.start_from, *_known(settings, task_type))
     if not entries:
         return settings
     formulas = _together([(entry, _meant(entry, settings, task_type)) for entry in entries], settings)
@@ -81,6 +86,15 @@ def starts(settings: LearnSettings) -> list[Formula]:
         [Formula(expression=parse('mul(y, f)'), weights=None)]
     """
     return _together([(entry, _written(entry)) for entry in settings.genetic.start_from], settings)
+
+
+def _known(settings: LearnSettings, task_type: str) -> tuple[str, ...]:
+    """Known formulas for the room that `known_start` leaves them; they have no output activation."""
+    genetic = settings.genetic
+    if settings.method not in GENETIC or settings.output_activation != "identity":
+        return ()
+    room = int(genetic.known_start * genetic.population_size) - len(genetic.start_from)
+    return KNOWN[task_type][: max(room, 0)]
 
 
 def _together(pairs: Iterable[tuple[str, Formula]], settings: LearnSettings) -> list[Formula]:

@@ -6,6 +6,7 @@ candidate, by the functions of `evomal.evaluation.stages`.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import fmean
 from time import perf_counter
 from typing import TypeVar
@@ -16,7 +17,16 @@ from evomal.config import LearnSettings
 from evomal.engines.genome import Genome
 from evomal.evaluation.batched_filters import improvements, signatures
 from evomal.evaluation.filters import FilterProbe
-from evomal.evaluation.stages import Judgement, Partial, control_scale, digest, judge_group, train_group, tune_stage
+from evomal.evaluation.stages import (
+    Judgement,
+    Partial,
+    control_scale,
+    digest,
+    judge_group,
+    task_loss_metric,
+    train_group,
+    tune_stage,
+)
 from evomal.foundation.seeds import derive
 from evomal.local_search import Tuned
 from evomal.local_search.batched_tune import tune_lanes
@@ -91,16 +101,18 @@ def train_in_lanes(tasks: TaskSet, settings: LearnSettings, losses: Sequence[Lea
     def together(group: Sequence[LearnedLoss]) -> list[Partial]:
         start = perf_counter()
         rates = settings.fitness_lrs
-        trials = _trained(tasks, settings, [(loss, rate) for loss in group for rate in rates])
+        tried = _trained(tasks, settings.trial, [(loss, rate) for loss in group for rate in rates])
+        of_each = [tried[first : first + len(rates)] for first in range(0, len(tried), len(rates))]
+        best = [min(own, key=lambda partial: partial.rank) for own in of_each]
+        begun = [sum(partial.trainings for partial in own) for own in of_each]
+        if settings.trial is not settings:
+            going = [number for number, partial in enumerate(best) if partial.reason is None]
+            full = _trained(tasks, settings, [(group[number], best[number].rate) for number in going])
+            for number, partial in zip(going, full, strict=True):
+                best[number] = partial
+                begun[number] += partial.trainings
         each = (perf_counter() - start) / len(group)
-        partials = []
-        for first in range(0, len(trials), len(rates)):
-            own = trials[first : first + len(rates)]
-            fitness, reason, _, rate = min(
-                ((*trial, rate) for trial, rate in zip(own, rates, strict=True)), key=lambda found: found[0]
-            )
-            partials.append(Partial(fitness, reason, each, rate, sum(begun for _, _, begun in own)))
-        return partials
+        return [replace(one, seconds=each, trainings=count) for one, count in zip(best, begun, strict=True)]
 
     for loss in losses:
         loss.requires_grad_(False)
@@ -108,30 +120,36 @@ def train_in_lanes(tasks: TaskSet, settings: LearnSettings, losses: Sequence[Lea
         return in_groups(together, lambda group: train_group(tasks, settings, group), losses)
 
 
-Trial = tuple[float, str | None, int]
-
-
-def _trained(tasks: TaskSet, settings: LearnSettings, pairs: Sequence[tuple[LearnedLoss, float]]) -> list[Trial]:
-    """Fitness, why it failed, and how many trainings were begun: of a trial, the first that fails is the last."""
+def _trained(tasks: TaskSet, settings: LearnSettings, pairs: Sequence[tuple[LearnedLoss, float]]) -> list[Partial]:
+    """The fitness of each loss at a rate; of its trainings, the first that fails is the last."""
     values: list[list[float]] = [[] for _ in pairs]
+    ties: list[list[float]] = [[] for _ in pairs]
     reasons: list[str | None] = [None for _ in pairs]
     begun = [0 for _ in pairs]
     for task in tasks:
         going = [number for number, reason in enumerate(reasons) if reason is None]
         if not going:
             break
-        for number, (value, reason) in zip(going, _on_task(task, settings, [pairs[n] for n in going]), strict=True):
+        found = _on_task(task, settings, [pairs[number] for number in going])
+        for number, (value, tie, reason) in zip(going, found, strict=True):
             begun[number] += 1
             reasons[number] = reason
             values[number].append(value)
-    means = [fmean(found) if reason is None else math.inf for found, reason in zip(values, reasons, strict=True)]
-    return list(zip(means, reasons, begun, strict=True))
+            ties[number].append(tie)
+    return [
+        Partial(math.inf, reason, 0.0, rate, begun[number])
+        if (reason := reasons[number]) is not None
+        else Partial(
+            fmean(values[number]), None, 0.0, rate, begun[number], fmean(ties[number]) if settings.break_ties else None
+        )
+        for number, (_, rate) in enumerate(pairs)
+    ]
 
 
 def _on_task(
     task: Task, settings: LearnSettings, pairs: Sequence[tuple[LearnedLoss, float]]
-) -> list[tuple[float, str | None]]:
-    """The metric after partial training on one task, and why it failed, for each lane."""
+) -> list[tuple[float, float, str | None]]:
+    """The metric after partial training on one task, the task loss if asked for, and why it failed, for each lane."""
     base = settings.base
     with one_thread():
         trained = fit_lanes(
@@ -147,10 +165,13 @@ def _on_task(
             task.own,
         )
         values = trained.evaluate(task.valid, task.metric)
-    found: list[tuple[float, str | None]] = []
-    for fit, value in zip(trained.fits, values, strict=True):
+        ties = [math.inf] * len(pairs)
+        if settings.break_ties:
+            ties = trained.evaluate(task.valid, task_loss_metric(task))
+    found: list[tuple[float, float, str | None]] = []
+    for fit, value, tie in zip(trained.fits, values, ties, strict=True):
         reason = fit.reason or (None if math.isfinite(value) else "the metric is not finite")
-        found.append((value if reason is None else math.inf, reason))
+        found.append((value if reason is None else math.inf, tie, reason))
     return found
 
 

@@ -31,6 +31,7 @@ class Candidate:
             not finite. ``trained``: partial training.
         fitness: The metric after partial training, or after the heat for one that was dropped; infinite is the worst.
         heat: The metric after a heat; None where there was none.
+        tie: The task loss on validation data, which decides between equal fitnesses; None where it does not.
         fitness_lr: The multiple of the base learning rate at which the fitness was reached.
         score: Share of the possible improvement reached in the rejection filter (D8).
         signature: What gradient-equivalent losses share (D9), as 16 hexadecimal digits; None where it was not measured.
@@ -53,6 +54,7 @@ class Candidate:
     fitness: float = math.inf
     heat: float | None = None
     fitness_lr: float = 1.0
+    tie: float | None = None
     score: float | None = None
     signature: str | None = None
     same_as: tuple[int, int] | None = None
@@ -83,9 +85,14 @@ class Candidate:
         return finite_or_none(self.fitness) if self.outcome == "trained" else None
 
     @property
-    def rank(self) -> tuple[float, int, int, int]:
-        """Sorting key: fitness, then size, then who came first (D5)."""
-        return (self.fitness, self.genome.size, *self.place)
+    def rank(self) -> tuple[float, float, int, int, int]:
+        """Sorting key: fitness, with `break_ties` the task loss, then size, then who came first (D5)."""
+        return (self.fitness, self.tie or 0.0, self.genome.size, *self.place)
+
+    @property
+    def told(self) -> float:
+        """The fitness as engines are told it: what decides between equal ones is far below what any metric resolves."""
+        return self.fitness if self.tie is None else self.fitness + 1e-9 * self.tie / (1 + abs(self.tie))
 
     def anew(self) -> "Candidate":
         """The same member, not evaluated yet."""
@@ -95,7 +102,7 @@ class Candidate:
         """Take over genome, φ, score and fitness of an evaluated candidate (D7)."""
         self.genome, self.weights, self.scale = other.genome, other.weights, other.scale
         self.score, self.tuned_steps = other.score, other.tuned_steps
-        self.fitness, self.fitness_lr = other.fitness, other.fitness_lr
+        self.fitness, self.fitness_lr, self.tie = other.fitness, other.fitness_lr, other.tie
         self.same_as, self.outcome, self.reason = other.place, outcome, other.reason
 
     def finished_loss(self, tasks: TaskSet, settings: LearnSettings) -> LearnedLoss:
@@ -114,6 +121,7 @@ class Candidate:
         start = {} if self.genome.start is None else {"start": list(self.genome.start)}
         heat = {} if self.heat is None else {"heat": finite_or_none(self.heat)}
         rate = {} if settings.fitness_lrs == (1.0,) else {"fitness_lr": self.fitness_lr}
+        tie = {} if self.tie is None else {"tie": finite_or_none(self.tie)}
         return {
             "generation": self.generation,
             "index": self.index,
@@ -125,6 +133,7 @@ class Candidate:
             "fitness": finite_or_none(self.fitness),
             **heat,
             **rate,
+            **tie,
             "score": finite_or_none(self.score),
             "signature": self.signature,
             "same_as": None if self.same_as is None else list(self.same_as),

@@ -69,6 +69,7 @@ class Evaluator:
         for candidate, known in equivalent:
             # The fitness is taken over, φ stays its own (D9).
             candidate.fitness, candidate.fitness_lr, candidate.same_as = known.fitness, known.fitness_lr, known.place
+            candidate.tie = known.tie
             _settle(candidate, "equivalent", done)
         for candidate in repeated:
             if candidate.key in self.archive:
@@ -185,7 +186,7 @@ class Evaluator:
         partials = self.work.train(self.settings, [loss for _, loss in pairs])
         for (candidate, _), partial in zip(pairs, partials, strict=True):
             candidate.seconds["train"], candidate.fitness = partial.seconds, partial.fitness
-            candidate.fitness_lr = partial.rate
+            candidate.fitness_lr, candidate.tie = partial.rate, partial.tie
             candidate.trainings += partial.trainings
             candidate.reason = partial.reason or candidate.reason
             _settle(candidate, "failed" if partial.reason else "trained", done)

@@ -3,9 +3,12 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from time import perf_counter
+
+import torch
+from torch import Tensor
 
 from evomal.config import LearnSettings
 from evomal.engines.genome import Genome
@@ -15,7 +18,7 @@ from evomal.local_search import Tuned, tune
 from evomal.local_search.one_step import reason_of
 from evomal.losses import LearnedLoss
 from evomal.losses.criterion import LossFunction
-from evomal.tasks import Batches, Task, TaskSet
+from evomal.tasks import Batches, Metric, Task, TaskSet
 from evomal.training import evaluate, fit, one_thread
 from evomal.training.precision import autocast, precision
 from evomal.training.step_size import mean_norm_ratio
@@ -101,6 +104,7 @@ class Partial:
         seconds: Time taken.
         rate: The multiple of the base learning rate that the fitness belongs to.
         trainings: How many trainings were begun for it.
+        tie: The mean task loss on the validation splits, which decides between equal fitnesses; None where it does not.
     """
 
     fitness: float
@@ -108,12 +112,19 @@ class Partial:
     seconds: float
     rate: float = 1.0
     trainings: int = 1
+    tie: float | None = None
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Sorting key."""
+        return self.fitness, 0.0 if self.tie is None else self.tie
 
 
 def train_stage(tasks: TaskSet, settings: LearnSettings, loss: LossFunction | None) -> Partial:
     r"""Fitness :math:`\mathcal{F}`: the metric after S_testing base steps, averaged over the tasks (Algorithm 2).
 
-    With several `fitness_lrs` it is the best of those at each multiple of the base learning rate.
+    With several `fitness_lrs` it is the best of those at each multiple of the base learning rate; with `fitness_trial`
+    a shorter training at each of them chooses the one at which the fitness is taken.
 
     Args:
         tasks: The tasks.
@@ -123,9 +134,13 @@ def train_stage(tasks: TaskSet, settings: LearnSettings, loss: LossFunction | No
     start = perf_counter()
     if isinstance(loss, LearnedLoss):
         loss.requires_grad_(False)
-    outcomes = [(*_mean_metric(tasks, settings, loss, rate), rate) for rate in settings.fitness_lrs]
-    fitness, reason, _, rate = min(outcomes, key=lambda outcome: outcome[0])
-    return Partial(fitness, reason, perf_counter() - start, rate, sum(outcome[2] for outcome in outcomes))
+    tried = [_at_rate(tasks, settings.trial, loss, rate) for rate in settings.fitness_lrs]
+    best = min(tried, key=lambda partial: partial.rank)
+    begun = sum(partial.trainings for partial in tried)
+    if settings.trial is not settings and best.reason is None:
+        best = _at_rate(tasks, settings, loss, best.rate)
+        begun += best.trainings
+    return replace(best, seconds=perf_counter() - start, trainings=begun)
 
 
 def train_group(tasks: TaskSet, settings: LearnSettings, losses: Sequence[LearnedLoss]) -> list[Partial]:
@@ -133,23 +148,35 @@ def train_group(tasks: TaskSet, settings: LearnSettings, losses: Sequence[Learne
     return [train_stage(tasks, settings, loss) for loss in losses]
 
 
-def _mean_metric(
-    tasks: TaskSet, settings: LearnSettings, loss: LossFunction | None, rate: float
-) -> tuple[float, str | None, int]:
-    """Fitness at one rate, why it failed, and how many trainings were begun: the first that fails is the last."""
+def _at_rate(tasks: TaskSet, settings: LearnSettings, loss: LossFunction | None, rate: float) -> Partial:
+    """Fitness at one rate; the first training that fails is the last."""
     values: list[float] = []
+    ties: list[float] = []
     for task in tasks:
         try:
-            value, reason = _partial_training(task, settings, loss or task.task_loss, rate)
+            value, tie, reason = _partial_training(task, settings, loss or task.task_loss, rate)
         except Exception as error:  # whatever a candidate does, the run goes on
-            value, reason = math.inf, reason_of(error)
+            value, tie, reason = math.inf, math.inf, reason_of(error)
         if reason is not None:
-            return math.inf, reason, len(values) + 1
+            return Partial(math.inf, reason, 0.0, rate, len(values) + 1)
         values.append(value)
-    return fmean(values), None, len(values)
+        ties.append(tie)
+    return Partial(fmean(values), None, 0.0, rate, len(values), fmean(ties) if settings.break_ties else None)
 
 
-def _partial_training(task: Task, settings: LearnSettings, loss: LossFunction, rate: float) -> tuple[float, str | None]:
+def task_loss_metric(task: Task) -> Metric:
+    """The task loss as something that is measured; what is not finite counts as the worst."""
+
+    def measured(outputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.nan_to_num(task.task_loss(outputs, targets).reshape(()), nan=math.inf, posinf=math.inf)
+
+    return Metric(task.task_loss_name, measured, (task.task_type,))
+
+
+def _partial_training(
+    task: Task, settings: LearnSettings, loss: LossFunction, rate: float
+) -> tuple[float, float, str | None]:
+    """Metric and, where it is asked for, task loss on validation data; and why there are none."""
     base = settings.base if rate == 1 else settings.base.model_copy(update={"lr": settings.base.lr * rate})
     setting = settings.execution.precision
     with one_thread(), precision(setting, task.device), autocast(setting, task.device):
@@ -158,4 +185,6 @@ def _partial_training(task: Task, settings: LearnSettings, loss: LossFunction, r
         noise = derive(settings.seed, task.key, "partial", "noise")
         reason = fit(model, loss, task.train, batches, settings.partial_steps, base, noise, task.own).reason
         value = evaluate(model, task.valid, task.metric) if reason is None else math.inf
-    return value, reason or (None if math.isfinite(value) else "the metric is not finite")
+        asked = settings.break_ties and reason is None
+        tie = evaluate(model, task.valid, task_loss_metric(task)) if asked else math.inf
+    return value, tie, reason or (None if math.isfinite(value) else "the metric is not finite")

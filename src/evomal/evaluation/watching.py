@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from evomal.evaluation.candidate import Candidate
+from evomal.evaluation.finals import Entrant, FinalsPlan, Trial
 
 
 class Watcher:
@@ -18,10 +19,16 @@ class Watcher:
         """The search goes on with `generation`; an earlier call had finished these members."""
 
     def stage(self, name: str, count: int) -> None:
-        """A stage (``heat``, ``tune``, ``filter``, ``train``) begins for `count` candidates."""
+        """A stage (``heat``, ``tune``, ``filter``, ``train``, ``finals``) begins for `count` candidates."""
 
     def member(self, candidate: Candidate, best: Candidate | None) -> None:
         """The outcome of a candidate is known; `best` is the best one that was trained itself so far."""
 
     def generation(self, number: int, best: Candidate | None) -> None:
         """A generation is complete."""
+
+    def finals(self, entrants: Sequence[Entrant], plan: FinalsPlan) -> None:
+        """The finals begin, or go on."""
+
+    def final(self, entrant: Entrant, trial: Trial, value: float) -> None:
+        """A training of the finals is finished; its metric is infinite if it failed."""

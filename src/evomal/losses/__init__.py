@@ -4,7 +4,7 @@ from evomal.losses.criterion import Criterion, Reduction, TaskType
 from evomal.losses.handcrafted import HandcraftedLoss, get_handcrafted
 from evomal.losses.handcrafted_table import HANDCRAFTED, HandcraftedEntry
 from evomal.losses.learned import LearnedLoss
-from evomal.losses.loading import load_loss, loss_from_entries
+from evomal.losses.loading import SavedLoss, load_loss, loss_from_entries
 from evomal.losses.neural import NeuralLoss
 from evomal.losses.symbolic import SymbolicLoss
 from evomal.losses.taylor import TaylorLoss
@@ -17,6 +17,7 @@ __all__ = [
     "LearnedLoss",
     "NeuralLoss",
     "Reduction",
+    "SavedLoss",
     "SymbolicLoss",
     "TaskType",
     "TaylorLoss",

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from os import PathLike
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from torch.nn import functional
 from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.losses.checks import call_arguments
 from evomal.losses.criterion import IGNORED, Criterion, LossFunction, Reduction, prepare, shaped_weight
+from evomal.losses.files import brief, write_document
 from evomal.losses.handcrafted_table import HANDCRAFTED, full_name
 
 NO_LABEL = -(2**63)  # no label ever; PyTorch's function always ignores one
@@ -48,6 +51,7 @@ class HandcraftedLoss(Criterion):
 
     Attributes:
         class_counts: A buffer, int64 [C]; None where the loss needs none.
+        info: Where the loss was chosen, and why; saved with it.
 
     Raises:
         UnknownNameError: There is no such loss.
@@ -68,6 +72,8 @@ class HandcraftedLoss(Criterion):
         Noisy Labels", 2018.
     """
 
+    family: ClassVar[str] = "handcrafted"
+    """What a loss file calls this kind of loss."""
     class_counts: Tensor | None
 
     def __init__(
@@ -81,6 +87,7 @@ class HandcraftedLoss(Criterion):
             raise unknown_name("loss", name, HANDCRAFTED)
         super().__init__(HANDCRAFTED[name].task_type, reduction, ignore_index)
         self.name = full_name(name)
+        self.info: dict[str, Any] = {}
         counts = _checked_counts(name, class_counts) if HANDCRAFTED[name].needs_class_counts else None
         self.register_buffer("class_counts", counts)
 
@@ -163,6 +170,51 @@ class HandcraftedLoss(Criterion):
                 f"{outputs.shape[1]}; give one number for each class"
             )
         return function(outputs, targets, self.class_counts)
+
+    def formula(self, digits: int | None = None) -> str:
+        """What the loss is called; its formula stands in its documentation."""
+        return self.name
+
+    def entries(self) -> dict[str, Any]:
+        """What `from_entries` builds the loss again from, beside family and task type; plain values."""
+        counts = {} if self.class_counts is None else {"class_counts": self.class_counts.tolist()}
+        return {"name": self.name, **counts}
+
+    def all_entries(self) -> dict[str, Any]:
+        """`entries` with family and task type."""
+        return {"family": self.family, "task_type": self.task_type, **self.entries()}
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the loss as one JSON object; see `evomal.load_loss`.
+
+        Args:
+            path: The file; one that exists is replaced, and half a file is never seen.
+
+        Raises:
+            LossFileError: `info` holds what JSON cannot, such as NaN; nothing is written.
+        """
+        write_document(self.all_entries(), self.info, path)
+
+    @classmethod
+    def from_entries(cls, entries: dict[str, Any]) -> Self:
+        """The loss that `save` wrote, from the entries of its file; those it does not know become `info`.
+
+        Raises:
+            SettingError: An entry is missing or of the wrong kind, or they contradict one another.
+
+        Example:
+            >>> HandcraftedLoss.from_entries({"name": "focal", "task_type": "classification", "seed": 3}).info
+            {'seed': 3}
+        """
+        info = dict(entries)
+        name, task_type = info.pop("name", None), info.pop("task_type", None)
+        if not isinstance(name, str):
+            raise SettingError("it needs the name of a handcrafted loss (text); write it anew")
+        loss = cls(name, class_counts=info.pop("class_counts", None))
+        if task_type != loss.task_type:
+            raise SettingError(f"loss '{name}' is for {loss.task_type}, not {brief(repr(task_type))}; write it anew")
+        loss.info = info
+        return loss
 
     def extra_repr(self) -> str:
         """The name."""

@@ -8,17 +8,21 @@ from typing import Any
 
 from evomal.foundation.errors import EvomalError, LossFileError, SettingError
 from evomal.losses.files import brief, loss_path, read_document
+from evomal.losses.handcrafted import HandcraftedLoss
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.neural import NeuralLoss
 from evomal.losses.symbolic import SymbolicLoss
 from evomal.losses.taylor import TaylorLoss
 
-FAMILIES: Mapping[str, type[LearnedLoss]] = MappingProxyType(
-    {loss.family: loss for loss in (SymbolicLoss, TaylorLoss, NeuralLoss)}
+SavedLoss = LearnedLoss | HandcraftedLoss
+"""Whatever a loss file holds."""
+
+FAMILIES: Mapping[str, type[SavedLoss]] = MappingProxyType(
+    {loss.family: loss for loss in (SymbolicLoss, TaylorLoss, NeuralLoss, HandcraftedLoss)}
 )
 
 
-def load_loss(path: str | PathLike[str]) -> LearnedLoss:
+def load_loss(path: str | PathLike[str]) -> SavedLoss:
     """Read a loss file; nothing in it is ever run.
 
     Args:
@@ -26,7 +30,7 @@ def load_loss(path: str | PathLike[str]) -> LearnedLoss:
 
     Returns:
         The loss as a PyTorch criterion, finished: its coefficients require no gradient until ``requires_grad_()`` is
-        called. What else the file says is in its `info`.
+        called. What else the file says is in its `info`. A handcrafted loss comes back as a `HandcraftedLoss`.
 
     Raises:
         LossFileError: The file is missing, damaged, past a limit, from a later version, or its parts contradict one
@@ -42,7 +46,7 @@ def load_loss(path: str | PathLike[str]) -> LearnedLoss:
         raise LossFileError(f"loss file '{file}': {brief(str(error))}") from None
 
 
-def loss_from_entries(entries: Mapping[str, Any]) -> LearnedLoss:
+def loss_from_entries(entries: Mapping[str, Any]) -> SavedLoss:
     """The loss that entries stand for, as `LearnedLoss.all_entries` gives them.
 
     Args:

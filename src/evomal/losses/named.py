@@ -3,15 +3,13 @@
 from pathlib import Path
 
 from evomal.foundation.errors import unknown_name
-from evomal.losses.criterion import Criterion
 from evomal.losses.handcrafted import get_handcrafted
 from evomal.losses.handcrafted_table import HANDCRAFTED
-from evomal.losses.learned import LearnedLoss
-from evomal.losses.loading import load_loss
+from evomal.losses.loading import SavedLoss, load_loss
 from evomal.losses.published import PUBLISHED, published_loss
 
 
-def loss_by_name(name: str, classes: int = 10) -> Criterion:
+def loss_by_name(name: str, classes: int = 10) -> SavedLoss:
     """The loss that a name stands for: a handcrafted one, a published one, a loss file, or a run folder.
 
     Args:
@@ -31,8 +29,8 @@ def loss_by_name(name: str, classes: int = 10) -> Criterion:
     return learned_by_name(name)
 
 
-def learned_by_name(name: str) -> LearnedLoss:
-    """The learned loss that a name stands for: one that others published, a loss file, or a run folder.
+def learned_by_name(name: str) -> SavedLoss:
+    """The loss that a name stands for beside those written by hand: one that others published, a file, or a run folder.
 
     Args:
         name: A name in `PUBLISHED`, or a path.

@@ -7,7 +7,8 @@ from rich.table import Table
 from evomal.expressions import simplify, to_latex, to_text
 from evomal.expressions.formula import activated, activated_latex, scaled, scaled_latex
 from evomal.foundation.serialization import cleaned
-from evomal.losses import LearnedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
+from evomal.losses import HANDCRAFTED, HandcraftedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
+from evomal.losses.loading import SavedLoss
 from evomal.report.tables import make_table
 
 DIGITS = 4
@@ -17,11 +18,12 @@ TAYLOR_PARTS = (
 )
 
 
-def describe(loss: LearnedLoss) -> dict[str, Any]:
+def describe(loss: SavedLoss) -> dict[str, Any]:
     """A loss as plain values: formula, coefficients and settings; and what else there is to say of its family.
 
     A formula comes with its simplified form, LaTeX, and every coefficient with its edge; a Taylor loss with LaTeX and
-    every parameter with what it multiplies; a neural loss with the units of its layers.
+    every parameter with what it multiplies; a neural loss with the units of its layers; a handcrafted one with a word
+    on what it is.
 
     Example:
         >>> loss = SymbolicLoss("square(sub(y, f))", task_type="regression")
@@ -29,6 +31,9 @@ def describe(loss: LearnedLoss) -> dict[str, Any]:
         >>> described["formula"], described["edges"][0]
         ('(y - f)²', {'edge': 0, 'child': 'sub(y, f)', 'weight': 1.0})
     """
+    if isinstance(loss, HandcraftedLoss):
+        summary = HANDCRAFTED[loss.name].summary
+        return {"family": loss.family, "formula": loss.name, "task_type": loss.task_type, "summary": summary}
     shared = {
         "family": loss.family,
         "formula": loss.formula(digits=DIGITS),
@@ -77,7 +82,7 @@ def shown(described: dict[str, Any], info: dict[str, Any]) -> dict[str, str]:
     if "simplified" in described:
         note = described["simplified"]["note"]
         lines["simplified"] = described["simplified"]["text"] + (f"   ({note})" if note else "")
-    named = {"LaTeX": "latex", "expression": "expression", "task type": "task_type"}
+    named = {"what it is": "summary", "LaTeX": "latex", "expression": "expression", "task type": "task_type"}
     lines |= {title: described[name] for title, name in named.items() if name in described}
     return lines | history(info)
 

@@ -99,7 +99,8 @@ def plot_criterion(loss: Criterion, what: str, classes: int, ax: "Axes | None") 
 def plot_result(result: LearnResult, what: str, ax: "Axes | None") -> "Axes":
     """What `LearnResult.plot` does."""
     if what in OF_LOSSES:
-        return plot_criterion(result.loss, what, CLASSES, ax)
+        # A task loss that is a user's own function is no criterion of ours.
+        return plot_criterion(result.loss if isinstance(result.loss, Criterion) else result.learned, what, CLASSES, ax)
     known = [name for name in FIGURES if name != "rates"]
     if what not in known:
         raise unknown_name("figure of a result", what, known)

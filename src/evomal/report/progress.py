@@ -12,11 +12,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from evomal.config import LearnSettings
+from evomal.evaluation.finals import Entrant, FinalsPlan, Trial
 from evomal.foundation.serialization import duration
 from evomal.report.text import outcomes_text
 from evomal.search import Candidate, Watcher
 
-STAGES = {"heat": "racing", "tune": "tuning", "filter": "filtering", "train": "training"}
+STAGES = {"heat": "racing", "tune": "tuning", "filter": "filtering", "train": "training", "finals": "finals, training"}
 
 
 class Progress(Watcher):
@@ -38,6 +39,8 @@ class Progress(Watcher):
         self.counts: Counter[str] = Counter()
         self.best: Candidate | None = None
         self.done = 0
+        self.plan: FinalsPlan | None = None
+        self.entrants = self.final_steps = 0
         self._before: Counter[str] = Counter()
         self._clock, self._start = clock, clock()
 
@@ -55,6 +58,21 @@ class Progress(Watcher):
     def generation(self, number: int, best: Candidate | None) -> None:
         """Count a generation."""
         self.done = number + 1
+
+    def finals(self, entrants: Sequence[Entrant], plan: FinalsPlan) -> None:
+        """The finals have begun."""
+        self.plan, self.entrants = plan, len(entrants)
+
+    def final(self, entrant: Entrant, trial: Trial, value: float) -> None:
+        """Count base steps of the finals."""
+        self.final_steps += trial.steps
+
+    @property
+    def finals_text(self) -> str:
+        """What the finals are, in words; nothing before they begin."""
+        if self.plan is None:
+            return ""
+        return f"finals: {self.entrants} losses, {self.plan.steps} steps a training, {self.plan.budget} in all at most"
 
     @property
     def seconds(self) -> float:
@@ -144,6 +162,16 @@ class LineProgress(Progress):
         self._shown = best
         print("  ".join(part for part in parts if part), file=self._stream, flush=True)
 
+    def finals(self, entrants: Sequence[Entrant], plan: FinalsPlan) -> None:
+        """Say what the finals are."""
+        super().finals(entrants, plan)
+        print(self.finals_text, file=self._stream, flush=True)
+
+    def stage(self, name: str, count: int) -> None:
+        """Say what the finals train next."""
+        if name == "finals" and count:
+            print(f"finals: {count} trainings, after {self.final_steps} steps", file=self._stream, flush=True)
+
 
 class LiveProgress(Progress):
     """A display that is kept up to date in its place on a terminal.
@@ -177,6 +205,8 @@ class LiveProgress(Progress):
         grid.add_row("", ProgressBar(total=total, completed=self.counts.total(), width=40))
         grid.add_row("best", f"{self.fitness}  {self.formula}")
         grid.add_row("outcomes", outcomes_text(self.counts))
+        if self.plan is not None:
+            grid.add_row("finals", f"{self.final_steps} of {self.plan.budget} steps, {self.entrants} losses")
         grid.add_row("pace", f"{self.pace}, {duration(self.seconds)} so far")
         return grid
 

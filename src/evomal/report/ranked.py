@@ -9,7 +9,7 @@ from evomal.expressions import parse, to_formula, to_text
 from evomal.expressions.formula import activated, scaled
 from evomal.foundation.errors import EvomalError, RunFolderError
 from evomal.foundation.serialization import cleaned
-from evomal.losses import loss_from_entries
+from evomal.losses import LearnedLoss, loss_from_entries
 from evomal.report.described import DIGITS
 from evomal.report.tables import make_table
 
@@ -72,6 +72,7 @@ def _formula_row(record: dict[str, Any]) -> dict[str, Any]:
 
 def _other_row(record: dict[str, Any]) -> dict[str, Any]:
     loss = loss_from_entries(record)
+    assert isinstance(loss, LearnedLoss)  # journals hold no other
     formula = loss.formula(digits=DIGITS)
     return {"family": loss.family, "expression": None, "size": len(loss.coefficients), "formula": formula}
 

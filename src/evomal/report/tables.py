@@ -49,19 +49,37 @@ def print_table(table: Table, stream: TextIO) -> None:
 
 def result_pairs(result: "LearnResult", loss_file: Path) -> dict[str, str]:
     """The end of a search: formula, fitness, outcomes, time, and how the loss is used."""
-    metric, steps = result.loss.info["learned_on"]["metric"], result.settings.partial_steps
+    info = result.learned.info
+    metric, steps = info["learned_on"]["metric"], result.settings.partial_steps
     judged = f"{metric} on validation data after {steps} base steps"
     fitness = result.message if result.fitness is None else f"{result.fitness:.4g} ({judged})"
-    baseline = result.loss.info["baseline"]
+    baseline = info["baseline"]
     rival = "failed" if baseline["fitness"] is None else f"{baseline['fitness']:.4g}"
+    formula = result.learned.formula(digits=4)
     return {
-        "formula": result.loss.formula(digits=4),
+        **({"learned": formula} if result.verdict else {"formula": formula}),
         "fitness": fitness,
         "beside it": f"{rival} with {baseline['loss']} in the same training{_verdict(result)}",
         "outcomes": f"{outcomes_text(result.outcomes)} ({len(result.members)} in all)",
         "time": duration(result.seconds),
         "loss file": str(loss_file),
         "use it": f"criterion = evomal.load_loss({str(loss_file)!r}); loss = criterion(outputs, targets)",
+        **_finals(result),
+    }
+
+
+def _finals(result: "LearnResult") -> dict[str, str]:
+    """What finals came to, the verdict last."""
+    verdict = result.verdict
+    if verdict is None:
+        return {}
+    rho = "" if verdict.rank_correlation is None else f"; Spearman's ρ with the fitness {verdict.rank_correlation:.2f}"
+    found = sum(place.kind == "learned" for place in verdict.places)
+    taking_part = f"{len(verdict.places)} losses, {found} of them learned"
+    return {
+        "finals": f"{taking_part}; {verdict.spent} of {verdict.budget} base steps{rho}",
+        **({"note": "; ".join(verdict.notes)} if verdict.notes else {}),
+        "verdict": verdict.message,
     }
 
 

@@ -85,7 +85,7 @@ class Trained:
 
     def _history(self) -> list[str]:
         """What the loss file says of its past that this use differs from."""
-        info = self.loss.info if isinstance(self.loss, LearnedLoss) else {}
+        info = self.loss.info
         tuned = _entries(info, "tuned_for")
         used = self.settings.base.known() | self.task.own.names() | {"lr": self.test.lr}
         notes = []

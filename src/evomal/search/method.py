@@ -23,6 +23,7 @@ from evomal.executors import make_executor
 from evomal.foundation.errors import SettingError
 from evomal.foundation.interrupts import ctrl_c_noted
 from evomal.foundation.recording import recording
+from evomal.search.finals import Final, require_finals
 from evomal.search.result import LearnResult, SearchInterrupted, finished_result
 from evomal.search.search_log import SearchLog
 from evomal.store import RunFolder
@@ -32,6 +33,9 @@ from evomal.store.resuming import describe, opened, require_settings, require_ta
 from evomal.tasks import Task, TaskSet
 from evomal.training.chance import hardly_learns
 from evomal.training.optimizers import fitted_settings
+
+MOST_VALIDATION = 5_000
+"""Instances that a fitness is measured on, at most, where the search divides the data itself."""
 
 
 class Method(ABC):
@@ -121,7 +125,7 @@ class Method(ABC):
             override: Go on though number of generations, workers or limits differ from those of then.
 
         Returns:
-            The best loss and all that was tried.
+            The loss that the finals name, or without finals the best one, and all that was tried.
 
         Raises:
             EvomalError: The task cannot be learned on, or the folder cannot be used.
@@ -158,13 +162,16 @@ class Method(ABC):
         settings = self.settings
         if folder is not None:
             folder.require_writable()
+        given, share = tasks, settings.fitness_share
+        tasks = given if share is None else given.divided(share, MOST_VALIDATION)
         where = settings.execution
         gpus = 1.0 if tasks.device.type == "cuda" else 0.0
         executor = make_executor(settings.workers, where.executor, where.address, where.object_store, gpus)
         try:
             probes = probed(tasks, settings)
+            require_finals(given, settings)
             if folder is not None:
-                describe(folder, tasks, settings, past)
+                describe(folder, given, settings, past)
             engine = self.engine(tasks, probes)
             first = past.restore(engine)
             checkpointing = Checkpointing(folder, past.state, start)
@@ -172,13 +179,14 @@ class Method(ABC):
             remark = hardly_learns(tasks, baseline, settings.base)
             if remark is not None:
                 getLogger("evomal").warning("%s", remark)
-            log = SearchLog(tasks, settings, folder, watcher, baseline, checkpointing)
+            log = SearchLog(given, settings, folder, watcher, baseline, checkpointing)
             evaluator = Evaluator(tasks, settings, probes, executor, watcher, checkpointing, log.limits)
             members = list(past.members.values())
             with log:
                 log.recall(members, first)
                 evaluator.recall([member for member in members if member.generation < first])
-                return self._search(engine, evaluator, log, past, first)
+                found = self._search(engine, evaluator, log, past, first)
+                return Final(given, settings, probes, executor, log).hold(found)
         finally:
             executor.close()
 
@@ -195,7 +203,7 @@ class Method(ABC):
                 ]
                 log.begin(generation, members, engine)
                 evaluator.evaluate(members, log.add)
-                engine.tell([member.fitness for member in members])
+                engine.tell([member.told for member in members])
                 log.generation(generation)
         except LimitReached as limit:
             ended = limit.ended

@@ -14,27 +14,31 @@ from evomal.evaluation.limits import ENDINGS, Ended
 from evomal.foundation.errors import EvomalError
 from evomal.foundation.later_rooms import DRAWING, PAGE, carried_out
 from evomal.foundation.serialization import finite_or_none
-from evomal.losses import LearnedLoss, load_loss
+from evomal.losses import HandcraftedLoss, LearnedLoss, SavedLoss, load_loss
+from evomal.losses.criterion import LossFunction
+from evomal.search.verdict import Verdict
 from evomal.store.previous_run import PreviousRun
 
 
 @dataclass(frozen=True, slots=True)
 class LearnResult:
-    """A learned loss and how it came to be.
+    """A loss and how it came to be.
 
     Args:
-        loss: The best loss, a PyTorch criterion.
-        fitness: Its metric after partial training; None if every candidate was rejected (D11).
+        loss: The loss that the verdict names, a PyTorch criterion, learned or not; without finals the best learned one.
+        fitness: The metric of the best learned one after partial training; None if every candidate was rejected (D11).
         baseline: The task loss's metric after the same partial training; infinite if that failed.
-        best: The candidate it comes from.
+        best: The candidate that the best learned loss comes from: the best of the finals, or of the search.
         members: Every member of every generation, by (generation, index).
         settings: The settings of the search.
         seconds: Wall time, over all calls.
         ended: What ended the search: its last ``generations``, a limit (``target``, ``patience``, ``evaluations``,
             ``time``), or an ``interrupt``.
+        verdict: What the finals came to; None where there were none, or they are not finished.
+        best_learned: The best learned loss; None where it is `loss`.
     """
 
-    loss: LearnedLoss
+    loss: LossFunction
     fitness: float | None
     baseline: float
     best: Candidate
@@ -42,6 +46,8 @@ class LearnResult:
     settings: LearnSettings
     seconds: float
     ended: Ended = "generations"
+    verdict: Verdict | None = None
+    best_learned: LearnedLoss | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -66,8 +72,34 @@ class LearnResult:
         )
 
     @property
+    def learned(self) -> LearnedLoss:
+        """The best learned loss, whether it is handed out or not."""
+        if self.best_learned is not None:
+            return self.best_learned
+        assert isinstance(self.loss, LearnedLoss)
+        return self.loss
+
+    @property
+    def formula(self) -> str:
+        """The loss that is handed out, in one line: a formula, or the name of one that is not learned."""
+        if isinstance(self.loss, SavedLoss):
+            return self.loss.formula(digits=4)
+        return "the task loss" if self.verdict is None else self.verdict.name
+
+    @property
     def message(self) -> str:
-        """In plain words, what came out."""
+        """In plain words, what came out: the verdict, or what is known without one."""
+        if self.verdict is not None and self.verdict.kind != "not tested":
+            return self.verdict.message
+        lost = self.fitness is not None and self.baseline < self.fitness
+        worse = f", worse than the task loss with {self.baseline:.4f} in the same training" if lost else ""
+        finals = self.settings.finals.finals and self.ended in ("time", "interrupt")
+        untested = "" if self.verdict is None else f"; {self.verdict.message}"
+        return self._searched + worse + untested + ("; its finals are still to be held" if finals else "")
+
+    @property
+    def _searched(self) -> str:
+        """What came out of the search alone."""
         count = len(self.members)
         if self.fitness is None and self.best.outcome == "dropped":
             return f"none of the {count} candidates was trained in full; the loss is the one that was best in its heat"
@@ -119,7 +151,8 @@ class LearnResult:
     def as_dict(self) -> dict[str, Any]:
         """The result as plain values."""
         return {
-            "formula": self.loss.formula(digits=4),
+            "formula": self.formula,
+            "learned_formula": self.learned.formula(digits=4),
             **self.best.genome.entries(self.settings),
             "weights": self.best.weights,
             "scale": self.best.scale,
@@ -134,6 +167,7 @@ class LearnResult:
             "ended": self.ended,
             "interrupted": self.interrupted,
             "message": self.message,
+            "verdict": None if self.verdict is None else self.verdict.entries(),
         }
 
 
@@ -149,17 +183,43 @@ def finished_result(past: PreviousRun, now: LearnSettings) -> LearnResult | None
     state = past.finished(now)
     if state is None or state.ended is None or past.folder is None:
         return None
+    finals = now.finals.finals
     try:
         loss = load_loss(past.folder.loss)
+        learned = load_loss(past.folder.learned) if finals else loss
     except EvomalError:  # the search itself finds it again
         return None
-    members = tuple(past.members[place] for place in sorted(past.members))
-    best = best_of(members)
-    if past.settings is None or not _is_of(loss, best, past.settings):  # somebody has saved another one over it
+    verdict = Verdict.of(loss.info.get("verdict")) if finals else None
+    if finals and (verdict is None or verdict != Verdict.of(learned.info.get("verdict"))):
         return None
-    best.formula = loss.formula(digits=4)
-    baseline = state.measured_baseline
-    return LearnResult(loss, best.own_fitness, baseline, best, members, now, state.seconds, state.ended)
+    best = _candidate(learned, past, finals)
+    if best is None or not isinstance(learned, LearnedLoss) or not _is_named(loss, learned, verdict):
+        return None  # somebody has saved another one over it
+    best.formula = learned.formula(digits=4)
+    members = tuple(past.members[place] for place in sorted(past.members))
+    found = best.own_fitness, state.measured_baseline, best, members, now, state.seconds, state.ended
+    return LearnResult(loss, *found, verdict=verdict, best_learned=learned)
+
+
+def _candidate(loss: SavedLoss, past: PreviousRun, finals: bool) -> Candidate | None:
+    """The candidate that a learned loss is: the best of the search, or with finals that which its file names."""
+    best = best_of([past.members[place] for place in sorted(past.members)])
+    where = loss.info.get("found")
+    if finals and isinstance(where, dict):
+        named = [member for member in past.members.values() if member.place == tuple(where.values())]
+        best = named[0] if named else best
+    is_it = isinstance(loss, LearnedLoss) and past.settings is not None and _is_of(loss, best, past.settings)
+    return best if is_it else None
+
+
+def _is_named(loss: SavedLoss, learned: SavedLoss, verdict: Verdict | None) -> bool:
+    """Whether a loss is what a verdict names, as far as that can be told."""
+    if verdict is None or verdict.loss_kind == "learned":
+        return loss.all_entries() == learned.all_entries()
+    if isinstance(loss, HandcraftedLoss):
+        return loss.name == verdict.name
+    # A formula that the search started from; or, for a function that cannot be saved, the learned loss.
+    return verdict.loss_kind in ("known", "task")
 
 
 def _is_of(loss: LearnedLoss, candidate: Candidate, settings: LearnSettings) -> bool:

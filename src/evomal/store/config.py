@@ -54,7 +54,10 @@ def stored_settings(config: Mapping[str, Any], path: Path) -> LearnSettings:
     Raises:
         RunFolderError: They are missing, or no such settings can be.
     """
+    settings = config["settings"]
+    if isinstance(settings, dict) and "finals" not in settings:  # of before there were any: the run had none
+        settings = {**settings, "finals": {"finals": False}}
     try:
-        return validated(LearnSettings, config["settings"])
+        return validated(LearnSettings, settings)
     except SettingError as error:
         raise RunFolderError(f"'{path / CONFIG}' is damaged ({error}); start anew with `force=True`") from None

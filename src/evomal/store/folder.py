@@ -15,9 +15,9 @@ from evomal.foundation.lock import LOCK, FolderLock
 from evomal.store.checkpoint import Checkpoints
 from evomal.store.cleanup import bring_back, clear_torn, make_beside, replaced, sweep
 from evomal.store.config import CONFIG, FORMAT, VERSION, read_config
-from evomal.store.journal import JOURNAL, Journal, read_journal
+from evomal.store.journal import FINALS, JOURNAL, Journal, read_journal, read_records
 
-LOSS = "loss.json"
+LOSS, LEARNED = "loss.json", "learned.json"
 
 
 class RunFolder:
@@ -200,8 +200,13 @@ class RunFolder:
 
     @property
     def loss(self) -> Path:
-        """The best loss so far."""
+        """The best loss so far; of a run with finals, that which the verdict names."""
         return self.path / LOSS
+
+    @property
+    def learned(self) -> Path:
+        """The best learned loss, after finals."""
+        return self.path / LEARNED
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -219,6 +224,18 @@ class RunFolder:
             RunFolderError: A line is damaged.
         """
         return read_journal(self.path) if (self.path / JOURNAL).exists() else []
+
+    def finals_journal(self) -> Journal:
+        """The journal of finals, open for appending."""
+        return Journal(self._place / FINALS)
+
+    def finals_records(self) -> list[dict[str, Any]]:
+        """What the journal of finals holds; nothing before the first record.
+
+        Raises:
+            RunFolderError: A line is damaged.
+        """
+        return read_records(self.path / FINALS) if (self.path / FINALS).exists() else []
 
     def _write_config(self, folder: Path) -> None:
         plain = json.loads(json.dumps(self.config))  # nothing is there twice, so there are no anchors

@@ -29,6 +29,7 @@ class Line(Settings, extra="ignore"):
     fitness: float | None
     heat: float | None = None
     fitness_lr: float = 1.0
+    tie: float | None = None
     score: float | None
     signature: str | None
     same_as: tuple[CountOrZero, CountOrZero] | None
@@ -97,6 +98,7 @@ def recalled(record: Mapping[str, Any], settings: LearnSettings) -> Candidate:
         fitness=math.inf if line.fitness is None else line.fitness,
         heat=line.heat,
         fitness_lr=line.fitness_lr,
+        tie=line.tie,
         score=line.true_score(settings.filters.rejection),
         signature=line.signature,
         same_as=line.same_as,

@@ -7,7 +7,7 @@ import torch
 from evomal.config import LearnSettings
 from evomal.evaluation.candidate import Candidate
 from evomal.foundation.serialization import finite_or_none
-from evomal.losses import LearnedLoss
+from evomal.losses import LearnedLoss, SavedLoss
 from evomal.tasks import Task, TaskSet
 from evomal.training.step_size import mean_norm_ratio
 
@@ -16,10 +16,6 @@ def provenance(
     loss: LearnedLoss, candidate: Candidate, tasks: TaskSet, settings: LearnSettings, baseline: float
 ) -> dict[str, Any]:
     """The entries of a loss file that tell its history, as plain values."""
-    import platform
-
-    import evomal
-
     # The loss was chosen for what it does at this rate.
     fitness_rate = {} if candidate.fitness_lr == 1 else {"lr": settings.base.lr * candidate.fitness_lr}
     return {
@@ -30,12 +26,28 @@ def provenance(
         "baseline": {"loss": tasks.task_loss_name, "fitness": finite_or_none(baseline)},
         "found": {"generation": candidate.generation, "index": candidate.index},
         "tuned_for": tuned_for(loss, tasks, settings) | fitness_rate,
-        "versions": {
-            "evomal": evomal.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": _versions(),
     }
+
+
+def _versions() -> dict[str, str]:
+    import platform
+
+    import evomal
+
+    return {"evomal": evomal.__version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def chosen(loss: SavedLoss, tasks: TaskSet, settings: LearnSettings, baseline: float) -> dict[str, Any]:
+    """The entries of the file of a loss that the search did not find, but that its finals chose."""
+    entries = {
+        "learned_on": described_all(tasks),
+        "method": settings.method,
+        "seed": settings.seed,
+        "baseline": {"loss": tasks.task_loss_name, "fitness": finite_or_none(baseline)},
+        "tuned_for": {"optimizer": "sgd", **settings.base.model_dump()},
+    }
+    return entries | {"versions": _versions()}
 
 
 def described(task: Task) -> dict[str, Any]:

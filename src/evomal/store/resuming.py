@@ -19,7 +19,8 @@ from evomal.store.task_identity import changes, identity
 from evomal.tasks import TaskSet
 
 LIMITS = tuple(name for name, stage in flat_fields(LearnSettings).items() if stage == "limits")
-MAY_CHANGE = ("generations", "cma_generations", "workers", *WHERE, *LIMITS)
+FINALS = tuple(name for name, stage in flat_fields(LearnSettings).items() if stage == "finals")
+MAY_CHANGE = ("generations", "cma_generations", "workers", *WHERE, *LIMITS, *FINALS)
 """Settings that a run may go on with otherwise, if that is asked for: what is finished does not depend on them."""
 
 

@@ -177,6 +177,7 @@ def task_of(
         model_name=model,
         task_type=data.task_type,
         device=device,
+        valid_alike=True,
     )
 
 

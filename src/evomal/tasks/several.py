@@ -57,6 +57,10 @@ class TaskSet(Sequence[Task]):
             return cls((tasks,))
         return cls(tuple(tasks))
 
+    def divided(self, share: float, most: int) -> "TaskSet":
+        """The same tasks with training and validation data divided anew; see `Task.divided`."""
+        return TaskSet(tuple(task.divided(share, most) for task in self.tasks))
+
     def __len__(self) -> int:
         return len(self.tasks)
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from evomal.tasks.kinds import fitting_metric, infer_task_type
 from evomal.tasks.metrics import CLASSIFICATION, REGRESSION, Metric
 from evomal.tasks.reading import check_labels, check_parts_fit, check_two_classes, read_split
 from evomal.tasks.sending import by_value
-from evomal.tasks.splits import AnySplit, Split, augmented, split_off, strata
+from evomal.tasks.splits import AnySplit, LazySplit, Split, augmented, split_off, strata
 from evomal.tasks.tensors import as_targets, first_row
 from evomal.tasks.user_optimizer import OptimizerFactory, ScheduleFactory, UserOptimizer
 
@@ -56,6 +57,8 @@ class Task:
             and in full trainings; None takes the one that settings name.
         schedule: Makes the schedule of its learning rate, ``schedule(optimizer, steps)``, for a training of so many
             steps; None takes the one that settings name.
+        valid_alike: Whether `valid`, if it is given, was drawn from the same data as `train`, so that finals may mix
+            the two and divide them anew. What is split off here always is.
 
     Raises:
         DataError: Data is not finite, empty, of different lengths or shapes, or labels are negative.
@@ -89,6 +92,7 @@ class Task:
         augmentation: str | Augmentation | None = None,
         optimizer: OptimizerFactory | None = None,
         schedule: ScheduleFactory | None = None,
+        valid_alike: bool = False,
     ) -> None:
         self.name = str(name)
         self.dataset = dataset or self.name
@@ -125,6 +129,7 @@ class Task:
         self.train: AnySplit = parts["training"].to(self.device)
         self.valid: AnySplit = parts["validation"].to(self.device)
         self.test: AnySplit | None = parts["test"].to(self.device) if "test" in parts else None
+        self.valid_alike = valid is None or (valid_alike and _are_of_one_form(self.train, self.valid))
         self._fingerprint: str | None = None
         # Last, as it may need the class counts.
         self.task_loss: LossFunction = (
@@ -155,6 +160,55 @@ class Task:
         if self.classes is None or y is None:
             return None
         return torch.bincount(y[y != IGNORED].cpu(), minlength=self.classes)
+
+    def pooled(self) -> AnySplit | None:
+        """Training and validation data together, not augmented; None where they may not be mixed.
+
+        Validation data that a user brought may be of another kind, such as clean labels beside noisy training labels.
+        """
+        train, valid = self.train, self.valid
+        if not self.valid_alike:
+            return None
+        if isinstance(train, Split) and isinstance(valid, Split):
+            return Split(torch.cat([train.x, valid.x]), torch.cat([train.y, valid.y]), train.normalisation)
+        assert isinstance(train, LazySplit)  # one data set, divided here
+        assert isinstance(valid, LazySplit)
+        y = None if train.y is None or valid.y is None else torch.cat([train.y, valid.y])
+        return replace(train, rows=torch.cat([train.rows, valid.rows]), y=y)
+
+    def divided(self, share: float, most: int) -> "Task":
+        """The same task with its training and validation data divided anew, always in the same way, stratified.
+
+        Args:
+            share: Of both together, that which becomes validation data.
+            most: No more instances than these do.
+
+        Returns:
+            The task, with another fingerprint; as it is where its parts may not be mixed.
+
+        Example:
+            >>> from evomal.tasks import named_task
+            >>> named_task("iris", "linear").divided(0.3, 1000)
+            Task('iris/linear', classification, 84 training, 36 validation instances)
+        """
+        together = self.pooled()
+        if together is None:
+            return self
+        labels = strata(together.y) if self.task_type == CLASSIFICATION else None
+        stay, off = split_off(len(together), min(share, most / len(together)), labels)
+        other = Task.__new__(Task)
+        other.__dict__.update(self.__dict__)
+        other.train, other.valid, other._fingerprint = (
+            self.trained_on(together.subset(stay)),
+            together.subset(off),
+            None,
+        )
+        return other
+
+    def trained_on(self, split: AnySplit) -> AnySplit:
+        """A part of `pooled` as training data: augmented as these are."""
+        views = self.train.augmentation if isinstance(self.train, Split) else None
+        return split if views is None else augmented(split, views, f"a part of data set '{self.dataset}'")
 
     def handcrafted(self, name: str) -> HandcraftedLoss:
         """A handcrafted loss for this task, with its class counts if it needs them.
@@ -264,6 +318,13 @@ class Task:
         stay = torch.ones(len(split), dtype=torch.bool)
         stay[rows[off]] = False
         return split.subset(stay.nonzero()[:, 0]), split.subset(rows[off])
+
+
+def _are_of_one_form(train: AnySplit, valid: AnySplit) -> bool:
+    """Whether two splits that were given can be joined: tensors, with the same normalisation."""
+    if not isinstance(train, Split) or not isinstance(valid, Split):
+        return False
+    return train.normalisation == valid.normalisation
 
 
 def _may_ignore(y: Tensor | None) -> bool:

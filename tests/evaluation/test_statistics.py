@@ -1,4 +1,5 @@
 import math
+import random
 from itertools import combinations
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from evomal.comparison import PairedTest, holm, paired_test
+from evomal.evaluation.statistics import PairedTest, behind, holm, paired_test, rank_correlation, resampled_test
 from evomal.foundation.errors import DataError
 
 quick = settings(deadline=None, derandomize=True, max_examples=100)
@@ -151,3 +152,65 @@ def test_what_holm_keeps(p_values):
 def test_the_order_does_not_matter(p_values, random):
     order = random.sample(range(len(p_values)), len(p_values))
     assert holm([p_values[place] for place in order]) == [holm(p_values)[place] for place in order]
+
+
+def test_the_resampled_test_without_overlap_is_scipys():
+    rng = random.Random(3)
+    one, other = [rng.random() for _ in range(7)], [rng.random() for _ in range(7)]
+    test, plain = resampled_test(one, other, 0.0), paired_test(one, other)
+    assert (test.p, test.low, test.high) == pytest.approx((plain.p, plain.low, plain.high))
+
+
+def test_the_resampled_test_is_nadeau_and_bengios():
+    """Against their formula written out, with quantiles from SciPy."""
+    one, other = [0.3, 0.32, 0.29, 0.35, 0.31, 0.3], [0.28, 0.27, 0.3, 0.29, 0.3, 0.25]
+    d = np.array(one) - np.array(other)
+    statistic = d.mean() / np.sqrt((1 / 6 + 0.25) * d.var(ddof=1))
+    test = resampled_test(one, other, 0.25, compared=3)
+    assert test.p == pytest.approx(2 * stats.t.sf(statistic, 5))
+    reach = stats.t.isf(0.05 / 3 / 2, 5) * np.sqrt((1 / 6 + 0.25) * d.var(ddof=1))
+    assert (test.low, test.high) == pytest.approx((d.mean() - reach, d.mean() + reach))
+
+
+def test_the_resampled_test_claims_nothing_where_there_is_no_spread_or_no_number():
+    assert resampled_test([0.3, 0.3], [0.3, 0.3], 0.25).p == 1.0
+    assert resampled_test([0.3, 0.4], [0.2, 0.3], 0.25).p is None
+    assert resampled_test([0.3, math.inf], [0.2, 0.3], 0.25) is None
+
+
+def test_under_the_null_overlapping_folds_mislead_the_plain_test_but_not_the_corrected_one():
+    """Two learners alike but for chance, whose luck with a training set is shared by folds."""
+    rng = np.random.default_rng(0)
+    false = {0.0: 0, 0.25: 0}
+    for _ in range(400):
+        # Folds share most of their training data: a common part that more folds do not average out.
+        d = 0.5 * rng.normal() + rng.normal(size=10)
+        for overlap in false:
+            false[overlap] += resampled_test(list(d), [0.0] * 10, overlap).p < 0.05
+    assert false[0.25] < 0.07 * 400 < 0.2 * 400 < false[0.0]
+
+
+def test_who_is_behind_is_fishers_least_significant_difference():
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(6, 4)) * 0.02 + rng.normal(size=4) * 0.3 + np.linspace(0, 0.1, 6)[:, None]
+    residual = rows - rows.mean(1, keepdims=True) - rows.mean(0) + rows.mean()
+    error = np.sqrt(2 * (residual**2).sum() / 15 / 4)
+    expected = [e for e in range(6) if (rows.mean(1)[e] - rows.mean(1).min()) / error > stats.t.isf(0.05, 15)]
+    assert behind(rows.tolist(), 0.05) == expected != []
+    # Folds are blocks: what they have in common does not count.
+    assert behind((rows + rng.normal(size=4) * 9).tolist(), 0.05) == expected
+
+
+@pytest.mark.parametrize("rows", [[], [[0.1, 0.2]], [[0.1], [0.9]], [[0.2, 0.2], [0.2, 0.2]]])
+def test_nobody_is_behind_where_nothing_can_be_told(rows):
+    assert behind(rows, 0.05) == []
+
+
+def test_equal_on_all_folds_but_apart_is_behind():
+    assert behind([[0.1, 0.2], [0.2, 0.3], [0.1, 0.2]], 0.05) == [1]
+
+
+def test_rank_correlation():
+    assert rank_correlation([1.0, 2.0], [1.0, 2.0]) is None
+    assert rank_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) is None
+    assert rank_correlation([1, 2, 3, 3], [4, 3, 2, 1]) == pytest.approx(stats.spearmanr([1, 2, 3, 3], [4, 3, 2, 1])[0])

@@ -1,0 +1,129 @@
+"""The race: full trainings fold by fold; whoever is significantly worse than the leader leaves, and so do rates."""
+
+import math
+from collections.abc import Sequence
+
+from evomal.evaluation.finals.ledger import Ledger, Trial
+from evomal.evaluation.finals.plan import LEAST_RACE, Entrant
+from evomal.evaluation.finals.standings import Places, Runner
+from evomal.evaluation.statistics import behind
+
+LEVEL = 0.05  # of the test that sends home: one-sided, each by itself; see `behind`
+TWO_RATES = 2  # folds on which a loss is trained at both of its best rates
+RACE_SHARE = 0.55  # of what the screening has left; the rest is for the re-test
+FEWEST = 4  # who goes on even if far behind
+AT_THE_END = 6  # who takes part in the last fold, if the budget allows
+
+
+def race(runners: Sequence[Runner], entrants: Sequence[Entrant], ledger: Ledger, places: Places) -> list[Runner]:
+    """Send everybody through the folds.
+
+    After each fold those leave whose training failed, and those that `behind` finds at the level of `LEVEL` if a few
+    better ones are left. Beside that, no more go on than the budget allows for. The task loss, the best of the losses
+    that the search did not find and the best that it found always stay: the verdict is about them.
+
+    Args:
+        runners: After the screening.
+        entrants: All entrants.
+        ledger: Has trials measured.
+        places: Told of those that leave.
+
+    Returns:
+        Those that are left, with one rate each; fewer than two if there is no race to be had for the budget.
+    """
+    field = _without_failed(runners, places)
+    sizes = planned_sizes(len(field), ledger.plan.race_splits, int(RACE_SHARE * ledger.left) // ledger.plan.steps)
+    if not sizes:
+        return field
+    for fold, size in enumerate(sizes):
+        field = _cut(field, size, entrants, places)
+        _run_fold(field, fold, ledger)
+        field = _without_failed(field, places)
+        if fold == TWO_RATES - 1 or fold == len(sizes) - 1:
+            for runner in field:
+                runner.lrs = runner.lrs[:1]
+        if fold:
+            field = _without_those_behind(field, fold + 1, entrants, ledger, places)
+    return _ranked(field)
+
+
+def planned_sizes(count: int, folds: int, trainings: int) -> list[int]:
+    """How many take part in each fold: ever fewer, in equal ratios, as many as the budget buys.
+
+    Args:
+        count: Who could take part.
+        folds: Folds, at most.
+        trainings: Full trainings that the race may cost.
+
+    Returns:
+        A number for each fold; fewer folds where the budget is small, none where it does not suffice for two.
+
+    Example:
+        >>> planned_sizes(20, 5, 70), planned_sizes(20, 5, 18), planned_sizes(20, 5, 8)
+        ([12, 11, 9, 8, 6], [3, 3, 3, 3], [])
+    """
+    for last in range(min(AT_THE_END, count), min(3, count) - 1, -1):
+        for first in range(count, last - 1, -1):
+            sizes = _geometric(first, last, folds)
+            if _cost(sizes) <= trainings:
+                return sizes
+    few = min(3, count)
+    for fewer in range(folds - 1, LEAST_RACE - 1, -1):
+        if _cost([few] * fewer) <= trainings:
+            return [few] * fewer
+    return []
+
+
+def _geometric(first: int, last: int, folds: int) -> list[int]:
+    return [math.ceil(first * (last / first) ** (fold / max(folds - 1, 1)) - 1e-9) for fold in range(folds)]
+
+
+def _cost(sizes: Sequence[int]) -> int:
+    return sum(size * (2 if fold < TWO_RATES else 1) for fold, size in enumerate(sizes))
+
+
+def _run_fold(field: Sequence[Runner], fold: int, ledger: Ledger) -> None:
+    """Train everybody on a fold at the rates that are open, and sort these."""
+    steps = ledger.plan.steps
+    ledger.run([Trial(runner.number, lr, fold, steps) for runner in field for lr in runner.lrs])
+    for runner in field:
+        means = {lr: ledger.mean(runner.number, lr, range(fold + 1), steps) for lr in runner.lrs}
+        runner.lrs = sorted(runner.lrs, key=lambda lr: (means[lr], runner.lrs.index(lr)))
+        runner.mean, runner.folds = means[runner.lr], fold + 1
+
+
+def _without_failed(field: Sequence[Runner], places: Places) -> list[Runner]:
+    failed = [runner for runner in field if not math.isfinite(runner.mean)]
+    places.leave(failed)
+    return [runner for runner in field if math.isfinite(runner.mean)]
+
+
+def _without_those_behind(
+    field: Sequence[Runner], folds: int, entrants: Sequence[Entrant], ledger: Ledger, places: Places
+) -> list[Runner]:
+    rows = [ledger.values(runner.number, runner.lr, range(folds), ledger.plan.steps) for runner in field]
+    # A leader may turn out unsteady in the re-test: a few others are to be there then.
+    staying = needed(field, entrants) | dict.fromkeys(runner.number for runner in _ranked(field)[:FEWEST])
+    leaving = [field[place] for place in behind(rows, LEVEL) if field[place].number not in staying]
+    places.leave(leaving)
+    return [runner for runner in field if runner not in leaving]
+
+
+def _cut(field: Sequence[Runner], size: int, entrants: Sequence[Entrant], places: Places) -> list[Runner]:
+    """The best `size`, with those that always stay among them."""
+    staying = needed(field, entrants)
+    ranked = sorted(field, key=lambda runner: (runner.number not in staying, *runner.rank))
+    places.leave(ranked[max(size, len(staying)) :])
+    return ranked[: max(size, len(staying))]
+
+
+def _ranked(field: Sequence[Runner]) -> list[Runner]:
+    return sorted(field, key=lambda runner: runner.rank)
+
+
+def needed(field: Sequence[Runner], entrants: Sequence[Entrant]) -> dict[int, None]:
+    """The numbers of those that the verdict is about: the best on either side, and the task loss."""
+    ranked = _ranked(field)
+    sides = [[r.number for r in ranked if entrants[r.number].learned == side] for side in (True, False)]
+    task = [runner.number for runner in ranked if entrants[runner.number].kind == "task"]
+    return dict.fromkeys([*sides[0][:1], *sides[1][:1], *task])

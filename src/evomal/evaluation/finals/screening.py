@@ -1,0 +1,88 @@
+"""The screening: every entrant in short trainings at every rate, so that rates that lose cost no folds."""
+
+import math
+from collections.abc import Sequence
+
+from evomal.evaluation.finals.ledger import Ledger, Trial
+from evomal.evaluation.finals.plan import LEAST_TRAININGS, Entrant, FinalsPlan, by_kind, least_budget, shortest
+from evomal.evaluation.finals.standings import Runner
+
+SHARE, MOST_SHARE = 0.3, 0.45  # of the budget: without and with rates beyond the edges
+EXTENSION = 1.3  # rates beyond the edges, on average
+LONGEST = 4  # a screening takes a quarter of the steps, or fewer
+BEYOND = 3  # further rates on each side, at most
+FEW = 4  # candidates that take part however small the budget is
+
+
+def screening_steps(plan: FinalsPlan, entrants: int) -> int:
+    """Steps of a training in the screening: a quarter of the full number, fewer if many share a small budget.
+
+    Example:
+        >>> plan = FinalsPlan(1000, (0.025, 0.1, 0.4), 5, 1, 3, 150_000, 0.25)
+        >>> [screening_steps(plan, entrants) for entrants in (10, 100)]
+        [250, 115]
+    """
+    spare = plan.budget - LEAST_TRAININGS * plan.steps
+    affordable = min(SHARE * plan.budget / EXTENSION, spare) / (max(entrants, 1) * len(plan.lrs))
+    return max(shortest(plan.steps), min(plan.steps // LONGEST, int(affordable)))
+
+
+def admitted(entrants: Sequence[Entrant], plan: FinalsPlan) -> list[int]:
+    """Who may take part: all, or fewer candidates, the last in the ranking of the search left out.
+
+    Args:
+        entrants: All, candidates in the order of their ranking.
+        plan: Budget and rates.
+    """
+    others, found = by_kind(entrants, learned=False), by_kind(entrants, learned=True)
+    while len(found) > FEW and least_budget(plan, len(others) + len(found)) > plan.budget:
+        found.pop()
+    return sorted([*others, *found])
+
+
+def screen(numbers: Sequence[int], ledger: Ledger) -> list[Runner]:
+    """Short trainings on the first split at every rate of the grid, and beyond it where the best lies at an edge.
+
+    Args:
+        numbers: Who takes part.
+        ledger: Has trials measured.
+
+    Returns:
+        Everybody, with the best two rates; without any where every training failed.
+    """
+    plan = ledger.plan
+    steps = screening_steps(plan, len(numbers))
+    ledger.run([Trial(number, lr, 0, steps) for number in numbers for lr in plan.lrs])
+    for _ in range(BEYOND):
+        further = [Trial(number, lr, 0, steps) for number in numbers for lr in _beyond(number, steps, ledger)]
+        cost = len(further) * steps
+        dear = ledger.spent + cost > MOST_SHARE * plan.budget or ledger.left - cost < LEAST_TRAININGS * plan.steps
+        if not further or dear:
+            break
+        ledger.run(further)
+    return [_runner(number, steps, ledger) for number in numbers]
+
+
+def _beyond(number: int, steps: int, ledger: Ledger) -> list[float]:
+    """The next rate, if the best so far is the least or the greatest of several."""
+    tried, best = ledger.tried(number), _by_score(number, steps, ledger)
+    if not best or len(tried) < 2:
+        return []
+    if best[0] == tried[-1]:
+        return [tried[-1] * ledger.plan.factor]
+    return [tried[0] / ledger.plan.factor] if best[0] == tried[0] else []
+
+
+def _by_score(number: int, steps: int, ledger: Ledger) -> list[float]:
+    """The rates at which the training did not fail, the best first; of equal ones the one next to the grid's middle."""
+    lrs = ledger.plan.lrs
+    middle = math.sqrt(lrs[0] * lrs[-1])
+    scores = {lr: ledger.scores[Trial(number, lr, 0, steps)] for lr in ledger.tried(number)}
+    passed = [lr for lr, score in scores.items() if math.isfinite(score)]
+    return sorted(passed, key=lambda lr: (scores[lr], abs(math.log(lr / middle)), lr))
+
+
+def _runner(number: int, steps: int, ledger: Ledger) -> Runner:
+    lrs = _by_score(number, steps, ledger)[:2]
+    score = ledger.scores[Trial(number, lrs[0], 0, steps)] if lrs else math.inf
+    return Runner(number, lrs, score, mean=score)

@@ -1,0 +1,115 @@
+"""Where everybody stands: while finals are going on, and at their end."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from evomal.evaluation.finals.plan import Entrant, FinalsPlan
+from evomal.evaluation.statistics import rank_correlation
+
+
+@dataclass(slots=True)
+class Runner:
+    """An entrant in the race.
+
+    Args:
+        number: Of the entrant.
+        lrs: The rates that are still open, the better first.
+        screening: Its metric in the screening at the best rate.
+        folds: Folds that it was trained on in full.
+        mean: Its mean metric over these at the better rate; that of the screening before there are any.
+    """
+
+    number: int
+    lrs: list[float]
+    screening: float
+    folds: int = 0
+    mean: float = math.inf
+
+    @property
+    def lr(self) -> float:
+        """The rate that is its best so far."""
+        return self.lrs[0]
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Sorting key: the metric, then who entered first."""
+        return self.mean, self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What came out for one entrant.
+
+    Args:
+        entrant: The entrant.
+        lr: Its best rate; None if it failed at every one.
+        folds: Folds of the race that it took part in; 0 if it left in the screening.
+        race: Its mean metric over these, or that of the screening; None if it failed.
+        retest: Its metric on every split of the re-test, at that rate; empty if it did not come so far.
+        lrs: The rates that it was tried at.
+    """
+
+    entrant: Entrant
+    lr: float | None
+    folds: int
+    race: float | None
+    retest: tuple[float, ...]
+    lrs: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean metric of the re-test; infinite if a training failed or there was none."""
+        return fmean(self.retest) if self.retest else math.inf
+
+    @property
+    def at_an_edge(self) -> bool:
+        """Whether its best rate is the least or greatest that was tried."""
+        return self.lr is not None and self.lr in (min(self.lrs), max(self.lrs))
+
+
+@dataclass(frozen=True, slots=True)
+class FinalsOutcome:
+    """All that finals found out.
+
+    Args:
+        rows: Every entrant, in the order of places: the re-test first, then who came furthest in the race.
+        untrained: The metric of an untrained network on every split of the re-test.
+        plan: How the finals were held.
+        spent: Base steps.
+        screening: Steps of a training in the screening.
+    """
+
+    rows: tuple[Row, ...]
+    untrained: tuple[float, ...]
+    plan: FinalsPlan
+    spent: int
+    screening: int
+
+    @property
+    def retested(self) -> tuple[Row, ...]:
+        """Those that the re-test measured, the best first."""
+        return tuple(row for row in self.rows if row.retest)
+
+    @property
+    def rank_correlation(self) -> float | None:
+        """Spearman's ρ between the fitness of the finalists that the search found and their places."""
+        found = [(row.entrant.fitness, place) for place, row in enumerate(self.rows) if row.entrant.learned]
+        known = [(fitness, place) for fitness, place in found if fitness is not None and math.isfinite(fitness)]
+        return rank_correlation([fitness for fitness, _ in known], [float(place) for _, place in known])
+
+
+@dataclass(slots=True)
+class Places:
+    """Keeps those that left, in the order in which they did."""
+
+    left: list[Runner] = field(default_factory=list)
+
+    def leave(self, runners: Sequence[Runner]) -> None:
+        """They leave at once: the worst of them first."""
+        self.left += sorted(runners, key=lambda runner: runner.rank, reverse=True)
+
+    def final(self, staying: Sequence[Runner]) -> list[Runner]:
+        """Everybody by place, those that stay to the end first."""
+        return [*sorted(staying, key=lambda runner: runner.rank), *reversed(self.left)]

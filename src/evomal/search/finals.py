@@ -1,0 +1,191 @@
+"""The finals of a search: who, for how much, measured by whom, written down where; and what comes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from evomal.config import LearnSettings
+from evomal.evaluation.candidate import Candidate
+from evomal.evaluation.filters import FilterProbe
+from evomal.evaluation.finals import FinalsOutcome, FinalsPlan, Trial, hold_finals
+from evomal.evaluation.finals.ledger import Measure
+from evomal.evaluation.finals.plan import least_budget
+from evomal.evaluation.finals.splits import FEW, fewest, overlap_of, require_enough
+from evomal.evaluation.finals.training import FinalTraining, train_final
+from evomal.evaluation.limits import LimitReached
+from evomal.executors import Executor
+from evomal.foundation.atomic import storing
+from evomal.foundation.errors import SettingError
+from evomal.foundation.interrupts import uninterrupted
+from evomal.losses import HandcraftedLoss, LearnedLoss, SavedLoss
+from evomal.losses.criterion import IGNORED, LossFunction
+from evomal.search.finalists import Finalist, finalists
+from evomal.search.finals_journal import FinalsJournal, known_as
+from evomal.search.result import LearnResult
+from evomal.search.search_log import SearchLog
+from evomal.search.spent import steps_taken
+from evomal.search.verdict import Verdict, judged
+from evomal.store.provenance import chosen, provenance
+from evomal.tasks import TaskSet
+
+FACTOR = 4.0  # between the rates that every loss tries first: a quarter, one and four times the base rate
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """What the finals of a search need of it.
+
+    Args:
+        tasks: The tasks.
+        settings: All settings.
+        probes: Fixed predictions, for each task.
+        executor: Where trainings are done.
+        log: What was found, and where it is written.
+    """
+
+    tasks: TaskSet
+    settings: LearnSettings
+    probes: Sequence[FilterProbe]
+    executor: Executor
+    log: SearchLog
+
+    def hold(self, result: LearnResult) -> LearnResult:
+        """Hold the finals of a search that is over, and hand out what their verdict names.
+
+        Args:
+            result: That of the search alone.
+
+        Returns:
+            The result with its verdict; as it was where finals are off, or where the search was stopped before them.
+            Where they are stopped themselves, it says so, and another call goes on with them.
+        """
+        if not self.settings.finals.finals or result.ended in ("time", "interrupt"):
+            return result
+        those = finalists(self.tasks, self.settings, self.probes, result.members)
+        try:
+            outcome = self._held(those, plan_of(self.tasks, self.settings, result.members))
+        except LimitReached as limit:
+            return self._stopped(result, replace(result, ended=limit.ended))
+        except KeyboardInterrupt:
+            return self._stopped(result, replace(result, ended="interrupt"))
+        return self._handed_out(result, those, outcome)
+
+    def _held(self, those: Sequence[Finalist], plan: FinalsPlan) -> FinalsOutcome:
+        self.log.watcher.finals([finalist.entrant for finalist in those], plan)
+        with FinalsJournal(self.log.folder, self.settings) as journal:
+            return hold_finals([finalist.entrant for finalist in those], plan, self._measure(those, journal))
+
+    def _measure(self, those: Sequence[Finalist], journal: FinalsJournal) -> Measure:
+        """Trainings that are not in the journal yet are done by the executor, and written down one by one."""
+        names = [known_as(finalist) for finalist in those]
+
+        def measure(trials: Sequence[Trial]) -> list[float]:
+            left = [trial for trial in trials if journal.value(names[trial.entrant], trial) is None]
+            self.log.watcher.stage("finals", len(left))
+            jobs = [(self.settings, those[t.entrant].loss, t.lr, t.split, t.steps) for t in left]
+            for trial, found in zip(left, self.executor.map(train_final, self.tasks, jobs), strict=True):
+                with uninterrupted():
+                    journal.write(names[trial.entrant], trial, found)
+                self.log.watcher.final(those[trial.entrant].entrant, trial, found.value)
+                self.log.limits.check_time()
+            return [_value(journal.value(names[trial.entrant], trial)) for trial in trials]
+
+        return measure
+
+    def _stopped(self, before: LearnResult, result: LearnResult) -> LearnResult:
+        self.log.checkpointing.end(result.ended, before.baseline, len(before.members))
+        return result
+
+    def _handed_out(self, result: LearnResult, those: Sequence[Finalist], outcome: FinalsOutcome) -> LearnResult:
+        """The result with the loss that the verdict names; the best learned one beside it."""
+        by_name = {finalist.entrant.name: finalist for finalist in those}
+        formulas = {name: _formula(finalist.loss) for name, finalist in by_name.items()}
+        verdict = judged(outcome, self.tasks.metric_name, formulas)
+        rates = {row.entrant.name: row.lr for row in outcome.rows}
+        learned = next((row.entrant.name for row in outcome.rows if row.entrant.learned), None)
+        best = result.learned if learned is None else self._told(by_name[learned], verdict, rates[learned])
+        assert isinstance(best, LearnedLoss)
+        handed = best if verdict.name == learned else self._told(by_name[verdict.name], verdict, rates[verdict.name])
+        if learned is None:
+            best.info = {**best.info, "verdict": verdict.entries()}
+        self._save(handed, best)
+        self.log.checkpointing.end(result.ended, result.baseline, len(result.members))
+        candidate = result.best if learned is None else by_name[learned].candidate
+        assert candidate is not None
+        return replace(
+            result,
+            loss=handed,
+            best_learned=best,
+            verdict=verdict,
+            best=candidate,
+            fitness=candidate.own_fitness,
+            seconds=self.log.checkpointing.state.seconds,
+        )
+
+    def _told(self, finalist: Finalist, verdict: Verdict, lr: float | None) -> LossFunction:
+        """The loss with what its file shall say; a task loss that is the user's own function stays as it is."""
+        loss = finalist.loss or self.tasks[0].task_loss
+        if isinstance(loss, HandcraftedLoss):
+            loss = HandcraftedLoss(loss.name, "mean", IGNORED, loss.class_counts).to(self.tasks.device)
+        if not isinstance(loss, SavedLoss):
+            return loss
+        candidate = finalist.candidate
+        if candidate is not None and isinstance(loss, LearnedLoss):
+            candidate.formula = loss.formula(digits=4)
+            loss.info = provenance(loss, candidate, self.tasks, self.settings, self.log.baseline)
+        else:
+            loss.info = chosen(loss, self.tasks, self.settings, self.log.baseline)
+        rate = {} if lr is None else {"lr": lr}
+        loss.info |= {"tuned_for": {**loss.info["tuned_for"], **rate}, "verdict": verdict.entries()}
+        return loss
+
+    def _save(self, handed: LossFunction, learned: LearnedLoss) -> None:
+        folder = self.log.folder
+        if folder is None:
+            return
+        folder.require_there()
+        with storing(folder.loss):
+            learned.save(folder.learned)
+            # A function of the user cannot be written; the verdict in the file says what it lost to.
+            (handed if isinstance(handed, SavedLoss) else learned).save(folder.loss)
+
+
+def plan_of(tasks: TaskSet, settings: LearnSettings, members: Sequence[Candidate]) -> FinalsPlan:
+    """How the finals of a search are held; its budget is that which was given, or what the search itself took."""
+    finals, lr = settings.finals, settings.base.lr
+    budget = steps_taken(members, settings) if finals.finals_budget is None else finals.finals_budget
+    overlap = overlap_of(tasks, finals.folds)
+    repeats = 2 if overlap and fewest(tasks) < FEW else 1
+    grid = (lr / FACTOR, lr, lr * FACTOR)
+    return FinalsPlan(finals.steps, grid, finals.folds, repeats, finals.retests, budget // len(tasks), overlap)
+
+
+def require_finals(tasks: TaskSet, settings: LearnSettings) -> None:
+    """Make sure, before anything long starts, that finals can be held.
+
+    Raises:
+        DataError: A class has fewer instances than there are folds.
+        SettingError: The budget that was given is too small.
+    """
+    finals = settings.finals
+    if not finals.finals:
+        return
+    require_enough(tasks, finals.folds)
+    plan = plan_of(tasks, settings, ())
+    least = least_budget(plan, _FEWEST) * len(tasks)
+    if finals.finals_budget is not None and finals.finals_budget < least:
+        raise SettingError(
+            f"setting 'finals_budget': {finals.finals_budget} base steps are too few for a verdict on trainings of "
+            f"{finals.steps} steps; give {least} or more, fewer steps, or switch finals off"
+        )
+
+
+_FEWEST = 3
+
+
+def _value(found: FinalTraining | None) -> float:
+    assert found is not None
+    return found.value
+
+
+def _formula(loss: LossFunction | None) -> str:
+    return loss.formula(digits=4) if isinstance(loss, SavedLoss) else ""

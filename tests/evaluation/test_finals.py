@@ -1,0 +1,251 @@
+"""Finals on numbers alone: who is asked to train what, who leaves, and what it costs."""
+
+import math
+import random
+from statistics import fmean
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evomal.evaluation.finals import Entrant, FinalsPlan, Trial, hold_finals
+from evomal.evaluation.finals.ledger import Ledger
+from evomal.evaluation.finals.plan import least_budget
+from evomal.evaluation.finals.race import planned_sizes
+from evomal.evaluation.finals.screening import admitted, screen, screening_steps
+
+INF = float("inf")
+quick = settings(deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+GRID = (0.025, 0.1, 0.4)
+
+
+def plan(budget=150_000, steps=1000, folds=5, repeats=1, retests=3):
+    return FinalsPlan(steps, GRID, folds, repeats, retests, budget, 0.25)
+
+
+def field(learned=4, handcrafted=3):
+    found = [Entrant(f"found {n}", "learned", 0.1 * n) for n in range(learned)]
+    return [Entrant("habit", "task"), *(Entrant(f"other {n}", "handcrafted") for n in range(handcrafted)), *found]
+
+
+class Bench:
+    """Metrics from true values, best rates and noise; keeps what it was asked for."""
+
+    def __init__(self, true, best=None, noise=0.003, slope=0.02, untrained=0.9):
+        self.true, self.best = true, best or {}
+        self.noise, self.slope, self.untrained = noise, slope, untrained
+        self.asked = []
+
+    def __call__(self, trials):
+        self.asked.append(list(trials))
+        return [self.value(trial) for trial in trials]
+
+    def value(self, trial):
+        if trial.steps == 0:
+            return self.untrained
+        rng = random.Random(repr(trial))
+        shared = random.Random(trial.split).gauss(0, 0.01)  # some folds are harder, for everybody
+        off = abs(math.log2(trial.lr / self.best.get(trial.entrant, 0.1)))
+        return (
+            self.true[trial.entrant] + self.slope * off + shared + rng.gauss(0, self.noise) + 20 / (trial.steps + 100)
+        )
+
+    @property
+    def all(self):
+        return [trial for batch in self.asked for trial in batch]
+
+
+def test_the_best_is_found_at_its_own_rate_even_beyond_the_grid():
+    true = {0: 0.3, 1: 0.28, 2: 0.29, 3: 0.31, 4: 0.25, 5: 0.2, 6: 0.33, 7: 0.4}
+    bench = Bench(true, best={5: 6.4, 1: 0.0015625})
+    outcome = hold_finals(field(), plan(), bench)
+    first = outcome.rows[0]
+    assert (first.entrant.name, first.lr) == ("found 1", pytest.approx(6.4))
+    assert not first.at_an_edge or len(first.lrs) == len(GRID) + 3
+    by_name = {row.entrant.name: row for row in outcome.rows}
+    assert by_name["other 0"].lr == pytest.approx(0.0015625)
+    assert all(len(row.retest) >= 10 for row in outcome.retested)
+    assert {row.entrant.name for row in outcome.retested} >= {"habit", "other 0", "found 1"}
+
+
+def test_the_retest_is_on_splits_that_the_race_never_saw():
+    bench = Bench({n: 0.3 + 0.01 * n for n in range(8)})
+    outcome = hold_finals(field(), plan(), bench)
+    race = {trial.split for trial in bench.all if trial.split < 5}
+    again = {trial.split for trial in bench.all if trial.split >= 5}
+    assert race == set(range(5))
+    assert len(again) == len(outcome.rows[0].retest)
+    assert len(outcome.untrained) == len(again)
+    # Everybody who is tested again is on the same splits, at one rate.
+    for row in outcome.retested:
+        number = field().index(row.entrant)
+        mine = {(t.split, t.lr) for t in bench.all if t.split >= 5 and t.entrant == number and t.steps}
+        assert mine == {(split, row.lr) for split in again}
+
+
+def test_only_the_retest_decides():
+    """The winner of the race is no winner if fresh splits say otherwise."""
+
+    class Lucky(Bench):
+        def value(self, trial):
+            luck = -0.2 if trial.entrant == 4 and trial.split < 5 else 0.0
+            return super().value(trial) + luck
+
+    true = {n: 0.3 + 0.01 * n for n in range(8)}
+    outcome = hold_finals(field(), plan(), Lucky(true))
+    lucky = next(row for row in outcome.rows if row.entrant.name == "found 0")
+    assert lucky.race == min(row.race for row in outcome.rows if row.folds == 5)
+    assert outcome.rows[0].entrant.name == "habit"
+    assert [row.mean for row in outcome.retested] == sorted(row.mean for row in outcome.retested)
+
+
+def test_whoever_is_far_behind_leaves_and_costs_nothing_more():
+    true = dict.fromkeys(range(8), 0.2) | {2: 0.8, 7: 0.8}
+    bench = Bench(true)
+    outcome = hold_finals(field(), plan(), bench)
+    assert {row.entrant.name for row in outcome.rows[-2:]} == {"other 1", "found 3"}
+    assert all(row.folds <= 2 and not row.retest for row in outcome.rows[-2:])
+    assert max(t.split for t in bench.all if t.entrant in (2, 7)) <= 1
+
+
+def test_the_task_loss_and_the_best_of_either_side_stay_however_bad_they_are():
+    true = {0: 0.8, 1: 0.7, 2: 0.75, 3: 0.78, 4: 0.2, 5: 0.21, 6: 0.22, 7: 0.23}
+    names = {row.entrant.name for row in hold_finals(field(), plan(), Bench(true)).retested}
+    assert {"habit", "other 0", "found 0"} <= names
+
+
+def test_what_fails_leaves_and_what_fails_in_the_retest_comes_last():
+    class Failing(Bench):
+        def value(self, trial):
+            if (
+                trial.entrant == 5
+                or (trial.entrant == 4 and trial.split == 7)
+                or (trial.entrant == 6 and trial.lr > 0.2)
+            ):
+                return INF
+            return super().value(trial)
+
+    outcome = hold_finals(field(), plan(), Failing(dict.fromkeys(range(8), 0.3) | {4: 0.1, 6: 0.25}, noise=0.0005))
+    by_name = {row.entrant.name: row for row in outcome.rows}
+    assert by_name["found 1"].lr is None
+    assert by_name["found 1"].race is None
+    assert outcome.rows[-1].entrant.name == "found 1"
+    assert outcome.retested[-1].entrant.name == "found 0"
+    assert outcome.retested[-1].mean == INF
+    assert outcome.rows[0].entrant.name == "found 2"
+
+
+def test_nobody_trains_twice_for_the_same_thing():
+    bench = Bench(dict.fromkeys(range(8), 0.3))
+    hold_finals(field(), plan(), bench)
+    assert len(bench.all) == len(set(bench.all))
+
+
+@pytest.mark.parametrize("budget", [3_000, 20_000, 40_000, 90_000, 150_000, 1_000_000])
+def test_the_budget_is_kept(budget):
+    bench = Bench({n: 0.3 + 0.001 * n for n in range(20)})
+    outcome = hold_finals(field(learned=12, handcrafted=7), plan(budget), bench)
+    assert outcome.spent == sum(trial.steps for trial in bench.all)
+    assert outcome.spent <= budget
+    if budget >= least_budget(plan(), 20):
+        assert len(outcome.retested) >= 3
+        assert len(outcome.retested[0].retest) >= 3
+
+
+def test_with_too_little_nothing_is_claimed():
+    outcome = hold_finals(field(), plan(9_000), Bench(dict.fromkeys(range(8), 0.3)))
+    assert outcome.retested == ()
+    assert outcome.untrained == ()
+
+
+def test_finals_are_a_function_of_the_metrics():
+    """Interrupted anywhere, they go on by what was measured before and ask for the rest."""
+    true = {n: 0.3 + 0.002 * n for n in range(8)}
+    bench = Bench(true)
+    whole = hold_finals(field(), plan(), bench)
+    known = {}
+
+    def until(limit):
+        def measure(trials):
+            for trial in trials:
+                if trial not in known:
+                    if len(known) >= limit:
+                        raise KeyboardInterrupt
+                    known[trial] = bench.value(trial)
+            return [known[trial] for trial in trials]
+
+        return measure
+
+    for limit in range(0, len(bench.all), 17):
+        with pytest.raises(KeyboardInterrupt):
+            hold_finals(field(), plan(), until(limit))
+    assert hold_finals(field(), plan(), until(10**9)) == whole
+    assert len(known) == len(bench.all)
+
+
+def test_fewer_candidates_enter_where_many_would_eat_the_budget():
+    many = field(learned=40, handcrafted=3)
+    assert len(admitted(many, plan(10**7))) == 44
+    few = admitted(many, plan(20_000))
+    assert few == list(range(len(few)))
+    assert 8 <= len(few) < 44
+    assert len(admitted(many, plan(1))) == 8
+
+
+@quick
+@given(count=st.integers(3, 40), folds=st.integers(2, 10), trainings=st.integers(0, 400))
+def test_planned_sizes_cost_no_more_than_they_may(count, folds, trainings):
+    sizes = planned_sizes(count, folds, trainings)
+    assert sizes == sorted(sizes, reverse=True)
+    assert sum(size * (2 if fold < 2 else 1) for fold, size in enumerate(sizes)) <= trainings
+    assert all(3 <= size <= count for size in sizes)
+    assert (len(sizes) >= 2) == (trainings >= 12)
+
+
+@quick
+@given(st.integers(1, 100), st.integers(1, 10**6))
+def test_a_screening_is_no_longer_than_a_quarter(entrants, budget):
+    steps = screening_steps(plan(budget), entrants)
+    assert 50 <= steps <= 250
+
+
+def test_rates_that_lose_are_gone_before_folds_are_spent_on_them():
+    bench = Bench(dict.fromkeys(range(8), 0.3), best=dict.fromkeys(range(8), 0.1), slope=0.05)
+    hold_finals(field(), plan(), bench)
+    for number in range(8):
+        full = {
+            fold: {t.lr for t in bench.all if t.entrant == number and t.split == fold and t.steps == 1000}
+            for fold in range(5)
+        }
+        assert len(full[0]) <= 2
+        assert all(len(rates) <= 1 for fold, rates in full.items() if fold >= 2)
+    ledger = Ledger(plan(), Bench({0: 0.3}, best={0: 0.1}))
+    (runner,) = screen([0], ledger)
+    assert runner.lrs[0] == 0.1
+
+
+@settings(quick, max_examples=20)
+@given(st.integers(0, 10**6))
+def test_whatever_the_numbers_the_order_is_that_of_the_retest(seed):
+    rng = random.Random(seed)
+
+    def measure(trials):
+        return [rng.choice([rng.random(), rng.random(), INF, float("nan")]) if t.steps else 0.5 for t in trials]
+
+    outcome = hold_finals(field(), plan(), measure)
+    assert [row.entrant for row in sorted(outcome.rows, key=lambda row: row.entrant.name)] == sorted(
+        field(), key=lambda entrant: entrant.name
+    )
+    assert [row.mean for row in outcome.retested] == sorted(row.mean for row in outcome.retested)
+
+
+def test_rank_correlation_of_fitness_and_places():
+    true = {0: 0.5, 1: 0.5, 2: 0.5, 3: 0.5, 4: 0.2, 5: 0.22, 6: 0.24, 7: 0.26}
+    assert hold_finals(field(), plan(), Bench(true, noise=0.0005)).rank_correlation == pytest.approx(1.0)
+    backwards = {**true, 4: 0.26, 5: 0.24, 6: 0.22, 7: 0.2}
+    assert hold_finals(field(), plan(), Bench(backwards, noise=0.0005)).rank_correlation == pytest.approx(-1.0)
+
+
+def test_trials_have_an_order_of_their_own():
+    assert sorted([Trial(1, 0.1, 0, 5), Trial(0, 0.2, 3, 5)])[0].entrant == 0
+    assert fmean([1.0, 3.0]) == 2.0

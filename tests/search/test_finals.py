@@ -1,0 +1,298 @@
+"""Finals as a part of a search: what is handed out, written down, gone on with."""
+
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+import evomal
+from evomal.config import fitting, learn_settings
+from evomal.evaluation.finals.shapes import ALIKE, shape_of, unlike
+from evomal.evaluation.finals.splits import final_split, fold_of, overlap_of, require_enough
+from evomal.evaluation.finals.training import train_final
+from evomal.evaluation.probing import probed
+from evomal.evaluation.watching import Watcher
+from evomal.foundation.errors import DataError, RunFolderError, SettingError
+from evomal.losses import HandcraftedLoss, SymbolicLoss
+from evomal.search import EvoMAL, make_method
+from evomal.search.finalists import finalists, points_of
+from evomal.search.spent import steps_taken
+from evomal.search.verdict import Verdict
+from evomal.tasks import TaskSet, named_task
+
+SMALL = {
+    "population_size": 6, "generations": 2, "meta_steps": 2, "neural_steps": 2, "partial_steps": 15,
+    "rejection_steps": 100, "rejection_threshold": 0.2, "lr": 0.1, "batch_size": 16, "steps": 20, "folds": 3,
+    "retests": 1, "finals_budget": 2_000, "known_start": 0.5, "finalists": 3,
+}  # fmt: skip
+
+
+def settings(method="evomal", **flat):
+    return learn_settings(**fitting(method, SMALL) | flat)
+
+
+def clouds(count=90, name="clouds", **options):
+    draw = torch.Generator().manual_seed(0)
+    y = torch.arange(count) % 3
+    x = 1.5 * torch.randn(3, 4, generator=draw)[y] + torch.randn(count, 4, generator=draw)
+    return evomal.Task(lambda: nn.Linear(4, 3), (x, y), name=name, model_name="linear", **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("finals") / "a"
+    return make_method(settings()).learn(clouds(), out=out), out
+
+
+def lines(out):
+    return [json.loads(line) for line in (out / "finals.jsonl").read_text().splitlines()]
+
+
+def timeless(out):
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines(out)]
+
+
+def test_a_search_ends_with_a_verdict_and_hands_out_what_it_names(finished):
+    result, out = finished
+    verdict = result.verdict
+    assert verdict.kind in ("learned", "handcrafted", "tie")
+    assert result.message == verdict.message
+    assert result.as_dict()["verdict"]["name"] == verdict.name
+    loaded, learned = evomal.load_loss(out / "loss.json"), evomal.load_loss(out / "learned.json")
+    assert loaded.all_entries() == result.loss.all_entries()
+    assert learned.all_entries() == result.learned.all_entries()
+    assert isinstance(learned, SymbolicLoss)
+    for loss in (loaded, learned):
+        assert Verdict.of(loss.info["verdict"]) == verdict
+    assert loaded.info["tuned_for"]["lr"] == verdict.lr
+    if isinstance(loaded, HandcraftedLoss):
+        assert loaded.name == verdict.name
+    assert {place.kind for place in verdict.places} >= {"task", "handcrafted", "learned"}
+    outputs, targets = torch.randn(8, 3), torch.arange(8) % 3
+    assert torch.equal(loaded(outputs, targets), result.loss(outputs, targets))
+
+
+def test_the_budget_is_kept_and_every_training_is_in_the_journal(finished):
+    result, out = finished
+    assert sum(line["steps"] for line in lines(out)) == result.verdict.spent <= SMALL["finals_budget"]
+    again = [line for line in lines(out) if line["split"] >= 6 and line["steps"]]  # two races of three folds come first
+    best = [line["value"] for line in again if line["loss"].split(" ")[0] == result.verdict.name.split(" ")[0]]
+    assert best
+
+
+def test_what_is_reported_is_what_was_measured(finished):
+    """The metric of the first line of the journal, trained once more by hand."""
+    result, out = finished
+    line = next(line for line in lines(out) if line["loss"].startswith("focal") and line["split"] == 1)
+    loss = clouds().handcrafted("focal")
+    again = train_final(TaskSet((clouds(),)), result.settings, loss, line["lr"], line["split"], line["steps"])
+    assert again.value == line["value"]
+
+
+def test_a_finished_run_gives_its_verdict_at_once(finished):
+    result, out = finished
+    again = make_method(settings()).learn(clouds(), out=out, resume=True)
+    assert again.verdict == result.verdict
+    assert again.as_dict() == result.as_dict()
+
+
+class Stop(Watcher):
+    """Ctrl-C after so many trainings of the finals."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def final(self, entrant, trial, value):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [1, 20, 60])
+def test_finals_go_on_to_the_bit_where_they_were_stopped(finished, tmp_path, after):
+    result, out = finished
+    place = tmp_path / "b"
+    stopped = make_method(settings()).learn(clouds(), out=place, watcher=Stop(after))
+    assert stopped.interrupted
+    assert stopped.verdict is None
+    assert stopped.message.endswith("; its finals are still to be held")
+    assert len(lines(place)) == after
+    again = make_method(settings()).learn(clouds(), out=place, resume=True)
+    assert timeless(place) == timeless(out)
+    assert again.verdict == result.verdict
+    for name in ("loss.json", "learned.json"):
+        assert (place / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_workers_change_nothing(finished, tmp_path):
+    result, out = finished
+    again = make_method(settings(workers=2)).learn(clouds(), out=tmp_path / "b")
+    assert timeless(tmp_path / "b") == timeless(out)
+    assert again.verdict == result.verdict
+
+
+def test_a_torn_or_odd_journal_of_finals(finished, tmp_path):
+    result, out = finished
+    place = tmp_path / "b"
+    shutil.copytree(out, place)
+    (place / "loss.json").unlink()
+    with (place / "finals.jsonl").open("a") as file:
+        file.write('{"loss": "cross')
+    again = make_method(settings()).learn(clouds(), out=place, resume=True)
+    assert again.verdict == result.verdict
+    text = (place / "finals.jsonl").read_text().splitlines()
+    (place / "finals.jsonl").write_text("\n".join([text[0], '{"loss": 3}', *text[1:]]) + "\n")
+    (place / "loss.json").unlink()
+    with pytest.raises(RunFolderError, match=r"is damaged in line 2; delete that line to have it trained anew$"):
+        make_method(settings()).learn(clouds(), out=place, resume=True)
+
+
+def test_the_search_itself_is_as_it_was_without_finals(finished):
+    result = make_method(settings(finals=False)).learn(clouds())
+    assert result.verdict is None
+    assert [m.fitness for m in result.members] == [m.fitness for m in finished[0].members]
+    assert [m.weights for m in result.members] == [m.weights for m in finished[0].members]
+    assert result.learned is result.loss
+
+
+@pytest.mark.parametrize("method", ["gplfl", "taylorglo", "ml3", "glo"])
+def test_every_method_has_finals(method):
+    result = make_method(settings(method, cma_generations=1) if method == "glo" else settings(method)).learn(clouds())
+    assert result.verdict.kind != "not tested"
+    assert any(place.kind == "learned" for place in result.verdict.places)
+
+
+def test_regression_and_a_task_loss_of_the_users_own(tmp_path):
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(80, 3, generator=draw)
+    y = x @ torch.tensor([1.0, -1.0, 0.5]) + 0.1 * torch.randn(80, generator=draw)
+
+    def own(outputs, targets):
+        return (outputs.reshape(-1) - targets.reshape(-1)).abs().pow(1.5).mean()
+
+    task = evomal.Task(lambda: nn.Linear(3, 1), (x, y), task_loss=own, metric="mae", name="line")
+    result = make_method(settings(rejection=False)).learn(task, out=tmp_path / "a")
+    assert "own" in {place.name for place in result.verdict.places}
+    assert callable(result.loss)
+    evomal.load_loss(tmp_path / "a")
+    assert result.formula
+
+
+def test_too_small_a_budget_of_its_own_is_no_verdict_and_an_explicit_one_is_refused():
+    result = make_method(
+        settings().model_copy(
+            update={"finals": settings(steps=5_000).finals.model_copy(update={"finals_budget": None})}
+        )
+    ).learn(clouds())
+    assert result.verdict.kind == "not tested"
+    assert "; not tested: a budget of " in result.message
+    assert result.loss is result.learned
+    with pytest.raises(SettingError, match=r"^setting 'finals_budget': 100 base steps are too few for a verdict"):
+        make_method(settings(finals_budget=100)).learn(clouds())
+
+
+def test_fewer_instances_of_a_class_than_folds_are_refused_before_anything_starts(tmp_path):
+    x, y = torch.randn(60, 4), torch.tensor([0] * 29 + [1] * 29 + [2] * 2)
+    task = evomal.Task(lambda: nn.Linear(4, 3), (x, y), name="rare")
+    with pytest.raises(DataError, match=r"^class 2 of task 'rare' has 2 labelled instances, fewer than the 3 folds"):
+        make_method(settings()).learn(task, out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    require_enough([task], 2)
+
+
+def test_folds_are_stratified_disjoint_and_cover_every_instance_once():
+    labels = torch.tensor([0] * 40 + [1] * 9 + [2] * 5)
+    for again in range(2):
+        tested = []
+        for fold in range(5):
+            train, test = fold_of(labels, 54, 5, 5 * again + fold, "seed")
+            assert not set(train.tolist()) & set(test.tolist())
+            assert len(train) + len(test) == 54
+            assert labels[test].bincount(minlength=3).min() >= 1
+            tested += test.tolist()
+        assert sorted(tested) == list(range(54))
+    first, other = (fold_of(labels, 54, 5, number, "seed")[1].tolist() for number in (0, 5))
+    assert first != other
+
+
+def test_validation_data_of_the_users_own_is_never_mixed_in():
+    x, y = torch.randn(60, 4), torch.arange(60) % 3
+    task = evomal.Task(lambda: nn.Linear(4, 3), (x, y), (x[:30] + 100, y[:30]))
+    for number in range(3):
+        train, test = final_split(task, 3, number, 0)
+        assert train is task.train
+        assert test is task.valid
+    assert overlap_of([task], 3) == 0.0
+    alike = evomal.Task(lambda: nn.Linear(4, 3), (x, y), (x[:30] + 100, y[:30]), valid_alike=True)
+    assert len(final_split(alike, 3, 0, 0)[0]) == 60
+    assert overlap_of([alike], 3) == 0.5
+
+
+def test_candidates_that_are_a_known_loss_again_or_one_another_take_part_once():
+    task = TaskSet((clouds(),))
+    chosen = settings(scale_control=True)
+    result = EvoMAL(chosen.model_copy(update={"finals": chosen.finals.model_copy(update={"finals": False})})).learn(
+        task
+    )
+    those = finalists(task, result.settings, probed(task, result.settings), result.members)
+    probes = points_of(probed(task, result.settings))
+    shapes = [shape_of(f.loss or task[0].task_loss, probes) for f in those]
+    assert all(float((one - other).norm()) > ALIKE for place, one in enumerate(shapes) for other in shapes[:place])
+    names = [f.entrant.name for f in those]
+    assert names[0] == "cross_entropy"
+    assert "focal" in names
+    assert all(f.entrant.fitness is not None for f in those if f.entrant.learned)
+    ranked = [f.entrant.fitness for f in those if f.entrant.learned]
+    assert ranked == sorted(ranked)
+    # Cross-entropy among the known formulas is the task loss again.
+    assert "mul(-1, mul(y, log(f)))" not in names
+
+
+def test_shapes_see_what_a_loss_does_not_how_long_its_gradient_is():
+    task = clouds()
+    probes = [(torch.randn(20, 3), torch.arange(20) % 3)]
+    one = SymbolicLoss("square(sub(y, f))", task_type="classification")
+    scaled = SymbolicLoss("square(sub(y, f))", task_type="classification", scale=7.0)
+    other = SymbolicLoss("abs(sub(y, f))", task_type="classification")
+    assert list(unlike((loss, shape_of(loss, probes)) for loss in (one, scaled, other))) == [one, other]
+    flat = SymbolicLoss("sign(sub(y, f))", task_type="classification")
+    assert shape_of(flat, probes) is None
+    smoothed = task.handcrafted("label_smoothed_cross_entropy")
+    assert list(unlike((x, shape_of(x, probes)) for x in (task.task_loss, smoothed))) == [task.task_loss, smoothed]
+
+
+def test_steps_taken_by_a_search(finished):
+    result, _ = finished
+    own = [m for m in result.members if m.outcome not in ("elite", "archived")]
+    expected = sum(15 * m.trainings + 2 * m.tuned_steps for m in own)
+    assert steps_taken(result.members, result.settings) == expected
+
+
+def test_old_run_folders_had_no_finals(tmp_path):
+    import yaml
+
+    plain = settings(finals=False)
+    make_method(plain).learn(clouds(), out=tmp_path / "a")
+    config = yaml.safe_load((tmp_path / "a" / "config.yaml").read_text())
+    del config["settings"]["finals"]
+    (tmp_path / "a" / "config.yaml").write_text(yaml.safe_dump(config))
+    defaults = plain.model_copy(update={"finals": plain.finals.model_copy(update={"steps": 10_000})})
+    again = make_method(defaults.model_copy(update={"finals": type(plain.finals)(finals=False)})).learn(
+        clouds(), out=tmp_path / "a", resume=True
+    )
+    assert again.verdict is None
+
+
+def test_a_handcrafted_loss_is_saved_and_loaded_like_any_other(tmp_path):
+    for name in ("focal", "logit_adjusted_cross_entropy"):
+        loss = named_task("iris", "linear").handcrafted(name)
+        loss.info = {"why": "best"}
+        loss.save(tmp_path / "loss.json")
+        again = evomal.load_loss(tmp_path / "loss.json")
+        outputs, targets = torch.randn(7, 3), torch.arange(7) % 3
+        assert torch.equal(again(outputs, targets), loss(outputs, targets))
+        assert again.info == {"why": "best"}
+    assert math.isfinite(float(again(outputs, targets)))
