@@ -91,11 +91,9 @@ class LearnResult:
         """In plain words, what came out: the verdict, or what is known without one."""
         if self.verdict is not None and self.verdict.kind != "not tested":
             return self.verdict.message
-        lost = self.fitness is not None and self.baseline < self.fitness
-        worse = f", worse than the task loss with {self.baseline:.4f} in the same training" if lost else ""
         finals = self.settings.finals.finals and self.ended in ("time", "interrupt")
         untested = "" if self.verdict is None else f"; {self.verdict.message}"
-        return self._searched + worse + untested + ("; its finals are still to be held" if finals else "")
+        return self._searched + untested + ("; its finals are still to be held" if finals else "")
 
     @property
     def _searched(self) -> str:
@@ -113,9 +111,11 @@ class LearnResult:
                 f"none of the {count} candidates could be trained: all were rejected or failed; the loss is the one "
                 "that came nearest to passing the rejection filter, and has no fitness"
             )
+        lost = self.baseline < self.fitness
+        worse = f" (worse than {self.baseline:.4f} of the task loss in the same training)" if lost else ""
         if self.ended == "generations":
-            return f"fitness {self.fitness:.4f}, from {count} candidates"
-        return f"fitness {self.fitness:.4f}, stopped {ENDINGS[self.ended]} after {count} candidates"
+            return f"fitness {self.fitness:.4f}{worse}, from {count} candidates"
+        return f"fitness {self.fitness:.4f}{worse}, stopped {ENDINGS[self.ended]} after {count} candidates"
 
     def plot(self, what: str = "search", ax: Any = None) -> Any:
         """A figure of the search, or of its loss.
