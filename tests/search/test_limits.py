@@ -135,7 +135,9 @@ def test_a_search_stops_where_its_limit_is_and_not_a_candidate_later(limited, re
 def test_the_folder_of_a_search_that_stopped_is_complete(limited):
     _, ended, expected, result, out = limited
     _complete(out, result, ended)
-    assert result.message == f"fitness {result.fitness:.4f}, stopped {ENDINGS[ended]} after {len(expected)} candidates"
+    assert result.message.startswith(f"fitness {result.fitness:.4f}")
+    assert result.message.endswith(f", stopped {ENDINGS[ended]} after {len(expected)} candidates")
+    assert ("(worse than " in result.message) == (result.baseline < result.fitness)
     assert result.as_dict()["ended"] == ended
 
 
