@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+WIDE = 8.0  # ratio of the greatest mean to the least from which the scale is logarithmic
+
+
 def plot_rates(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
     """The test metric of every loss at every learning rate, mean ± standard deviation over seeds (Figure 11).
 
@@ -29,6 +32,8 @@ def plot_rates(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
         >>> ax.get_ylabel()
         'test error_rate, mean ± sd over 2 seeds'
     """
+    from matplotlib.ticker import FuncFormatter
+
     with styled():
         ax = new_axes(ax)
         count, told = len(comparison.contenders), []
@@ -39,7 +44,13 @@ def plot_rates(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
             ax.set_xscale("log")
             ax.set_xticks(sorted(comparison.lrs), [f"{lr:g}" for lr in sorted(comparison.lrs)])
             ax.minorticks_off()
-        if ax.get_ylim()[0] < 0 and all(run.test >= 0 for each in comparison.contenders for run in each.runs):
+        reached = [mean for _, means, _ in told for mean in means]
+        if reached and min(reached) > 0 and max(reached) > WIDE * min(reached):
+            # A rate that is too high must not flatten what happens at the others.
+            ax.set_yscale("log", nonpositive="clip")
+            ax.set_ylim(min(reached) / 1.5, max(reached) * 1.5)
+            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        elif ax.get_ylim()[0] < 0 and all(run.test >= 0 for each in comparison.contenders for run in each.runs):
             ax.set_ylim(bottom=0.0)  # an error bar reaches below what an error rate can be
         seeds = len(comparison.seeds)
         ax.set_xlabel("base learning rate α (filled: chosen on validation data)")
