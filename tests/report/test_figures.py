@@ -21,7 +21,7 @@ from evomal.report.figures import (
     plot_search,
     plot_sizes,
 )
-from evomal.report.figures.style import DASHES, MARKERS, SERIES
+from evomal.report.figures.style import DASHES, MARKERS, SERIES, look
 from evomal.report.figures.svg import svg_of
 
 LEARNED = SymbolicLoss("square(sub(y, f))", task_type="classification")
@@ -57,6 +57,8 @@ def test_series_differ_without_colour():
     assert len(set(SERIES)) == len(set(map(str, DASHES))) == len(set(MARKERS)) == 8
     lines = list(_lines(plot_loss({name: HandcraftedLoss(name) for name in ("cross_entropy", "focal")})).values())
     assert lines[0].get_linestyle() != lines[1].get_linestyle()
+    looks = [tuple(map(str, look(place, marked=True).values())) for place in range(24)]
+    assert len(set(looks)) == 24
 
 
 def test_rates_leave_out_what_diverged(made):

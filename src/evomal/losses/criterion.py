@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook as _has_global_hooks
 
 from evomal.foundation.errors import DataError, SettingError
-from evomal.foundation.later_rooms import DRAWING, carried_out
+from evomal.foundation.later_rooms import carried_out
 from evomal.losses.checks import call_arguments, checked_label, first_place
 
 TaskType = Literal["classification", "regression"]
@@ -78,7 +78,7 @@ class Criterion(nn.Module):
         Raises:
             UnknownNameError: There is no such figure.
         """
-        return carried_out(DRAWING, "plot_criterion", self, what, classes, ax)
+        return carried_out("plot_criterion", self, what, classes, ax)
 
     @abstractmethod
     def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:

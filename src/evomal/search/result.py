@@ -12,7 +12,7 @@ from evomal.config import LearnSettings
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.limits import ENDINGS, Ended
 from evomal.foundation.errors import EvomalError
-from evomal.foundation.later_rooms import DRAWING, PAGE, carried_out
+from evomal.foundation.later_rooms import carried_out
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses import HandcraftedLoss, LearnedLoss, SavedLoss, load_loss
 from evomal.losses.criterion import LossFunction
@@ -130,7 +130,7 @@ class LearnResult:
         Raises:
             UnknownNameError: There is no such figure.
         """
-        return carried_out(DRAWING, "plot_result", self, what, ax)
+        return carried_out("plot_result", self, what, ax)
 
     def report(self, out: str | PathLike[str] = "report.html", classes: int = 10) -> Path:
         """Write the report of the search: one HTML page that needs nothing else.
@@ -145,7 +145,7 @@ class LearnResult:
         Raises:
             SettingError: It cannot be written.
         """
-        path: Path = carried_out(PAGE, "report_of_result", self, out, classes)
+        path: Path = carried_out("report_of_result", self, out, classes)
         return path
 
     def as_dict(self) -> dict[str, Any]:

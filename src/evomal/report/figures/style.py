@@ -81,8 +81,9 @@ def interactive_axes(ax: "Axes | None") -> "Axes | None":
 
 def look(place: int, marked: bool = False) -> dict[str, Any]:
     """Colour, dashes and marker of a series by its place, as arguments of a drawing function."""
-    style = {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[place % len(DASHES)]}
-    return style | {"marker": MARKERS[place % len(MARKERS)]} if marked else style
+    again = place // len(SERIES)  # the colours begin anew, with other dashes and markers
+    style = {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[(place + 3 * again) % len(DASHES)]}
+    return style | {"marker": MARKERS[(place + 5 * again) % len(MARKERS)]} if marked else style
 
 
 def whole_numbers(ax: "Axes") -> None:

@@ -27,11 +27,13 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
         >>> "a &lt;script&gt; of a task" in page, page.count("<script>")
         (True, 1)
     """
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    template = environment.from_string((HERE / "template.html").read_text(encoding="utf-8"))
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    template = environment.get_template("template.html")
     script = (HERE / "page.js").read_text(encoding="utf-8")
     return template.render(
         title=cleaned(title),
