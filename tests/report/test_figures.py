@@ -21,7 +21,7 @@ from evomal.report.figures import (
     plot_search,
     plot_sizes,
 )
-from evomal.report.figures.style import DASHES, MARKERS, SERIES, look
+from evomal.report.figures.style import DASHES, MARKERS, SERIES, look, new_axes
 from evomal.report.figures.svg import svg_of
 
 LEARNED = SymbolicLoss("square(sub(y, f))", task_type="classification")
@@ -110,6 +110,12 @@ def test_no_display_is_asked_for_and_settings_stay():
     ax = plot_operators({"add": 1})
     assert isinstance(ax.get_figure(), Figure)
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_new_figure_has_the_colours_of_pages_whatever_its_size():
+    text = svg_of(plot_operators({"add": 1, "sub": 2}, new_axes(size=(9.0, 5.2))), "one", "operators")
+    assert "#000000" not in text
+    assert text.count("var(--ink, ") > 5
 
 
 def test_axes_that_are_given_are_drawn_on():

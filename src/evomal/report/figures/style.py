@@ -63,7 +63,8 @@ def new_axes(ax: "Axes | None" = None, size: tuple[float, float] = SIZE) -> "Axe
 
     if ax is not None:
         return ax
-    axes: Axes = Figure(figsize=size, layout="constrained").subplots()
+    with styled():
+        axes: Axes = Figure(figsize=size, layout="constrained").subplots()
     return axes
 
 

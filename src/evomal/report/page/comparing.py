@@ -18,7 +18,8 @@ MANY = 6  # contenders from which a figure is larger
 
 def table_section(comparison: Comparison, title: str = "Meta-testing") -> Section:
     """Test metric at the common rate and at each one's best, with what is left of a gain."""
-    columns = columns_of(comparison, cleaned)
+    # The effect size is in the files that the comparison wrote; here it would make the table wider than most screens.
+    columns = [column for column in columns_of(comparison, cleaned) if column.head != "d"]
     count = len(comparison.contenders)
     rows = [
         [f"{column.cells[place]} ★" if place in column.best else column.cells[place] for column in columns]
