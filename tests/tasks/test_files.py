@@ -144,6 +144,14 @@ def test_no_room_is_one_line_and_keeps_the_part(tmp_path, monkeypatch, code):
     assert (folder / "small.bin.part").read_bytes() == b"begun"
 
 
+def test_a_folder_that_cannot_be_is_no_matter_of_the_connection(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(
+        StorageError, match=r"small\.bin cannot be written into .*file/small \(.*\); make room, or name"
+    ):
+        published().download(tmp_path / "file" / "small")
+
+
 def test_checksums_are_sha256_and_names_are_the_registered_ones():
     for name, source in DATASETS.items():
         if source.published is not None:

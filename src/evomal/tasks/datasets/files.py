@@ -1,6 +1,5 @@
 """Files of published data sets: where they are looked for, and how they are downloaded."""
 
-import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from evomal.foundation.errors import DataError, StorageError, one_line
 FOLDER_VARIABLE = "EVOMAL_DATA"
 CHUNK = 1 << 16
 TIMEOUT = 30  # seconds without a byte
-OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,7 @@ class Published:
             StorageError: There is no room, or the folder cannot be written.
         """
         import pooch
+        import requests
 
         pooch.get_logger().setLevel("WARNING")
         for name, digest in self.files.items():
@@ -89,13 +88,13 @@ class Published:
                 pooch.retrieve(address, f"sha256:{digest}", name, folder, downloader=resuming(folder / f"{name}.part"))
             except ValueError as error:  # another checksum
                 raise self._unavailable(name, "is not the published file", folder) from error
-            except OSError as error:
-                if error.errno in OF_THE_DISK:
-                    raise StorageError(
-                        f"data set '{self.name}': {name} cannot be written into {folder} ({error.strerror}); make "
-                        f"room, or name another folder in {FOLDER_VARIABLE}"
-                    ) from error
+            except requests.exceptions.RequestException as error:
                 raise self._unavailable(name, f"cannot be downloaded ({type(error).__name__})", folder) from error
+            except OSError as error:
+                raise StorageError(
+                    f"data set '{self.name}': {name} cannot be written into {folder} ({error.strerror}); make room, or "
+                    f"name another folder in {FOLDER_VARIABLE}"
+                ) from error
         return folder
 
     def _unavailable(self, name: str, what: str, folder: Path) -> DataError:
