@@ -119,7 +119,7 @@ def _channels_first(x: Tensor) -> Tensor:
 
 def _read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[Any], NDArray[Any]] | None]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(path) as file:  # NumPy refuses objects, which could hold code
             found = {name: file[name] for name in ("x", "y", "x_test", "y_test") if name in file.files}
             names = list(file.files)
     except ValueError as error:
