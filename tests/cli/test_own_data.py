@@ -31,7 +31,7 @@ def test_a_table_is_learned_on_and_the_run_knows_it(run, table, tmp_path):
     loss = json.loads((folder / "loss.json").read_text())
     assert loss["task_type"] == "classification"
     task = yaml.safe_load((folder / "config.yaml").read_text())["task"]
-    assert (task["data"], task["target"], task["dataset"]) == ("bank.csv", "kind", None)
+    assert (task["data"], task["target"], task["dataset"]) == (str(table), "kind", None)
     assert run("learn", "--resume", folder, "--quiet").code == 0
     moved = table.rename(tmp_path / "elsewhere.csv")
     changed = run("learn", "--resume", folder, "--data", moved, "--generations", 2, "--override", "--quiet")
@@ -44,7 +44,7 @@ def test_arrays_are_trained_on(run, tmp_path):
     np.savez(tmp_path / "mine.npz", x=x, y=(x[:, 0] > 0).astype(int))
     ended = run("train", "--data", "mine.npz", *TINY[:2], "--loss", "cross_entropy", "--steps", 30, "--json")
     assert ended.code == 0, ended.err
-    assert json.loads(ended.out)["task"]["data"] == "mine.npz"
+    assert json.loads(ended.out)["task"]["data"] == str(tmp_path / "mine.npz")
 
 
 def test_slugs_name_the_file():
