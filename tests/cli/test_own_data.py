@@ -1,6 +1,7 @@
 """`--data FILE`: the whole journey with a user's own data, and options that do not go together."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_arrays_are_trained_on(run, tmp_path):
     np.savez(tmp_path / "mine.npz", x=x, y=(x[:, 0] > 0).astype(int))
     ended = run("train", "--data", "mine.npz", *TINY[:2], "--loss", "cross_entropy", "--steps", 30, "--json")
     assert ended.code == 0, ended.err
-    assert json.loads(ended.out)["task"]["data"] == str(tmp_path / "mine.npz")
+    assert Path(json.loads(ended.out)["task"]["data"]).name == "mine.npz"
 
 
 def test_slugs_name_the_file():
