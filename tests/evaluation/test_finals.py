@@ -31,9 +31,9 @@ def field(learned=4, handcrafted=3):
 class Bench:
     """Metrics from true values, best rates and noise; keeps what it was asked for."""
 
-    def __init__(self, true, best=None, noise=0.003, slope=0.02, untrained=0.9):
+    def __init__(self, true, best=None, noise=0.003, slope=0.02, chance=0.9):
         self.true, self.best = true, best or {}
-        self.noise, self.slope, self.untrained = noise, slope, untrained
+        self.noise, self.slope, self.chance = noise, slope, chance
         self.asked = []
 
     def __call__(self, trials):
@@ -42,7 +42,7 @@ class Bench:
 
     def value(self, trial):
         if trial.steps == 0:
-            return self.untrained
+            return self.chance
         rng = random.Random(repr(trial))
         shared = random.Random(trial.split).gauss(0, 0.01)  # some folds are harder, for everybody
         off = abs(math.log2(trial.lr / self.best.get(trial.entrant, 0.1)))
@@ -75,7 +75,7 @@ def test_the_retest_is_on_splits_that_the_race_never_saw():
     again = {trial.split for trial in bench.all if trial.split >= 5}
     assert race == set(range(5))
     assert len(again) == len(outcome.rows[0].retest)
-    assert len(outcome.untrained) == len(again)
+    assert len(outcome.chance) == len(again)
     # Everybody who is tested again is on the same splits, at one rate.
     for row in outcome.retested:
         number = field().index(row.entrant)
@@ -155,7 +155,7 @@ def test_the_budget_is_kept(budget):
 def test_with_too_little_nothing_is_claimed():
     outcome = hold_finals(field(), plan(9_000), Bench(dict.fromkeys(range(8), 0.3)))
     assert outcome.retested == ()
-    assert outcome.untrained == ()
+    assert outcome.chance == ()
 
 
 def test_finals_are_a_function_of_the_metrics():

@@ -17,10 +17,10 @@ def row(name, kind, mean, lr=0.1, noise=0.004, splits=15, lrs=(0.025, 0.1, 0.4))
     return Row(Entrant(name, kind, fitness), lr, 5, mean, values, lrs)
 
 
-def outcome(*rows, untrained=0.9):
+def outcome(*rows, chance=0.9):
     ranked = sorted(rows, key=lambda one: one.mean)
     splits = len(ranked[0].retest)
-    return FinalsOutcome(tuple(ranked), (untrained,) * splits, PLAN, 140_000, 250)
+    return FinalsOutcome(tuple(ranked), (chance,) * splits, PLAN, 140_000, 250)
 
 
 HABIT, OTHER = row("cross_entropy", "task", 0.30, lr=0.4), row("focal", "handcrafted", 0.27)
@@ -74,7 +74,7 @@ def test_a_specialist_that_only_ties_with_the_habit_is_no_discovery():
 
 def test_where_nothing_gets_anywhere():
     rows = [row(name, kind, 0.9) for name, kind in (("cross_entropy", "task"), ("candidate 0.1", "learned"))]
-    verdict = judged(outcome(*rows, untrained=0.85), "error_rate")
+    verdict = judged(outcome(*rows, chance=0.85), "error_rate")
     assert (verdict.kind, verdict.name) == ("nothing learns", "cross_entropy")
     assert verdict.message.startswith("nothing learns here: after 1000 steps no loss at any rate is better than")
     assert "error_rate 0.85" in verdict.message

@@ -9,8 +9,8 @@ class StagePrice:
     """What one stage would cost.
 
     Args:
-        name: ``heat``, ``tune``, ``filter`` or ``train``.
-        least: Candidates that reach it, at least.
+        name: ``heat``, ``tune``, ``filter``, ``train`` or ``finals``.
+        least: Candidates that reach it, at least; for finals, the full trainings that they have.
         most: Candidates that reach it, at most.
         each: Seconds for one candidate, on one worker.
         fixed: Seconds for one generation, whatever the number of candidates and workers.

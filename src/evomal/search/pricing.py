@@ -16,6 +16,7 @@ from evomal.expressions import parse
 from evomal.local_search import tune
 from evomal.search.methods import make_method
 from evomal.search.prices import Price, StagePrice
+from evomal.search.spent import steps_of_trainings, tuning_steps
 from evomal.tasks import Task, TaskSet
 from evomal.training.optimizers import fitted_settings
 
@@ -74,7 +75,22 @@ def price(task: Task | Sequence[Task], settings: LearnSettings) -> Price:
         StagePrice("filter", fresh, fresh, each_judged, 0.0, generations, workers),
         StagePrice("train", few, many, each_trained, 0.0, generations, workers),
     )
+    if settings.finals.finals:
+        taken = [
+            count * steps_of_trainings(1, settings) * len(tasks) + fresh * tuning_steps(settings)
+            for count in (few, many)
+        ]
+        stages = (*stages, _finals_price(tasks, settings, each_trained, taken))
     return Price(stages, members, perf_counter() - start, (new, low, high))
+
+
+def _finals_price(tasks: TaskSet, settings: LearnSettings, each_trained: float, taken: Sequence[float]) -> StagePrice:
+    """Finals cost what was given for them, or as many base steps as the search takes."""
+    finals = settings.finals
+    least, most = taken if finals.finals_budget is None else (finals.finals_budget, finals.finals_budget)
+    step = each_trained / (steps_of_trainings(1, settings) * len(tasks))
+    few, many = (round(budget / finals.steps) for budget in (least, most))
+    return StagePrice("finals", few, many, step * finals.steps, 0.0, 1, settings.workers)
 
 
 def _tune_cost(tasks: TaskSet, settings: LearnSettings, drawn: Sequence[Genome]) -> tuple[float, float]:

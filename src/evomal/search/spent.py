@@ -39,6 +39,17 @@ def _training_steps(member: Candidate, settings: LearnSettings) -> int:
     return round(member.trainings * (_each(short) + _each(settings)) / 2)
 
 
+def steps_of_trainings(count: int, settings: LearnSettings) -> float:
+    """Base steps of the partial trainings of so many candidates, at every rate, on one task."""
+    rates = len(settings.fitness_lrs)
+    return count * _each(settings) * (rates if settings.trial is settings else rates + 1)
+
+
+def tuning_steps(settings: LearnSettings) -> int:
+    """What the local search of a candidate counts, see `steps_taken`."""
+    return settings.tuning.meta_steps * (settings.local_search.base_steps + 1)
+
+
 def _each(settings: LearnSettings) -> float:
     """Steps of a training on average: with `fitness_trial` most are short."""
     if settings.trial is settings:

@@ -87,7 +87,7 @@ class Verdict(Settings):
         value: Its mean over the splits of the re-test.
         against: The others of the re-test, the best first.
         splits: Fresh splits of the re-test.
-        untrained: Mean metric of untrained networks on them.
+        chance: Mean metric on them of whoever has learned nothing.
         steps: Base steps of a training.
         spent: Base steps of all finals.
         budget: Base steps that they might have cost.
@@ -104,7 +104,7 @@ class Verdict(Settings):
     value: float | None
     against: tuple[Against, ...]
     splits: CountOrZero
-    untrained: float | None
+    chance: float | None
     steps: CountOrZero
     spent: CountOrZero
     budget: CountOrZero
@@ -135,8 +135,8 @@ class Verdict(Settings):
         """The verdict in a sentence."""
         if self.kind == "nothing learns":
             return (
-                f"nothing learns here: after {self.steps} steps no loss at any rate is better than an untrained network"
-                f"{'' if self.untrained is None else f' ({self.metric} {self.untrained:.4g})'}; change the optimiser, "
+                f"nothing learns here: after {self.steps} steps no loss at any rate is better than chance"
+                f"{'' if self.chance is None else f' ({self.metric} {self.chance:.4g})'}; change the optimiser, "
                 "the learning rate or the number of steps"
             )
         this = f"{told(self.name, self.loss_kind)}{'' if self.lr is None else f' at rate {self.lr:.3g}'}"
@@ -187,7 +187,7 @@ def judged(outcome: FinalsOutcome, metric: str, formulas: dict[str, str] | None 
         value=finite_or_none(first.mean),
         against=against,
         splits=len(first.retest),
-        untrained=_mean(outcome.untrained),
+        chance=_mean(outcome.chance),
         steps=outcome.plan.steps,
         spent=outcome.spent,
         budget=outcome.plan.budget,
@@ -202,7 +202,7 @@ def _decision(verdict: Verdict, outcome: FinalsOutcome) -> dict[str, object]:
     failed = outcome.spent > 0 and all(row.lr is None or row.race is None for row in outcome.rows)
     if not outcome.retested and not failed:
         return {}
-    learns = verdict.value is not None and (verdict.untrained is None or verdict.value < verdict.untrained)
+    learns = verdict.value is not None and (verdict.chance is None or verdict.value < verdict.chance)
     if failed or not learns:
         task = next((row for row in outcome.rows if row.entrant.kind == "task"), outcome.rows[0])
         handed = {"name": task.entrant.name, "loss_kind": task.entrant.kind, "lr": task.lr, "value": None}

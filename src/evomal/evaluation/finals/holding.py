@@ -41,12 +41,12 @@ def hold_finals(entrants: Sequence[Entrant], plan: FinalsPlan, measure: Measure)
     runners = screen(numbers, ledger)
     field = race(runners, entrants, ledger, places)
     again = retest(field, entrants, ledger) if any(runner.folds for runner in field) else {}
-    untrained = _untrained(entrants, plan, ledger, next(iter(again.values()), ()))
+    chance = _chance(entrants, plan, ledger, next(iter(again.values()), ()))
     ordered = sorted(places.final(field), key=lambda runner: runner.number not in again)
     count = len(again)
     best = sorted(ordered[:count], key=lambda runner: _decided(again[runner.number], entrants[runner.number], runner))
     rows = tuple(_row(runner, entrants, again, ledger) for runner in [*best, *ordered[count:]])
-    return FinalsOutcome(rows, untrained, plan, ledger.spent, screening_steps(plan, len(numbers)))
+    return FinalsOutcome(rows, chance, plan, ledger.spent, screening_steps(plan, len(numbers)))
 
 
 def _none_held(entrants: Sequence[Entrant], plan: FinalsPlan) -> FinalsOutcome:
@@ -55,10 +55,10 @@ def _none_held(entrants: Sequence[Entrant], plan: FinalsPlan) -> FinalsOutcome:
     return FinalsOutcome(tuple(Row(entrant, None, 0, None, (), ()) for entrant in ranked), (), plan, 0, 0)
 
 
-def _untrained(
+def _chance(
     entrants: Sequence[Entrant], plan: FinalsPlan, ledger: Ledger, retested: Sequence[float]
 ) -> tuple[float, ...]:
-    """The metric of untrained networks on the splits of the re-test."""
+    """The metric of whoever has learned nothing on the splits of the re-test."""
     task = next((number for number, entrant in enumerate(entrants) if entrant.kind == "task"), 0)
     trials = [Trial(task, plan.lrs[0], plan.race_splits + place, 0) for place in range(len(retested))]
     ledger.run(trials)

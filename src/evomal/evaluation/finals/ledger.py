@@ -16,7 +16,7 @@ class Trial:
         entrant: Number of the loss.
         lr: Base learning rate.
         split: Number of the split, which also fixes initialisation and batches: all losses meet the same ones.
-        steps: Base steps; 0 measures an untrained network.
+        steps: Base steps; 0 measures what comes without any.
     """
 
     entrant: int

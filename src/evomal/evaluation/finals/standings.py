@@ -75,14 +75,15 @@ class FinalsOutcome:
 
     Args:
         rows: Every entrant, in the order of places: the re-test first, then who came furthest in the race.
-        untrained: The metric of an untrained network on every split of the re-test.
+        chance: The metric of whoever has learned nothing on every split of the re-test: an untrained network, or
+            constant predictions, if those are better.
         plan: How the finals were held.
         spent: Base steps.
         screening: Steps of a training in the screening.
     """
 
     rows: tuple[Row, ...]
-    untrained: tuple[float, ...]
+    chance: tuple[float, ...]
     plan: FinalsPlan
     spent: int
     screening: int

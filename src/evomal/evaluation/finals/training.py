@@ -11,8 +11,9 @@ from evomal.foundation.seeds import derive
 from evomal.local_search.one_step import reason_of
 from evomal.losses import LearnedLoss
 from evomal.losses.criterion import LossFunction
-from evomal.tasks import Batches, Task, TaskSet
+from evomal.tasks import AnySplit, Batches, Task, TaskSet
 from evomal.training import evaluate, fit, one_thread
+from evomal.training.chance import bounds
 from evomal.training.precision import autocast, precision
 
 
@@ -44,7 +45,8 @@ def train_final(
         loss: The loss; None means each task's own task loss.
         lr: Base learning rate.
         split: Number of the split.
-        steps: Base steps; with 0 an untrained network is measured.
+        steps: Base steps; with 0 it is measured what comes without any: an untrained network, or constant predictions,
+            if those are better.
     """
     start = perf_counter()
     if isinstance(loss, LearnedLoss):
@@ -71,8 +73,17 @@ def _trained(
     with one_thread(), precision(setting, task.device), autocast(setting, task.device):
         model = task.make_model(derive(*key, "init"))
         batches = Batches(len(train), base.batch_size, *key, "batches")
-        reason = None
-        if steps:
-            reason = fit(model, loss, train, batches, steps, base, derive(*key, "noise"), task.own).reason
+        if steps == 0:
+            return min(evaluate(model, test, task.metric), _constant(task, test)), None
+        reason = fit(model, loss, train, batches, steps, base, derive(*key, "noise"), task.own).reason
         value = evaluate(model, test, task.metric) if reason is None else math.inf
     return value, reason or (None if math.isfinite(value) else "the metric is not finite")
+
+
+def _constant(task: Task, split: AnySplit) -> float:
+    """The metric of constant predictions; infinite where a metric of the user refuses such outputs."""
+    try:
+        value = bounds(task, split)[0]
+    except Exception:
+        return math.inf
+    return value if math.isfinite(value) else math.inf
