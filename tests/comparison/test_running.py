@@ -144,7 +144,7 @@ def test_settings_of_a_search_are_in_its_folder(finished, plan_of):
     import yaml
 
     known = yaml.safe_load((finished.folder / "searches/ml3-seed1/config.yaml").read_text())
-    flat = {"neural_steps": 3, "partial_steps": 8, "batch_size": 32, "lr": 0.1}
+    flat = {"neural_steps": 3, "partial_steps": 8, "batch_size": 32, "lr": 0.1, "finals": False}
     assert known["settings"] == learn_settings(method="ml3", seed=1, **flat).model_dump(mode="json")
 
 

@@ -108,8 +108,8 @@ NOT_FINITE = "the weights of formula 'abs(log(mul(y, f)))' hold a number that is
         ({"version": True}, f'its "version" is True, {NO_VERSION}'),
         ({"version": "1"}, f"its \"version\" is '1', {NO_VERSION}"),
         ({"version": None}, f'its "version" is None, {NO_VERSION}'),
-        ({"family": "linear"}, "its family 'linear' is unknown; use 'symbolic', 'taylor' or 'neural'"),
-        ({"family": ["symbolic"]}, "its family ['symbolic'] is unknown; use 'symbolic', 'taylor' or 'neural'"),
+        ({"family": "linear"}, "its family 'linear' is unknown; use 'symbolic', 'taylor', 'neural' or 'handcrafted'"),
+        ({"family": ["symbolic"]}, "its family ['symbolic'] is unknown; use 'symbolic', 'taylor', 'neural' or 'handcrafted'"),
         ({"task_type": "ranking"}, "task_type is 'ranking'; use 'classification' or 'regression'"),
         ({"task_type": None}, "task_type is None; use 'classification' or 'regression'"),
         ({"task_type": {}}, "task_type is {}; use 'classification' or 'regression'"),
@@ -244,7 +244,7 @@ def test_entries_of_an_unknown_family():
         with pytest.raises(SettingError) as caught:
             loss_from_entries(entries)
         family = entries.get("family")
-        assert str(caught.value) == f"its family {family!r} is unknown; use 'symbolic', 'taylor' or 'neural'"
+        assert str(caught.value) == f"its family {family!r} is unknown; use 'symbolic', 'taylor', 'neural' or 'handcrafted'"
 
 
 @pytest.mark.parametrize("name", [name for name in GOOD if name != "output_activation"])
@@ -494,7 +494,7 @@ def test_a_long_quotation_is_shortened(tmp_path):
         load_loss(_written(tmp_path, GOOD | {"family": "x" * 90_000}))
     message = str(caught.value).removeprefix(f"loss file '{tmp_path}/loss.json': ")
     assert len(message) < 500
-    assert message.endswith("; use 'symbolic', 'taylor' or 'neural'")
+    assert message.endswith("; use 'symbolic', 'taylor', 'neural' or 'handcrafted'")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ class HandcraftedTable(Mapping[str, HandcraftedEntry]):
     """Handcrafted losses by name; a name may give parameters, as ``focal(gamma=3)``. It iterates over plain names.
 
     Example:
-        >>> HANDCRAFTED["focal"].task_type, "focal(gamma=3)" in HANDCRAFTED, "vocal" in HANDCRAFTED
+        >>> HANDCRAFTED["focal"].task_type, "focal(gamma=3)" in HANDCRAFTED, "abs(f)" in HANDCRAFTED
         ('classification', True, False)
     """
 
@@ -80,6 +80,8 @@ class HandcraftedTable(Mapping[str, HandcraftedEntry]):
             KeyError: There is no such loss.
             SettingError: It has no such parameter, or a value is out of range.
         """
+        if isinstance(text, str) and text.partition("(")[0].strip() not in self._rows:
+            raise KeyError(text)  # perhaps a formula, such as abs(f)
         name, given = split_name(text)
         entry = self._rows[name]
         for parameter, value in given.items():
