@@ -109,7 +109,10 @@ NOT_FINITE = "the weights of formula 'abs(log(mul(y, f)))' hold a number that is
         ({"version": "1"}, f"its \"version\" is '1', {NO_VERSION}"),
         ({"version": None}, f'its "version" is None, {NO_VERSION}'),
         ({"family": "linear"}, "its family 'linear' is unknown; use 'symbolic', 'taylor', 'neural' or 'handcrafted'"),
-        ({"family": ["symbolic"]}, "its family ['symbolic'] is unknown; use 'symbolic', 'taylor', 'neural' or 'handcrafted'"),
+        (
+            {"family": ["symbolic"]},
+            "its family ['symbolic'] is unknown; use 'symbolic', 'taylor', 'neural' or 'handcrafted'",
+        ),
         ({"task_type": "ranking"}, "task_type is 'ranking'; use 'classification' or 'regression'"),
         ({"task_type": None}, "task_type is None; use 'classification' or 'regression'"),
         ({"task_type": {}}, "task_type is {}; use 'classification' or 'regression'"),
@@ -244,7 +247,10 @@ def test_entries_of_an_unknown_family():
         with pytest.raises(SettingError) as caught:
             loss_from_entries(entries)
         family = entries.get("family")
-        assert str(caught.value) == f"its family {family!r} is unknown; use 'symbolic', 'taylor', 'neural' or 'handcrafted'"
+        assert (
+            str(caught.value)
+            == f"its family {family!r} is unknown; use 'symbolic', 'taylor', 'neural' or 'handcrafted'"
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in GOOD if name != "output_activation"])
