@@ -152,14 +152,14 @@ class BatchedMetaTrainer:
         state: State | None = None
         good = torch.ones(losses.lanes, dtype=torch.bool, device=phi.device)
         for x, y in train:
-            outputs = model(Lanes(tuple(theta), model.fresh(losses.lanes)), x)
+            outputs = model(Lanes(tuple(theta), model.fresh(losses.lanes)), x, twice=True)
             values = losses.values(outputs, y, phi)
             gradients = grad(values.sum(), theta, create_graph=True, materialize_grads=True)
             good = good & finite_lanes(values, gradients)
             if not self.trusted:
                 require_twice_differentiable(gradients)
             theta, state = base_step.following(theta, gradients, state)
-        outputs = model(Lanes(tuple(theta), model.fresh(losses.lanes)), valid[0])
+        outputs = model(Lanes(tuple(theta), model.fresh(losses.lanes)), valid[0], twice=True)
         results = _task_losses(self.task.task_loss, outputs, valid[1])
         (found,) = grad(results.sum(), phi, allow_unused=True, materialize_grads=True)
         return good, found

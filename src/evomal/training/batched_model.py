@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch.autograd import grad
 
 from evomal.losses.batched import BatchingError, only_batching_errors
 from evomal.tasks.rng import seeded
+from evomal.training.lane_layers import quick_layers
 from evomal.training.precision import Precision, autocast
 from evomal.training.substitution import Substitution
 
@@ -74,12 +76,13 @@ class BatchedModel:
         """The outputs [B, ...] under a single set of parameters; buffers are copied and stay as they are."""
         return self._call(tuple(parameters), tuple(b.clone() for b in self.buffers), x)
 
-    def __call__(self, lanes: Lanes, x: Tensor) -> Tensor:
+    def __call__(self, lanes: Lanes, x: Tensor, twice: bool = False) -> Tensor:
         """The outputs of all lanes for inputs x.
 
         Args:
             lanes: Parameters and buffers.
             x: Inputs [B, ...] of all lanes.
+            twice: Let the outputs be differentiable more than once, which on a GPU some quick layers are not.
 
         Returns:
             [N, B, ...].
@@ -91,7 +94,8 @@ class BatchedModel:
         def one(parameters: tuple[Tensor, ...], buffers: tuple[Tensor, ...]) -> Tensor:
             return self._call(parameters, buffers, x)
 
-        with only_batching_errors("the model cannot be computed"):
+        quick = nullcontext() if twice else quick_layers(self.model, x.device)
+        with only_batching_errors("the model cannot be computed"), quick:
             outputs: Tensor = torch.vmap(one, randomness="same")(lanes.parameters, lanes.buffers)
         return outputs
 
