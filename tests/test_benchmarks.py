@@ -145,6 +145,34 @@ def test_lanes_against_one_at_a_time(monkeypatch):
     assert set(asked) == {5, 6}
 
 
+def test_parts_of_the_gpu_in_a_process_of_their_own(tmp_path):
+    module = command_line.import_module("benchmarks.gpu.run")
+    found = module.gpu(device="cpu", parts="memory", out=tmp_path, limit=100)
+    assert found["parts"]["memory"]["status"] == "done"
+    assert json.loads((tmp_path / "gpu.json").read_text())["parts"]["memory"]["found"] == {"dry run": 3}
+    assert "## memory: done" in (tmp_path / "gpu.md").read_text()
+    with pytest.raises(SystemExit, match="unknown part 'nothing'; known: card, base_step"):
+        module.gpu(parts="nothing")
+
+
+def test_a_part_that_fails_or_takes_too_long_leaves_the_others(tmp_path):
+    module = command_line.import_module("benchmarks.gpu.run")
+    worker, noted = module.Worker(module.Given("cpu", True)), []
+    try:
+        parts = {}
+        for name, seconds in (("nothing", 60.0), ("base_step", 3.5), ("memory", 60.0), ("card", 1.0)):
+            parts[name] = {"found": {}}
+            worker.run(name, seconds, parts[name], lambda: noted.append(1))
+    finally:
+        worker.end()
+    assert [part["status"] for part in parts.values()] == ["failed", "out of time", "done", "no time left"]
+    assert "AttributeError" in parts["nothing"]["error"]
+    assert parts["memory"]["found"] == {"dry run": 3}
+    text = module.markdown({"given": "x", "parts": parts})
+    assert "AttributeError" in text
+    assert "| dry run | 3 |" in text
+
+
 def test_a_gain_is_paired_over_seeds():
     plain, other = [0.30, 0.28, 0.33], [0.21, 0.20, 0.22]
     assert _gain(plain, other) == "+0.0933 [+0.0554, +0.1313], p 0.009"

@@ -5,7 +5,7 @@ from benchmarks.gpu.card import card
 from benchmarks.gpu.counting import kernels, synchronisations
 from benchmarks.gpu.larger import larger
 from benchmarks.gpu.memory import memory
-from benchmarks.gpu.searching import search, where
+from benchmarks.gpu.searching import search, where, whole_search
 from benchmarks.gpu.steps import base_step, filter_steps, meta_step
 from benchmarks.gpu.variants import variants
 
@@ -22,4 +22,5 @@ __all__ = [
     "synchronisations",
     "variants",
     "where",
+    "whole_search",
 ]

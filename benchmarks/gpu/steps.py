@@ -1,6 +1,6 @@
 """Time of a base step, a meta step and a step of the rejection filter: by lanes, with CUDA graphs and without."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -15,9 +15,12 @@ from evomal.evaluation.filters import make_probe
 from evomal.local_search.batched_step import BatchedMetaTrainer
 from evomal.local_search.batched_tune import LanesTuning
 from evomal.losses.batched_families import stack
+from evomal.losses.fused_formulas import fusing
 from evomal.tasks.rng import seeded
 from evomal.training.batched_fit import LanesTraining
-from evomal.training.graphs import GraphedStep, graphs
+from evomal.training.graphs import GraphedStep, graphs, graphs_on
+from evomal.training.lane_layers import layers_allowed
+from evomal.training.precision import Precision, precision
 
 Step = Callable[[int], object]
 
@@ -50,12 +53,12 @@ def plain(given: Given, graph: bool) -> Step:
     return call
 
 
-def training(given: Given, count: int, setting: str = "float32") -> LanesTraining:
+def training(given: Given, count: int, setting: Precision = "float32") -> LanesTraining:
     """A training of so many lanes."""
     task = given.task()
     losses = [loss.requires_grad_(False) for loss in given.losses(count)]
     model = task.make_model(0)
-    return LanesTraining(model, stack(losses), task.train, batches(task), given.all_steps, BASE, 0, None, setting)  # type: ignore[arg-type]
+    return LanesTraining(model, stack(losses), task.train, batches(task), given.all_steps, BASE, 0, None, setting)
 
 
 def tuning(given: Given, count: int) -> LanesTuning:
@@ -72,8 +75,22 @@ def improving(given: Given, count: int) -> tuple[Improving, GraphedStep | None]:
     return search, GraphedStep(search, search.state) if given.cuda else None
 
 
-def _ways(given: Given) -> tuple[bool, ...]:
-    return (False, True) if given.cuda else (False,)
+Way = tuple[str, bool, bool, bool]
+ALL = ("all", True, True, True)
+WAYS: tuple[Way, ...] = (  # graph, formulas as one kernel, layers of lanes
+    ("graph alone", True, False, False),
+    ("and formulas as one kernel", True, True, False),
+    ALL,
+    ("all but the graph", False, True, True),
+)
+
+
+def ways(given: Given, count: int) -> Iterator[tuple[str, int]]:
+    """How a step of so many lanes is computed, one after the other; gives the name and how many steps to time."""
+    several = count in (1, given.many)
+    for name, graph, fused, layers in WAYS if several and given.cuda else (ALL,):
+        with graphs(graph), fusing(fused), layers_allowed(layers), seeded(0):
+            yield name, given.steps if graph else min(10, given.steps)
 
 
 def base_step(given: Given, note: Note) -> None:
@@ -86,49 +103,44 @@ def base_step(given: Given, note: Note) -> None:
     with MovedBytes() as moved:
         cross_entropy(model(x), y).backward()
     note("bytes that its operations read and write", moved.total)
-    for graph in _ways(given):
-        note(f"plain PyTorch loop, {_with(graph)}, ms", 1e3 * given.per_step(plain(given, graph)))
+    for graph in (False, True) if given.cuda else (False,):
+        name = "graph" if graph else "no graph"
+        note(f"plain PyTorch loop, {name}, ms", 1e3 * given.per_step(plain(given, graph)))
     for count in given.counts:
-        for graph in _ways(given):
-            with seeded(0), graphs(graph):
-                each = training(given, count)
-                key = f"{count} lanes, {_with(graph)}, ms"
-                note(key, 1e3 * given.per_step(each.step))
-                _tell(note, key, each.program)
-    for setting in ("tf32", "bf16"):
-        from evomal.training.precision import precision
-
-        with seeded(0), precision(setting, given.place):  # type: ignore[arg-type]
-            key = f"{given.many} lanes, {setting}, ms"
-            note(key, 1e3 * given.per_step(training(given, given.many, setting).step))
+        for name, steps in ways(given, count):
+            each = training(given, count)
+            _timed(given, note, f"{count} lanes, {name}, ms", each.step, steps, each)
+    settings: tuple[Precision, ...] = ("tf32", "bf16")
+    for setting in settings:
+        with seeded(0), precision(setting, given.place):
+            each = training(given, given.many, setting)
+            _timed(given, note, f"{given.many} lanes, {setting}, ms", each.step, given.steps, each)
 
 
 def meta_step(given: Given, note: Note) -> None:
     """Milliseconds of a meta step of all lanes."""
     for count in given.counts:
-        for graph in _ways(given):
-            with seeded(0), graphs(graph):
-                each = tuning(given, count)
-                key = f"{count} lanes, {_with(graph)}, ms"
-                note(key, 1e3 * given.per_step(each.step))
-                _tell(note, key, each.program)
+        for name, steps in ways(given, count):
+            each = tuning(given, count)
+            _timed(given, note, f"{count} lanes, {name}, ms", each.step, steps, each)
 
 
 def filter_steps(given: Given, note: Note) -> None:
     """Milliseconds of a step of the rejection filter of all lanes."""
-    for count in {1, given.many}:
-        for graph in _ways(given):
+    for count in (1, given.many):
+        for name, steps in ways(given, count):
+            if name == ALL[0] and given.cuda:  # there are no layers here
+                continue
             search, program = improving(given, count)
-            key = f"{count} lanes, {_with(graph)}, ms"
-            call = program if graph and program is not None else search
-            note(key, 1e3 * given.per_step(lambda number, call=call: call()))
-            _tell(note, key, program if graph else None)
+            program = program if graphs_on(given.place) else None
+            call: Callable[[], object] = program or search
+            key = f"{count} lanes, {name}, ms"
+            note(key, 1e3 * given.per_step(lambda number, call=call: call(), steps))
+            if program is not None and not program.captured:
+                note(f"{key}: NO GRAPH", program.failure)
 
 
-def _with(graph: bool) -> str:
-    return "graph" if graph else "no graph"
-
-
-def _tell(note: Note, key: str, program: GraphedStep | None) -> None:
-    if program is not None and not program.captured:
-        note(f"{key}: NO GRAPH", program.failure)
+def _timed(given: Given, note: Note, key: str, step: Step, steps: int, owner: LanesTraining | LanesTuning) -> None:
+    note(key, 1e3 * given.per_step(step, steps))
+    if owner.program is not None and not owner.program.captured:
+        note(f"{key}: NO GRAPH", owner.program.failure)
