@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -57,3 +59,14 @@ def test_text(tmp_path):
     assert ended.returncode == 0, ended.stderr
     (error,) = (float(word) for word in re.findall(r"test error (\S+)", ended.stdout))
     assert error < 0.2
+
+
+@pytest.mark.parametrize(("name", "least"), [("ask_and_tell", 0.2), ("lightning_module", 3.0)])
+def test_losses_for_those_who_train_elsewhere(name, least, tmp_path):
+    script = ROOT / "examples" / f"{name}.py"
+    assert len(script.read_text().splitlines()) <= 30
+    ended = _run(str(script), cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert float(ended.stdout.split("error ")[1].split()[0]) < least
+    again = _run(str(script), cwd=tmp_path)
+    assert (again.returncode, again.stdout) == (0, ended.stdout), again.stderr

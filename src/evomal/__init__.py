@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from evomal.search import ML3 as ML3
     from evomal.search import EvoMAL as EvoMAL
     from evomal.search import LearnResult as LearnResult
+    from evomal.search import Search as Search
     from evomal.search import TaylorGLO as TaylorGLO
     from evomal.tasks import Task as Task
     from evomal.training import meta_test as meta_test
@@ -43,6 +44,7 @@ _HOMES = {
     "meta_test": "evomal.training",
     "ML3": "evomal.search",
     "NeuralLoss": "evomal.losses",
+    "Search": "evomal.search",
     "SymbolicLoss": "evomal.losses",
     "Task": "evomal.tasks",
     "TaylorGLO": "evomal.search",

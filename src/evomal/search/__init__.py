@@ -2,6 +2,8 @@
 
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.watching import Watcher
+from evomal.search.asked import AskedCandidate
+from evomal.search.asking import Search
 from evomal.search.method import Method
 from evomal.search.methods import GLO, GPLFL, METHODS, ML3, EvoMAL, TaylorGLO, make_method
 from evomal.search.result import LearnResult, SearchInterrupted
@@ -11,10 +13,12 @@ __all__ = [
     "GPLFL",
     "METHODS",
     "ML3",
+    "AskedCandidate",
     "Candidate",
     "EvoMAL",
     "LearnResult",
     "Method",
+    "Search",
     "SearchInterrupted",
     "TaylorGLO",
     "Watcher",

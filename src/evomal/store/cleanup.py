@@ -10,7 +10,7 @@ from evomal.foundation.lock import FolderLock
 from evomal.store.checkpoint import CHECKPOINT, NEXT
 
 STARTING, REPLACED = "starting", "replaced"
-WRITTEN = (".loss.json.", ".learned.json.", ".config.yaml.", f".{NEXT}.")
+WRITTEN = (".loss.json.", ".learned.json.", ".config.yaml.", ".asked.json.", f".{NEXT}.")
 """How `evomal.foundation.atomic.write_atomically` calls files of a run until they are complete."""
 
 

@@ -16,6 +16,8 @@ def provenance(
     loss: LearnedLoss, candidate: Candidate, tasks: TaskSet, settings: LearnSettings, baseline: float
 ) -> dict[str, Any]:
     """The entries of a loss file that tell its history, as plain values."""
+    if not tasks:
+        return _trained_elsewhere(candidate, tasks, settings)
     # The loss was chosen for what it does at this rate.
     fitness_rate = {} if candidate.fitness_lr == 1 else {"lr": settings.base.lr * candidate.fitness_lr}
     return {
@@ -48,6 +50,18 @@ def chosen(loss: SavedLoss, tasks: TaskSet, settings: LearnSettings, baseline: f
         "tuned_for": {"optimizer": "sgd", **settings.base.model_dump()},
     }
     return entries | {"versions": _versions()}
+
+
+def _trained_elsewhere(candidate: Candidate, tasks: TaskSet, settings: LearnSettings) -> dict[str, Any]:
+    """What is known where somebody else trains: nothing of the task, and the metric that was told."""
+    return {
+        "learned_on": {"task": tasks.name},
+        "method": settings.method,
+        "seed": settings.seed,
+        "fitness": candidate.own_fitness,
+        "found": {"generation": candidate.generation, "index": candidate.index},
+        "versions": _versions(),
+    }
 
 
 def described(task: Task) -> dict[str, Any]:
