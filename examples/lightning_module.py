@@ -19,7 +19,7 @@ class Module(torch.nn.Module):  # with Lightning: LightningModule
 
 x = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
 y = x.sum(1, keepdim=True) + (x[:, :1] > 1.5) * 20 * x[:, 1:2]  # some rows are far off
-search = evomal.Search("gplfl", "regression", out="runs/lightning", generations=2, start_from=("mse",))
+search = evomal.Search("gplfl", "regression", 0, "runs/module", generations=2, population_size=8, start_from=("mse",))
 while candidates := search.ask():
     optimizer = (module := Module(candidates[0].loss)).configure_optimizers()
     for index in range(100):  # with Lightning: Trainer(max_steps=100).fit(module, loader)
