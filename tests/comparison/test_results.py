@@ -302,7 +302,7 @@ def test_everything_as_plain_values():
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert list(document) == [
         *("task", "metric", "baseline", "fixed_lr", "lrs", "seeds", "settings", "command", "versions"),
-        *("earlier_versions", "contenders", "notes"),
+        *("earlier_versions", "contenders", "notes", "verdict"),
     ]
     assert document["settings"] == {"steps": 10, "nested": {"lrs": [1, None]}}
     assert (document["lrs"], document["seeds"], document["notes"]) == ([0.1, 1.0], [0, 1], comparison.notes())

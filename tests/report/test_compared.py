@@ -59,6 +59,8 @@ A gain is cross_entropy minus the loss, seed by seed: positive is better than cr
 Its 95 % interval, effect size d (Cohen's d_z) and p are those of a paired t test; \
 p is corrected by Holm for the number of losses beside the baseline. The best mean of each column is bold.
 
+Verdict: best: cross_entropy at 0.3 (error_rate 0.21); a tie with evomal (p 1); better than focal.
+
 | loss | test error_rate at lr 0.1 (mean ± sd) | gain [95 %] | d | p (Holm) \
 | test error_rate at best lr (mean ± sd) | lr | gain left [95 %] | d | p (Holm) \
 | search time per seed | partial trainings per seed | meta steps per seed |

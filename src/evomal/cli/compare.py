@@ -136,4 +136,5 @@ def _report(comparison: "Comparison", folder: Path, as_json: bool) -> None:
     print_table(table_of_comparison(comparison), sys.stdout)
     for note in comparison.notes():
         print(cleaned(note))
+    print(f"verdict: {cleaned(comparison.verdict)}")
     print(f"written to {folder}/table.md, table.csv and table.json")

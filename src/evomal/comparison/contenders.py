@@ -24,6 +24,7 @@ class SearchSummary:
         loss_file: Where it lies.
         outcomes: How many candidates ended in which way.
         workers: How many searches ran on the machine at a time, this one among them; None if that is not known.
+        verdict: What its finals came to, such as ``learned`` or ``tie``; None without finals.
     """
 
     seed: int
@@ -36,6 +37,7 @@ class SearchSummary:
     loss_file: str
     outcomes: dict[str, int]
     workers: int | None = None
+    verdict: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ def as_markdown(comparison: Comparison) -> str:
     rows = [[column.head for column in columns]]
     for place in range(len(comparison.contenders)):
         rows.append([f"**{c.cells[place]}**" if place in c.best else c.cells[place] for c in columns])
-    parts = [f"# Comparison on {_markdown(comparison.task)}", _reading(comparison), _table(rows)]
+    verdict = f"Verdict: {_markdown(comparison.verdict)}."
+    parts = [f"# Comparison on {_markdown(comparison.task)}", _reading(comparison), verdict, _table(rows)]
     notes = [f"- {_markdown(note)}" for note in comparison.notes()]
     if notes:
         parts.append("\n".join(["Notes:", "", *notes]))

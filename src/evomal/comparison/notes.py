@@ -102,6 +102,13 @@ def _searches(contender: "Contender") -> Iterator[str]:
     if seeds:
         found = f"the search of {contender.name} found nothing with {_seeds(seeds)}"
         yield f"{found}: the loss that stands for it has no fitness"
+    verdicts: dict[str, list[int]] = {}
+    for search in contender.searches:
+        if search.verdict is not None:
+            verdicts.setdefault(search.verdict, []).append(search.seed)
+    if verdicts:
+        told = ", ".join(f"{verdict} ({_seeds(those)})" for verdict, those in sorted(verdicts.items()))
+        yield f"what the finals of {contender.name} came to: {told}"
 
 
 def _divergence(contender: "Contender", comparison: "Comparison") -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from evomal.comparison.contenders import Contender
 from evomal.comparison.notes import notes_of
+from evomal.comparison.verdict import verdict_of
 from evomal.evaluation.statistics import PairedTest, holm, paired_test
 from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.foundation.serialization import finite_or_none
@@ -122,6 +123,11 @@ class Comparison:
         """Remarks, one sentence each: what must be known to read the table rightly."""
         return notes_of(self)
 
+    @property
+    def verdict(self) -> str:
+        """What it comes to, in a sentence."""
+        return verdict_of(self)
+
     def __str__(self) -> str:
         """The comparison as Markdown: the table, the notes, every rate, and the losses found."""
         from evomal.comparison.markdown import as_markdown  # which reads comparisons
@@ -134,7 +140,7 @@ class Comparison:
         rows = [asdict(row) for row in self.rows()]
         contenders = [row["contender"] | {"fixed": row["fixed"], "best": row["best"]} for row in rows]
         made = {"settings": self.settings, **self.origin.as_dict()}
-        document = {**shown, **made, "contenders": contenders, "notes": self.notes()}
+        document = {**shown, **made, "contenders": contenders, "notes": self.notes(), "verdict": self.verdict}
         return {name: _plain(value) for name, value in document.items()}
 
     def _column(self, rates: Sequence[float]) -> list[Cell]:

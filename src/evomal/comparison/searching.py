@@ -64,6 +64,7 @@ def run_search(task: Task, job: Job) -> SearchSummary | None:
         loss_file=f"{path.parent.name}/{path.name}/{run.loss.name}",
         outcomes=dict(result.outcomes),
         workers=job.workers,
+        verdict=None if result.verdict is None else result.verdict.kind,
     )
     write_atomically(path / SUMMARY, search_record(summary))
     return summary

@@ -75,8 +75,8 @@ LEAST_RETEST = 3
 """Trainings of each loss in a re-test, without which nothing can be said."""
 LEAST_RACE = 2
 """Folds of a race, without which nobody can be told apart."""
-LEAST_TRAININGS = 22
-"""Full trainings of three losses on so many folds at two rates, and of three in so short a re-test."""
+LEAST_TRAININGS = 20
+"""Full trainings of three losses on so many folds, and of three in so short a re-test."""
 
 
 def least_budget(plan: FinalsPlan, entrants: int) -> int:
@@ -84,7 +84,7 @@ def least_budget(plan: FinalsPlan, entrants: int) -> int:
 
     Example:
         >>> least_budget(FinalsPlan(1000, (0.025, 0.1, 0.4), 5, 1, 3, 0, 0.25), 10)
-        23500
+        21500
     """
     return entrants * len(plan.lrs) * shortest(plan.steps) + LEAST_TRAININGS * plan.steps
 

@@ -9,10 +9,10 @@ from evomal.evaluation.finals.standings import Places, Runner
 from evomal.evaluation.statistics import behind
 
 LEVEL = 0.05  # of the test that sends home: one-sided, each by itself; see `behind`
-TWO_RATES = 2  # folds on which a loss is trained at both of its best rates
+TWO_RATES = 2  # folds on which losses are trained at both of their best rates; on the second only the better half
 RACE_SHARE = 0.55  # of what the screening has left; the rest is for the re-test
 FEWEST = 4  # who goes on even if far behind
-AT_THE_END = 6  # who takes part in the last fold, if the budget allows
+AT_THE_END, FEW = 4, 3  # who takes part in the last fold, if the budget allows, and if it does not
 
 
 def race(runners: Sequence[Runner], entrants: Sequence[Entrant], ledger: Ledger, places: Places) -> list[Runner]:
@@ -37,6 +37,9 @@ def race(runners: Sequence[Runner], entrants: Sequence[Entrant], ledger: Ledger,
         return field
     for fold, size in enumerate(sizes):
         field = _cut(field, size, entrants, places)
+        if fold == 1:
+            for runner in _ranked(field)[math.ceil(len(field) / 2) :]:
+                runner.lrs = runner.lrs[:1]
         _run_fold(field, fold, ledger)
         field = _without_failed(field, places)
         if fold == TWO_RATES - 1 or fold == len(sizes) - 1:
@@ -48,7 +51,7 @@ def race(runners: Sequence[Runner], entrants: Sequence[Entrant], ledger: Ledger,
 
 
 def planned_sizes(count: int, folds: int, trainings: int) -> list[int]:
-    """How many take part in each fold: ever fewer, in equal ratios, as many as the budget buys.
+    """How many take part in each fold: half as many each time, down to a few; as many as the budget buys.
 
     Args:
         count: Who could take part.
@@ -59,27 +62,24 @@ def planned_sizes(count: int, folds: int, trainings: int) -> list[int]:
         A number for each fold; fewer folds where the budget is small, none where it does not suffice for two.
 
     Example:
-        >>> planned_sizes(20, 5, 70), planned_sizes(20, 5, 18), planned_sizes(20, 5, 8)
-        ([12, 11, 9, 8, 6], [3, 3, 3, 3], [])
+        >>> planned_sizes(36, 5, 60), planned_sizes(36, 5, 35), planned_sizes(20, 5, 13), planned_sizes(20, 5, 8)
+        ([16, 8, 4, 4, 4], [8, 4, 4, 4, 4], [3, 3], [])
     """
-    for last in range(min(AT_THE_END, count), min(3, count) - 1, -1):
+    for last in range(min(AT_THE_END, count), min(FEW, count) - 1, -1):
         for first in range(count, last - 1, -1):
-            sizes = _geometric(first, last, folds)
+            sizes = [max(last, math.ceil(first / 2**fold)) for fold in range(folds)]
             if _cost(sizes) <= trainings:
                 return sizes
-    few = min(3, count)
-    for fewer in range(folds - 1, LEAST_RACE - 1, -1):
-        if _cost([few] * fewer) <= trainings:
-            return [few] * fewer
+    few = min(FEW, count)
+    for number in range(folds, LEAST_RACE - 1, -1):
+        if _cost([few] * number) <= trainings:
+            return [few] * number
     return []
 
 
-def _geometric(first: int, last: int, folds: int) -> list[int]:
-    return [math.ceil(first * (last / first) ** (fold / max(folds - 1, 1)) - 1e-9) for fold in range(folds)]
-
-
 def _cost(sizes: Sequence[int]) -> int:
-    return sum(size * (2 if fold < TWO_RATES else 1) for fold, size in enumerate(sizes))
+    """Trainings: at two rates on the first fold, on the second only for the better half."""
+    return sum(sizes) + sum(sizes[:1]) + sum(math.ceil(size / 2) for size in sizes[1:2])
 
 
 def _run_fold(field: Sequence[Runner], fold: int, ledger: Ledger) -> None:
