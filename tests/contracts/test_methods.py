@@ -1,10 +1,8 @@
 """The one contract that every method keeps: a search is a function of its seed, and all of it is written down."""
 
-import importlib.util
 import json
 import math
 import random
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -21,10 +19,7 @@ from evomal.losses.loading import loss_from_entries
 from evomal.search import METHODS, Watcher, make_method
 from evomal.store import comparable, read_journal
 from evomal.tasks import TaskSet
-
-_spec = importlib.util.spec_from_file_location("method_tasks", Path(__file__).parents[1] / "search" / "tasks.py")
-tasks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tasks)
+from helpers import tasks
 
 SMALL = {
     "population_size": 4, "generations": 2, "cma_generations": 1, "meta_steps": 3, "neural_steps": 3, "hidden": 6,

@@ -1,8 +1,6 @@
 """Every network of the paper through all that a search does with it, on 32×32 images, thin ones for the time's sake."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,11 +15,7 @@ from evomal.search import EvoMAL, Watcher
 from evomal.tasks import MODELS
 from evomal.tasks.models import ModelFactory
 from evomal.training import evaluate
-
-_path = Path(__file__).parents[1] / "local_search" / "oracles.py"
-_spec = importlib.util.spec_from_file_location("networks_oracles", _path)
-oracles = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(oracles)
+from helpers import oracles
 
 WIDTHS = {
     "alexnet": 0.03,

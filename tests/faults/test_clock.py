@@ -1,16 +1,12 @@
 """Clocks of the wall that jump: nothing that counts looks at them."""
 
-import importlib.util
 import os
 import time
 from itertools import cycle
-from pathlib import Path
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location("faults_fast", Path(__file__).with_name("fast.py"))
-fast = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fast)
+from helpers import fast
 
 HOURS = 3600.0
 

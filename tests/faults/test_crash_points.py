@@ -1,16 +1,12 @@
 """A process that dies at any operation on a file leaves a run that goes on, or nothing in the way of a new one."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location("faults_forks", Path(__file__).with_name("forks.py"))
-forks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(forks)
-fast = forks.beside("fast")
+from helpers import fast, forks
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """A run goes on with the data, model, loss and metric that it was begun with, or not at all."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,11 +9,7 @@ from torch import nn
 import evomal
 from evomal.cli import main
 from evomal.foundation.errors import RunFolderError, SettingError
-
-_spec = importlib.util.spec_from_file_location("faults_forks", Path(__file__).with_name("forks.py"))
-forks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(forks)
-fast = forks.beside("fast")
+from helpers import fast, forks
 
 
 def _changed(kind):

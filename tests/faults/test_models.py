@@ -1,10 +1,8 @@
 """Models that raise at random and losses that become NaN: candidates fail, the search goes on."""
 
-import importlib.util
 import json
 import math
 import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +10,7 @@ from torch import nn
 
 from evomal.foundation.errors import EvomalError
 from evomal.store import read_journal
-
-_spec = importlib.util.spec_from_file_location("faults_fast", Path(__file__).with_name("fast.py"))
-fast = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fast)
+from helpers import fast
 
 
 class Fragile(nn.Linear):

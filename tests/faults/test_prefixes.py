@@ -1,16 +1,11 @@
 """Whatever a kill leaves of journal and checkpoints, going on comes to what an uninterrupted search comes to."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
 from evomal.store import read_journal
-
-_spec = importlib.util.spec_from_file_location("faults_fast", Path(__file__).with_name("fast.py"))
-fast = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fast)
+from helpers import fast
 
 LINES = 15  # of a finished journal
 LATEST, PREVIOUS = "checkpoint/state.json", "checkpoint/previous.json"

@@ -1,6 +1,5 @@
 """Full disks, folders that are read-only, folders that are taken away: one line, and nothing finished is lost."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,11 +11,7 @@ import pytest
 from evomal.foundation.errors import RunFolderError, StorageError
 from evomal.search import Watcher
 from evomal.store import comparable, read_journal
-
-_spec = importlib.util.spec_from_file_location("faults_forks", Path(__file__).with_name("forks.py"))
-forks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(forks)
-fast, operations = forks.beside("fast"), forks.beside("operations")
+from helpers import fast, forks, operations
 
 ARGUMENTS = ["learn", *forks.IRIS, "--generations", "6", "--quiet"]  # its journal is longer than a checkpoint
 KEPT = "what is finished is kept: make room there, then go on with --resume"

@@ -1,8 +1,6 @@
 """Meta-gradients through optimisers other than plain SGD, against double backward through steps written out here."""
 
-import importlib.util
 from itertools import cycle, islice
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,17 +17,8 @@ from evomal.local_search.warm_up import STEPS
 from evomal.losses.batched_families import stack
 from evomal.tasks import Task
 from evomal.tasks.rng import seeded
+from helpers import oracles, zoo
 
-
-def _sibling(name):
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(f"local_search_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-oracles, zoo = _sibling("oracles"), _sibling("zoo")
 FORMULA = "sub(tanh(mul(f, add(y, 1))), mul(y, log(f)))"
 RATE = 0.05
 

@@ -4,9 +4,6 @@ In single precision φ agrees to 1e-5 wherever it has an effect. In abs(log(φ1�
 φ1 and φ2 but for the ε of the protected logarithm: Adam makes steps of full length of what is rounding.
 """
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -20,6 +17,7 @@ from evomal.losses import NeuralLoss, TaylorLoss
 from evomal.losses.batched import BatchingError
 from evomal.losses.batched_families import stack
 from evomal.tasks import TaskSet
+from helpers import zoo
 
 BASE = BaseSettings(lr=0.3, batch_size=16, momentum=0.5)
 FORMULAS = [
@@ -28,21 +26,16 @@ FORMULAS = [
 ]  # fmt: skip
 
 
-def _sibling(name):
-    spec = importlib.util.spec_from_file_location(f"lanes_{name}", Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-zoo = _sibling("zoo")
-
-
 @pytest.fixture(autouse=True)
-def _double(request):
-    single = "single" in request.node.name
-    torch.set_default_dtype(torch.float32 if single else torch.float64)
+def _double():
+    torch.set_default_dtype(torch.float64)
     yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def single(_double):
+    """Float32, for this test."""
     torch.set_default_dtype(torch.float32)
 
 
@@ -86,7 +79,7 @@ def test_each_lane_is_tuned_as_alone(name):
 
 
 @pytest.mark.parametrize("base_steps", [1, 2])
-def test_in_single_precision(base_steps):
+def test_in_single_precision(single, base_steps):
     settings = LocalSearchSettings(meta_steps=4, base_steps=base_steps, meta_lr=0.05)
     _same(lambda: _losses(FORMULAS[1:]), _task("convolution"), settings)
 
@@ -159,7 +152,7 @@ def test_lanes_that_fail_say_why_and_leave_the_others_alone():
     assert all(o.seconds > 0 for o in outcomes if o.steps)
 
 
-def test_a_meta_gradient_that_is_not_finite_ends_the_tuning_single():
+def test_a_meta_gradient_that_is_not_finite_ends_the_tuning(single):
     ours, theirs = _losses(FORMULAS[1:3]), _losses(FORMULAS[1:3])
     settings, base = LocalSearchSettings(meta_steps=3), BaseSettings().model_copy(update={"lr": 1e38})
     outcomes = tune_lanes(ours, _task("relu_in_place"), settings, base, 1)

@@ -1,7 +1,5 @@
 import copy
-import importlib.util
 import random
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,17 +9,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 import evomal
 from evomal.foundation.errors import ModelError, SettingError
 from evomal.local_search import meta_gradient
-
-
-def _sibling(name):
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(f"local_search_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-oracles, zoo = _sibling("oracles"), _sibling("zoo")
+from helpers import oracles, zoo
 
 FORMULAS = [
     "abs(log(mul(y, f)))",

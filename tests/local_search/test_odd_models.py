@@ -1,9 +1,7 @@
 """Models and callers that would get wrong numbers without a word: right, or refused."""
 
 import copy
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,10 +22,8 @@ from evomal.losses.slopes import slope
 from evomal.tasks import Batches, Task
 from evomal.training import fit
 from evomal.training.batched_fit import fit_lanes
+from helpers import oracles
 
-SPEC = importlib.util.spec_from_file_location("odd_oracles", Path(__file__).with_name("oracles.py"))
-oracles = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(oracles)
 both = pytest.mark.parametrize("steps", [1, 2])
 BASE = BaseSettings(lr=0.3, batch_size=12)
 

@@ -1,8 +1,5 @@
 """Forward mode with recorded values, against torch's own."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -10,10 +7,7 @@ from torch.autograd import forward_ad
 
 from evomal.local_search.functional import FunctionalModel
 from evomal.local_search.replay import Recording, Replay
-
-_spec = importlib.util.spec_from_file_location("replay_zoo", Path(__file__).with_name("zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
+from helpers import zoo
 
 
 def _jvp(model, x, tangents, mode):

@@ -1,16 +1,10 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
 from evomal.local_search.functional import FunctionalModel, batch_statistics
 from evomal.local_search.one_step import linearise
 from evomal.local_search.traced import trace_linearisation
-
-_spec = importlib.util.spec_from_file_location("traced_zoo", Path(__file__).with_name("zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
+from helpers import zoo
 
 # These tuning does another way: without forward mode, or writing into buffers while tracing.
 UNTRACED = {"lstm", "attention", "weight_norm", "spectral_norm"}

@@ -1,6 +1,3 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -10,18 +7,11 @@ from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.foundation.seeds import derive
 from evomal.local_search import tune
 from evomal.tasks import Batches
+from helpers import oracles, zoo
 
 OVERFLOWING = BaseSettings().model_copy(update={"lr": 1e38})  # more than a user may give
 
 
-def _sibling(name):
-    spec = importlib.util.spec_from_file_location(f"tune_{name}", Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-oracles, zoo = _sibling("oracles"), _sibling("zoo")
 FORMULAS = ["abs(log(mul(y, f)))", "square(sub(y, f))", "sub(tanh(mul(f, add(y, 1))), mul(y, f))"]
 
 

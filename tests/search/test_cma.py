@@ -1,8 +1,6 @@
-import importlib.util
 import math
 import random
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,10 +18,7 @@ from evomal.foundation.seeds import derive
 from evomal.losses import TaylorLoss
 from evomal.search.methods import GLO, TaylorGLO
 from evomal.tasks import TaskSet
-
-_spec = importlib.util.spec_from_file_location("cma_tasks", Path(__file__).with_name("tasks.py"))
-tasks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tasks)
+from helpers import tasks
 
 
 def _engine(size=5, population=10, sigma=1.2, seed=0, **options):

@@ -1,9 +1,7 @@
 """Controls of the step size: losses as steep as the task loss at first, and fitness at the best of some rates."""
 
-import importlib.util
 import json
 import math
-from pathlib import Path
 
 import pytest
 
@@ -19,10 +17,7 @@ from evomal.search import Candidate, EvoMAL, Watcher, make_method
 from evomal.store import read_journal
 from evomal.tasks import TaskSet
 from evomal.training.step_size import gradient_norm_ratio
-
-_spec = importlib.util.spec_from_file_location("control_tasks", Path(__file__).with_name("tasks.py"))
-tasks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tasks)
+from helpers import tasks
 
 SQUARES = Formula(parse("square(sub(y, f))"))
 GENOMES = {

@@ -1,11 +1,9 @@
 """States of engines are data: what is damaged is refused and changes nothing, what is taken can be gone on from."""
 
 import copy
-import importlib.util
 import json
 import math
 import random
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -20,10 +18,6 @@ from evomal.engines.two_phase import TwoPhaseEngine
 from evomal.expressions import parse
 from evomal.foundation.errors import EvomalError
 from evomal.foundation.seeds import derive
-
-_spec = importlib.util.spec_from_file_location("engine_tasks", Path(__file__).with_name("tasks.py"))
-tasks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tasks)
 
 START = [Formula(parse("square(sub(y, f))"), (0.5, 2.0, -1.0)), Formula(parse("mul(y, f)"))]
 

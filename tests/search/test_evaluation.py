@@ -1,6 +1,4 @@
-import importlib.util
 import math
-from pathlib import Path
 
 import evomal
 from evomal.engines.genome import Formula
@@ -10,10 +8,7 @@ from evomal.executors import InProcess
 from evomal.expressions import canonical, parse
 from evomal.search import Candidate, Watcher
 from evomal.tasks import TaskSet
-
-_spec = importlib.util.spec_from_file_location("evaluation_tasks", Path(__file__).with_name("tasks.py"))
-tasks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tasks)
+from helpers import tasks
 
 TOWER = "add(mul(y, f), " + "square(" * 12 + "add(1, add(1, f))" + ")" * 13
 

@@ -1,9 +1,7 @@
-import importlib.util
 import json
 import math
 import re
 import signal
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,10 +13,7 @@ from evomal.foundation.errors import ModelError, RunFolderError, SettingError
 from evomal.search import EvoMAL, SearchInterrupted, Watcher
 from evomal.store import comparable, read_journal
 from evomal.tasks import TaskSet
-
-_spec = importlib.util.spec_from_file_location("search_tasks", Path(__file__).with_name("tasks.py"))
-tasks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tasks)
+from helpers import tasks
 
 
 @pytest.fixture(scope="module")

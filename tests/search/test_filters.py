@@ -1,6 +1,4 @@
-import importlib.util
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +9,8 @@ from evomal.config import FilterSettings
 from evomal.evaluation.filters import gradient_signature, improvement, make_probe, passes, perfect_outputs
 from evomal.local_search import NotFiniteError
 from evomal.tasks import named_task
+from helpers import tasks
 
-_spec = importlib.util.spec_from_file_location("filter_tasks", Path(__file__).with_name("tasks.py"))
-tasks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tasks)
 SETTINGS = FilterSettings(rejection_steps=600)
 
 

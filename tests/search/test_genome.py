@@ -1,6 +1,4 @@
-import importlib.util
 import pickle
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +10,7 @@ from evomal.evaluation.stages import tune_stage
 from evomal.expressions import Expression, canonical, evaluate, parse, to_sympy
 from evomal.losses.loading import loss_from_entries
 from evomal.tasks import TaskSet
-
-_spec = importlib.util.spec_from_file_location("genome_tasks", Path(__file__).with_name("tasks.py"))
-tasks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tasks)
+from helpers import tasks
 
 SQUARES = canonical(parse("square(sub(y, f))"))
 GENOMES = {

@@ -1,9 +1,7 @@
 """Racing: a short heat for all new candidates, a full evaluation for the best of them."""
 
-import importlib.util
 import math
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 
@@ -13,10 +11,8 @@ from evomal.evaluation.stages import judge_stage, train_stage, tune_stage
 from evomal.foundation.errors import SettingError
 from evomal.search import EvoMAL
 from evomal.tasks import TaskSet
+from helpers import stops
 
-_spec = importlib.util.spec_from_file_location("heat_stops", Path(__file__).with_name("stops.py"))
-stops = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stops)
 tasks = stops.tasks
 
 RACING = {

@@ -1,6 +1,4 @@
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -8,10 +6,7 @@ from torch import nn
 
 from evomal.store.computed import computed
 from evomal.store.task_identity import changes, differences, identity
-
-_spec = importlib.util.spec_from_file_location("identity_tasks", Path(__file__).with_name("tasks.py"))
-tasks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tasks)
+from helpers import tasks
 
 
 def test_a_task_says_what_it_is_in_plain_values():

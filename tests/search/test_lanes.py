@@ -1,9 +1,7 @@
 """Stages in lanes against the stages candidate by candidate."""
 
-import importlib.util
 import math
 import random
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,10 +19,7 @@ from evomal.expressions import canonical, finished, parse, ramped_half_and_half
 from evomal.losses.batched import BatchingError
 from evomal.losses.batched_families import stack
 from evomal.tasks import TaskSet
-
-_spec = importlib.util.spec_from_file_location("lanes_tasks", Path(__file__).with_name("tasks.py"))
-tasks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tasks)
+from helpers import tasks
 
 SETTINGS = tasks.quick(meta_lr=0.01)
 TREES = [finished(t, t, random.Random(1), 10) for t in ramped_half_and_half(random.Random(7), 12, 2, 4)]
@@ -74,16 +69,25 @@ def _probes(task, instances=60):
 
 
 @pytest.fixture(autouse=True)
-def _really_in_lanes(request, monkeypatch):
+def _really_in_lanes():
     """Whatever falls back to one by one fails the test."""
-    if "falls_back" in request.node.name or "memory" in request.node.name:
-        return
 
     def refuse(tasks, settings, *items):
         raise AssertionError("not in lanes")
 
-    for name in ("tune_stage", "judge_group", "train_group"):
-        monkeypatch.setattr(lanes, name, refuse)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("tune_stage", "judge_group", "train_group"):
+            patch.setattr(lanes, name, refuse)
+        yield patch
+
+
+@pytest.fixture
+def alone(_really_in_lanes):
+    """But this one, which is about that."""
+    _really_in_lanes.undo()
+
+
+may_fall_back = pytest.mark.usefixtures("alone")
 
 
 @pytest.mark.parametrize("make", [_blobs, _two])
@@ -200,6 +204,7 @@ def test_other_families(exact, method):
         assert (mine.score is None) == (reference.score is None)
 
 
+@may_fall_back
 def test_a_model_without_lanes_falls_back_to_one_by_one():
     class Recurrent(nn.Module):
         def __init__(self):
@@ -218,6 +223,7 @@ def test_a_model_without_lanes_falls_back_to_one_by_one():
     assert [loss.coefficients for loss, _ in tuned] == [loss.coefficients for loss, _ in expected]
 
 
+@may_fall_back
 def test_a_single_candidate_falls_back_to_its_own_stage():
     task = _blobs()
     (ours,) = train_in_lanes(task, SETTINGS, _losses(task)[2:3])
@@ -251,6 +257,7 @@ def test_a_group_that_does_not_fit_into_memory_is_halved(room):
     assert sum(done) + sum(size for way, size in calls if way == "alone") == 11  # nothing was done twice
 
 
+@may_fall_back
 def test_out_of_memory_in_a_stage(exact, monkeypatch):
     fit_lanes, sizes = lanes.fit_lanes, []
 
@@ -268,6 +275,7 @@ def test_out_of_memory_in_a_stage(exact, monkeypatch):
     assert sizes == [9, 4, 5, 2, 3]
 
 
+@may_fall_back
 def test_memory_that_does_not_suffice_for_one_is_no_fault_of_the_candidate(monkeypatch):
     class Full(nn.Linear):
         def forward(self, x):
@@ -290,6 +298,7 @@ def test_memory_that_does_not_suffice_for_one_is_no_fault_of_the_candidate(monke
         judge_group(good, SETTINGS, probes, _losses(good)[1:2])
 
 
+@may_fall_back
 def test_any_other_failure_falls_back_to_one_by_one():
     def together(group):
         raise ValueError("a candidate's fault")

@@ -1,9 +1,7 @@
 """Where a search stops; that it is the same place however it ran; and that a run goes on from there."""
 
-import importlib.util
 import json
 import math
-from pathlib import Path
 
 import pytest
 
@@ -16,10 +14,7 @@ from evomal.expressions import parse
 from evomal.foundation.errors import SettingError
 from evomal.search import Candidate, Watcher, make_method
 from evomal.store.config import read_config
-
-_spec = importlib.util.spec_from_file_location("limits_stops", Path(__file__).with_name("stops.py"))
-stops = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stops)
+from helpers import stops
 
 
 @pytest.fixture(scope="module")

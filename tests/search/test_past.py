@@ -1,8 +1,6 @@
-import importlib.util
 import json
 import math
 import random
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,10 +12,7 @@ from evomal.search import Candidate
 from evomal.search.result import finished_result
 from evomal.store import RunFolder
 from evomal.store.previous_run import PreviousRun
-
-_spec = importlib.util.spec_from_file_location("past_stops", Path(__file__).with_name("stops.py"))
-stops = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stops)
+from helpers import stops
 
 MEMBERS = 15  # until Ctrl-C: two generations of six, and half of the third
 

@@ -1,7 +1,5 @@
-import importlib.util
 import json
 import logging
-from pathlib import Path
 
 import pytest
 import torch
@@ -29,10 +27,7 @@ from evomal.store.resuming import (
 )
 from evomal.store.task_identity import identity
 from evomal.tasks import TaskSet
-
-_spec = importlib.util.spec_from_file_location("resuming_stops", Path(__file__).with_name("stops.py"))
-stops = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stops)
+from helpers import stops
 
 
 def _files(folder):

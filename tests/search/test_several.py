@@ -1,7 +1,6 @@
 """One loss for several tasks: the sums and means of Algorithms 1 and 2."""
 
 import hashlib
-import importlib.util
 import json
 from pathlib import Path
 
@@ -23,17 +22,8 @@ from evomal.local_search import tune
 from evomal.search import Candidate, EvoMAL, Watcher
 from evomal.store import comparable, read_journal
 from evomal.tasks import Batches, TaskSet
+from helpers import oracles, tasks
 
-
-def _sibling(room, name):
-    path = Path(__file__).parents[1] / room / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"several_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tasks, oracles = _sibling("search", "tasks"), _sibling("local_search", "oracles")
 BASE = BaseSettings(lr=0.3, batch_size=16, momentum=0.5)
 
 

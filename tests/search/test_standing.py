@@ -1,8 +1,6 @@
-import importlib.util
 import json
 import math
 import signal
-from pathlib import Path
 from time import perf_counter
 
 import pytest
@@ -17,10 +15,7 @@ from evomal.search import Candidate
 from evomal.store import RunFolder
 from evomal.store.checkpointing import Checkpointing, State, TunedState, read_states
 from evomal.tasks import TaskSet
-
-_spec = importlib.util.spec_from_file_location("standing_stops", Path(__file__).with_name("stops.py"))
-stops = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stops)
+from helpers import stops
 
 ENGINE = SingleEngine(Network(5))
 

@@ -1,15 +1,10 @@
 """Stages in groups of lanes: whoever works, and however often a run was interrupted, it comes to the same."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from evomal.search import EvoMAL
+from helpers import stops
 
-_spec = importlib.util.spec_from_file_location("work_stops", Path(__file__).with_name("stops.py"))
-stops = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stops)
 tasks = stops.tasks
 
 LANES = {"lanes": 3, "seed": 2, "generations": 3, "meta_steps": 2, "partial_steps": 10, "rejection_threshold": 0.2}

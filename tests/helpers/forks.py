@@ -36,12 +36,13 @@ class Forks:
 
     def __init__(self) -> None:
         environment = {name: value for name, value in os.environ.items() if name != "EVOMAL_TRACEBACK"}
+        path = [str(Path(__file__).parents[1]), *filter(None, [environment.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, "-m", "helpers.forks"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment | {"OMP_NUM_THREADS": "1"},
+            env=environment | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)},
         )
 
     def __call__(self, **order: Any) -> Ended:
@@ -62,7 +63,8 @@ def _serve() -> None:
     import torch
 
     torch.set_num_threads(1)
-    fast = beside("fast")
+    from helpers import fast
+
     with TemporaryDirectory() as folder:  # all that is loaded when it is needed is loaded now
         _command(["learn", *IRIS, "--out", f"{folder}/a", "--quiet"], None)
         _command(["learn", "--resume", f"{folder}/a", "--json"], None)
@@ -115,7 +117,8 @@ def _follow(
     """
     if cwd is not None:
         os.chdir(cwd)
-    operations = beside("operations")
+    from helpers import operations
+
     point = operations.Point() if crash is None else operations.Crash(*crash)
     operations.install(point)
     if nobody and os.geteuid() == 0:
@@ -124,7 +127,9 @@ def _follow(
     if command is not None:
         return _command(command, largest)
     assert search is not None
-    fast, options = beside("fast"), {name: search.pop(name) for name in ("force", "resume") if name in search}
+    from helpers import fast
+
+    options = {name: search.pop(name) for name in ("force", "resume") if name in search}
     try:
         fast.learn(Path(str(out)), fast.settings(**search), **options)
     except Exception as error:
@@ -151,18 +156,6 @@ def _command(arguments: list[str], largest: int | None) -> int:
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     return main(arguments)
-
-
-def beside(name: str) -> Any:
-    """A module that lies beside this one: no test folder is a package."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location(f"faults_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

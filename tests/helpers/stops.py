@@ -1,16 +1,12 @@
 """Searches of a quarter of a second, and ways to stop them."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 
 from evomal.search import EvoMAL, Watcher
 from evomal.store import RunFolder, comparable, read_records
 from evomal.store.journal import JOURNAL
-
-_spec = importlib.util.spec_from_file_location("stops_tasks", Path(__file__).with_name("tasks.py"))
-tasks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tasks)
+from helpers import tasks
 
 
 def tiny(**flat):
