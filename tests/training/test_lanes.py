@@ -2,8 +2,6 @@
 
 import copy
 import math
-import runpy
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,8 +18,8 @@ from evomal.training.batched_fit import fit_lanes
 from evomal.training.batched_model import BatchedModel, require_faithful
 from evomal.training.graphs import WARM_UP, GraphedStep
 from evomal.training.precision import autocast, precision
+from helpers import zoo
 
-ZOO = runpy.run_path(str(Path(__file__).parents[1] / "local_search" / "zoo.py"))
 TREES = ["mul(y, log(f))", "square(sub(y, f))", "sub(tanh(mul(f, add(y, 1))), mul(y, log(f)))", "abs(sub(f, y))"]
 STEPS = 12
 
@@ -34,7 +32,7 @@ def _losses(trees=TREES, scale=-1.0):
 
 
 def _case(name):
-    model, batches = ZOO["make"](name, torch.float32, count=30)
+    model, batches = zoo.make(name, torch.float32, count=30)
     splits = [Split(*batch) for batch in batches[:2]]
     return model, *splits
 
@@ -188,9 +186,9 @@ def _unmatched():
 @pytest.mark.parametrize(
     ("make", "shape", "said"),
     [
-        (lambda: ZOO["make"]("lstm", torch.float32)[0], (3, 4), "cannot be computed in lanes"),
-        (lambda: ZOO["make"]("spectral_norm", torch.float32)[0], (6,), "cannot be computed in lanes"),
-        (lambda: ZOO["make"]("transformer", torch.float32)[0], (3, 8), "something else in lanes"),
+        (lambda: zoo.make("lstm", torch.float32)[0], (3, 4), "cannot be computed in lanes"),
+        (lambda: zoo.make("spectral_norm", torch.float32)[0], (6,), "cannot be computed in lanes"),
+        (lambda: zoo.make("transformer", torch.float32)[0], (3, 8), "something else in lanes"),
         (_unmatched, (6,), "something else in lanes"),
     ],
 )
