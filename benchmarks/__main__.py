@@ -48,6 +48,7 @@ def options(function: Callable[..., Any], given: Sequence[str]) -> dict[str, Any
 
 
 def main() -> None:
+    """Run the benchmarks that are named, or all."""
     arguments = sys.argv[1:]
     first = next((place for place, each in enumerate(arguments) if each.startswith("-")), len(arguments))
     names, given = arguments[:first], arguments[first:]

@@ -27,11 +27,13 @@ def plain_step(subject: Subject):
 
 
 def ours(subject: Subject):
+    """By `evomal.meta_gradient`."""
     loss, model = formula(), subject.model()
     return lambda n: meta_gradient(loss, model, [subject.batch(n)], subject.valid_batch(n), lr=LR)
 
 
 def with_higher(subject: Subject):
+    """By the `higher` library."""
     import higher
 
     loss, model = formula(), subject.model()
@@ -47,6 +49,7 @@ def with_higher(subject: Subject):
 
 
 def with_torchopt(subject: Subject):
+    """By the `torchopt` library."""
     import torchopt
 
     loss, model = formula(), subject.model()

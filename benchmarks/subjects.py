@@ -19,12 +19,15 @@ class Subject:
     valid: Batches
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """A training batch."""
         return self.task.train.take(self.train.index(number))
 
     def valid_batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """A validation batch."""
         return self.task.valid.take(self.valid.index(number % 40))
 
     def model(self) -> nn.Module:
+        """A fresh network, the same each time."""
         return self.task.make_model(0)
 
 

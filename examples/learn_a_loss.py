@@ -9,6 +9,7 @@ import evomal
 
 
 def make_model() -> nn.Module:
+    """A fresh network."""
     return nn.Sequential(nn.Linear(13, 16), nn.ReLU(), nn.Linear(16, 3))
 
 
@@ -28,6 +29,7 @@ def make_task() -> evomal.Task:
 
 
 def main() -> None:
+    """Learn a loss, train a network with it, save it."""
     task = make_task()
     search = evomal.EvoMAL(
         population_size=10, generations=3, meta_steps=20, partial_steps=50, rejection_steps=200, lr=0.1, seed=0

@@ -18,13 +18,16 @@ class TwoSpirals(torch.utils.data.Dataset):
         self.point += 0.1 * torch.randn(count, 2, generator=draw)
 
     def __len__(self) -> int:
+        """Number of points."""
         return len(self.label)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """A point and its spiral."""
         return self.point[index], self.label[index]
 
 
 def make_task() -> evomal.Task:
+    """What `--task` names."""
     return evomal.Task(
         lambda: nn.Sequential(nn.Linear(2, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 2)),
         train=TwoSpirals(1000, seed=0),

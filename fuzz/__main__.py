@@ -16,6 +16,7 @@ LONGEST_INPUT = 20_000
 
 
 def main() -> None:
+    """Run a target for some minutes."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("target", help="such as loss_file; all are in fuzz/targets.py")
     parser.add_argument("--minutes", type=float, default=5.0)

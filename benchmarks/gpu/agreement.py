@@ -34,6 +34,7 @@ TOLERANCES = {"float64": 1e-6, "float32": 2e-2, "tf32": 5e-2, "bf16": 0.2}
 
 @contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Another default dtype within a block."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

@@ -31,6 +31,7 @@ class MovedBytes(TorchDispatchMode):
         self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count the bytes of a call."""
         result = func(*args, **(kwargs or {}))
         if not func.is_view:
             self.total += sum(each.nbytes for each in tree_leaves((args, result)) if isinstance(each, Tensor))

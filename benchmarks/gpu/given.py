@@ -35,6 +35,7 @@ class Given:
 
     @property
     def cuda(self) -> bool:
+        """Whether it is measured on a GPU."""
         return self.device.startswith("cuda")
 
     @property
@@ -56,6 +57,7 @@ class Given:
 
     @property
     def place(self) -> torch.device:
+        """The device."""
         return torch.device(self.device)
 
     def task(self) -> Task:
@@ -69,6 +71,7 @@ class Given:
         return [loss.to(device or self.place) for loss in formulas(count)]
 
     def wait(self) -> None:
+        """Wait until the device has nothing to do."""
         if self.cuda:
             torch.cuda.synchronize()
 
@@ -108,4 +111,5 @@ def _task(device: str) -> Task:
 
 
 def batches(task: Task) -> Batches:
+    """The batches of a training."""
     return Batches(len(task.train), BASE.batch_size, 0)

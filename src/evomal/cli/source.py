@@ -72,6 +72,7 @@ class TaskSource:
     ] = None
 
     def __post_init__(self) -> None:
+        """Refuse options that do not go together."""
         if self.task is None and ((self.dataset is None and self.data is None) or self.model is None):
             raise SettingError(
                 "give --dataset (or --data FILE) and --model, or --task my_module.py:make_task; `evomal list` names all"

@@ -95,6 +95,7 @@ class Comparison:
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        """Refuse a baseline that is no contender."""
         names = [contender.name for contender in self.contenders]
         if self.baseline not in names:
             raise unknown_name("baseline", self.baseline, names)

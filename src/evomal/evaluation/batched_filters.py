@@ -51,6 +51,7 @@ class Improving:
         return [self.predictions, self.good, *(value for value in held if isinstance(value, Tensor))]
 
     def __call__(self) -> Tensor:
+        """The losses at the predictions, whose gradients are set."""
         values, slopes = self._losses.slopes(self.predictions, self._targets, self._phi)
         self.good &= finite_lanes(values, [slopes])
         self.predictions.grad = slopes

@@ -47,6 +47,7 @@ class Expression:
     height: int = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        """Check the arity and the limits; measure the tree."""
         _check_arity(self.symbol, len(self.children))
         object.__setattr__(self, "children", tuple(self.children))
         object.__setattr__(self, "size", 1 + sum(child.size for child in self.children))
@@ -55,11 +56,13 @@ class Expression:
             raise too_large(self.height, self.size)
 
     def __str__(self) -> str:
+        """The text that `parse` reads back."""
         if not self.children:
             return self.symbol
         return f"{self.symbol}({', '.join(map(str, self.children))})"
 
     def __repr__(self) -> str:
+        """The call that makes the tree again."""
         return f"parse({str(self)!r})"
 
     @property

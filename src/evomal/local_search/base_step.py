@@ -42,6 +42,7 @@ class BaseStep:
     optimizer: BaseOptimizer = field(init=False)
 
     def __post_init__(self) -> None:
+        """Make the optimiser."""
         object.__setattr__(self, "optimizer", base_optimizer(self.base, self.own))
 
     def scaled(self, scaling: Sequence[Tensor] | None) -> "BaseStep":

@@ -89,9 +89,11 @@ class HandcraftedTable(Mapping[str, HandcraftedEntry]):
         return entry.bound(given)
 
     def __iter__(self) -> Iterator[str]:
+        """The names."""
         return iter(self._rows)
 
     def __len__(self) -> int:
+        """How many there are."""
         return len(self._rows)
 
     def variants(self, name: str) -> tuple[str, ...]:

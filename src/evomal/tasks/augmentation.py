@@ -71,6 +71,7 @@ class Augmentation:
     flip: bool = True
 
     def __post_init__(self) -> None:
+        """Refuse an augmentation that does nothing."""
         if self.pad < 0 or (self.pad == 0 and not self.flip):
             raise SettingError(f"an augmentation with pad {self.pad} and flip {self.flip} does nothing; give None")
 

@@ -34,6 +34,7 @@ class TaskSet(Sequence[Task]):
     tasks: tuple[Task, ...]
 
     def __post_init__(self) -> None:
+        """Refuse tasks that do not go together."""
         if not self.tasks:
             raise SettingError("there is no task to learn on; give at least one")
         for task in self.tasks:
@@ -62,12 +63,15 @@ class TaskSet(Sequence[Task]):
         return TaskSet(tuple(task.divided(share, most) for task in self.tasks))
 
     def __len__(self) -> int:
+        """Number of tasks."""
         return len(self.tasks)
 
     def __getitem__(self, index: int) -> Task:  # type: ignore[override]
+        """A task by its number."""
         return self.tasks[index]
 
     def __iter__(self) -> Iterator[Task]:
+        """The tasks in turn."""
         return iter(self.tasks)
 
     @property

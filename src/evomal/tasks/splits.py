@@ -45,6 +45,7 @@ class Split:
     augmentation: Augmentation | None = None
 
     def __len__(self) -> int:
+        """Number of instances."""
         return int(self.x.shape[0])
 
     @cached_property
@@ -103,6 +104,7 @@ class LazySplit:
     where: str = "the data set"
 
     def __len__(self) -> int:
+        """Number of instances."""
         return len(self.rows)
 
     @cached_property

@@ -274,6 +274,7 @@ class Task:
         return moved
 
     def __repr__(self) -> str:
+        """Name, kind and sizes."""
         return (
             f"Task({self.name!r}, {self.task_type}, {len(self.train)} training, {len(self.valid)} validation instances)"
         )

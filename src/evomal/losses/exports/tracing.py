@@ -37,24 +37,31 @@ class Term:
         return self.text if self.level >= level else f"({self.text})"
 
     def __add__(self, other: "Term | float") -> "Term":
+        """A sum."""
         return self._joined(other, "+", SUM, PRODUCT)
 
     def __radd__(self, other: float) -> "Term":
+        """A sum with a number in front."""
         return number(other) + self
 
     def __sub__(self, other: "Term | float") -> "Term":
+        """A difference."""
         return self._joined(other, "-", SUM, PRODUCT)
 
     def __mul__(self, other: "Term | float") -> "Term":
+        """A product."""
         return self._joined(other, "*", PRODUCT, SIGNED)
 
     def __rmul__(self, other: float) -> "Term":
+        """A product with a number in front."""
         return number(other) * self
 
     def __truediv__(self, other: "Term | float") -> "Term":
+        """A quotient."""
         return self._joined(other, "/", PRODUCT, SIGNED)
 
     def __pow__(self, exponent: int) -> "Term":
+        """A power."""
         return Term(f"{self.within(ATOM)}**{exponent}", POWER, self.constant)
 
     def _joined(self, other: "Term | float", sign: str, level: int, right: int) -> "Term":

@@ -44,6 +44,7 @@ class Alterations:
     target_noise: float = 0.0
 
     def __post_init__(self) -> None:
+        """Refuse values out of range."""
         size = self.train_size
         whole = size is None or (_within(size, 1, GREATEST) and size % 1 == 0)
         for name, fits, advice in (

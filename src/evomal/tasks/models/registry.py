@@ -76,6 +76,7 @@ class ModelFactory:
     width: float = 1.0
 
     def __call__(self) -> nn.Module:
+        """A fresh network."""
         return MODELS[self.name](self.input_shape, self.outputs, self.width)
 
 
