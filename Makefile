@@ -5,7 +5,7 @@ VENV ?= .venv
 CONSTRAINTS ?= -c constraints.txt
 BIN := $(VENV)/bin
 
-.PHONY: demo test format check clean
+.PHONY: demo test coverage format check hooks clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "evomal needs Python 3.11 or newer: make demo PYTHON=/path/to/python"; exit 2; }
@@ -37,6 +37,14 @@ check: $(VENV)/.installed
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+# Tests, and the share of lines that they run; apart from `test`, as counting lines costs time.
+coverage: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov=evomal --cov-report=term:skip-covered
+
+# From now on every commit is checked as `make check` does.
+hooks: $(VENV)/.installed
+	$(BIN)/pre-commit install
 
 clean:
 	rm -rf $(VENV)

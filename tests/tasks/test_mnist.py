@@ -33,13 +33,19 @@ def write_small(folder, train=40, test=10, size=28, labels_below=10, packed=True
 
 
 @pytest.fixture(autouse=True)
-def nowhere(request, monkeypatch, tmp_path):
+def nowhere(tmp_path):
     """A machine without the files."""
-    if "real" in request.node.name or "published" in request.node.name:
-        return
-    monkeypatch.delenv("EVOMAL_DATA", raising=False)
-    monkeypatch.setitem(FASHION.__dict__, "installed", tmp_path / "absent")
-    monkeypatch.setattr(files, "cache", lambda: tmp_path / "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("EVOMAL_DATA", raising=False)
+        patch.setitem(FASHION.__dict__, "installed", tmp_path / "absent")
+        patch.setattr(files, "cache", lambda: tmp_path / "cache")
+        yield patch
+
+
+@pytest.fixture
+def as_it_is(nowhere):
+    """This machine, which may have them."""
+    nowhere.undo()
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -113,7 +119,7 @@ def test_a_file_that_is_cut_short(tmp_path):
 
 
 @pytest.mark.parametrize("data_dir", FOUND)
-def test_the_real_set_is_the_published_one(data_dir):
+def test_the_real_set_is_the_published_one(as_it_is, data_dir):
     raw = load_fashion_mnist(data_dir)
     assert raw.x.shape == (60_000, 1, 28, 28)
     assert raw.y.bincount().tolist() == [6000] * 10
@@ -125,7 +131,7 @@ def test_the_real_set_is_the_published_one(data_dir):
 
 
 @pytest.mark.parametrize("data_dir", FOUND)
-def test_published_checksums_are_those_of_the_files_at_hand(data_dir):
+def test_published_checksums_are_those_of_the_files_at_hand(as_it_is, data_dir):
     """Debian's gzip headers lack name and time; with these back, the checksums of the published files come out."""
     stamps = {"train": 1504176606, "t10k": 1504176627}
     folder = FASHION.found(data_dir)
@@ -139,7 +145,7 @@ def test_published_checksums_are_those_of_the_files_at_hand(data_dir):
 
 
 @pytest.mark.parametrize("data_dir", FOUND)
-def test_the_real_validation_split_is_balanced(data_dir):
+def test_the_real_validation_split_is_balanced(as_it_is, data_dir):
     data = load_dataset("fashion-mnist", data_dir)
     assert data.train[1].bincount().tolist() == [5400] * 10
     assert data.valid[1].bincount().tolist() == [600] * 10

@@ -79,9 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 good, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C, 143 by SIGTERM.
 
     Example:
-        >>> main(["--version"])
-        evomal 0.1.0
-        0
+        >>> main(["show"])  # and one line on standard error
+        2
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Without a terminal and without a pipe (a daemon), output goes nowhere.

@@ -13,6 +13,8 @@ class Watcher:
         >>> class Printer(Watcher):
         ...     def generation(self, number, best):
         ...         print(number, best.key if best else "nothing yet")
+        >>> Printer().generation(0, None)
+        0 nothing yet
     """
 
     def resumed(self, members: Sequence[Candidate], best: Candidate | None, generation: int) -> None:

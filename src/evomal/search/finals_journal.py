@@ -117,6 +117,7 @@ class FinalsJournal:
         return loss, trial.lr, trial.split, self._folds, trial.steps
 
     def __enter__(self) -> Self:
+        """Nothing more is opened."""
         return self
 
     def __exit__(

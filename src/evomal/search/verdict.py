@@ -54,6 +54,7 @@ class Against(Settings):
         return f"difference {self.gain:.2g}, interval {self.low:.2g} to {self.high:.2g}, p {self.p:.2g}"
 
     def __str__(self) -> str:
+        """Value, loss and rate in words."""
         value = "failed" if self.value is None else f"{self.value:.4g}"
         return f"{value} with {told(self.name, self.kind)} at {self.lr:.3g}"
 
