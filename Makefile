@@ -38,7 +38,7 @@ check: $(VENV)/.installed
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-# Tests, and the share of lines that they run; apart from `test`, as counting lines costs time.
+# Tests, and the share of lines that they run. Apart from `test`: counting lines takes up to twice the time (measured).
 coverage: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov=evomal --cov-report=term:skip-covered
 

@@ -156,7 +156,7 @@ def preset_manual() -> str:
             'Made from `evomal.config.paper` by `python -c "from evomal.config import preset_manual; '
             'print(preset_manual())" > docs/presets.md`.',
             "What `--preset` sets, with its source: the paper, its authors' published code where the paper prints no "
-            "number, or a decision of ours. Everything else has the default that `evomal learn --help` names.",
+            "number, or a decision of ours. Everything else has its setting's default.",
             _table(["setting", *(f"`{preset}`" for preset in presets), "from", "where"], rows),
             "## Pairs of Tables 2 and 3",
             "In Table 3 losses are learned on CIFAR-10 with the same network and transferred.",

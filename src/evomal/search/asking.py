@@ -172,6 +172,7 @@ class Search:
         return bool(states) and states[0].ended in FINISHED
 
     def __repr__(self) -> str:
+        """Method, kind of task and seed."""
         return f"Search({self.settings.method!r}, {self._tasks.task_type!r}, seed={self.settings.seed})"
 
     def _begin(self, override: bool) -> None:

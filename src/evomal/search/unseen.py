@@ -40,6 +40,7 @@ class UnseenTasks(TaskSet):
     outputs: int = CLASSES
 
     def __post_init__(self) -> None:
+        """Refuse an unknown kind."""
         if self.kind not in ("classification", "regression"):
             raise SettingError(f"task_type is {self.kind!r}; give 'classification' or 'regression', or a `task`")
         if type(self.outputs) is not int or self.outputs < 1:
