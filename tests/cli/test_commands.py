@@ -8,10 +8,11 @@ import yaml
 
 import evomal
 from evomal.config import PRESETS
+from evomal.evaluation import stages
 from evomal.evaluation.candidate import Outcome
 from evomal.expressions import OPERATORS, parse
 from evomal.foundation.seeds import derive
-from evomal.losses import HANDCRAFTED
+from evomal.losses import HANDCRAFTED, LearnedLoss
 from evomal.search import METHODS
 from evomal.store import read_journal
 from evomal.tasks import DATASETS, METRICS, MODELS, Batches, named_task
@@ -84,6 +85,7 @@ def test_learn_says_so_if_everything_was_rejected(run, small, monkeypatch):
     ended = run("learn", *small, "--generations", 1, "--population", 2, "--out", "a")
     assert ended.code == 0
     assert "none of the 2 candidates could be trained" in ended.out
+    assert "use it" not in ended.out
     assert document(run("show", "a", "--json").out)["info"]["fitness"] is None
 
 
@@ -224,6 +226,32 @@ def test_show_the_best_formulas_of_a_run(run, learned):
     ranked = [math.inf if row["fitness"] is None else row["fitness"] for row in rows]
     assert ranked == sorted(ranked)
     assert len(run("show", learned, "--top", 2).out.splitlines()) == 3
+
+
+def test_the_reason_is_shown_where_one_has_no_fitness(run, small, monkeypatch):
+    train = stages._partial_training
+
+    def bad_day(task, settings, loss, rate):
+        if isinstance(loss, LearnedLoss):
+            raise ValueError("a bad day")
+        return train(task, settings, loss, rate)
+
+    monkeypatch.setattr(stages, "_partial_training", bad_day)
+    assert run("learn", *small, "--no-rejection", "--generations", 1, "--out", "a", "--quiet").code == 0
+    rows = document(run("show", "a", "--top", 2, "--json").out)["formulas"]
+    assert {row["outcome"] for row in rows} == {"failed"}
+    assert {row["reason"] for row in rows} == {"ValueError: a bad day"}
+    head, *lines = run("show", "a", "--top", 2).out.splitlines()
+    assert head.split() == ["fitness", "size", "outcome", "formula", "reason"]
+    assert all(line.endswith("  ValueError: a bad day") for line in lines)
+
+
+def test_a_task_loss_that_fails_itself_is_told_with_exit_1_and_leaves_nothing(run, small, tmp_path):
+    ended = run("learn", *small, "--lr", "1e30", "--out", "a")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("evomal: error: the task loss 'cross_entropy' itself fails in partial training (")
+    assert ended.err.endswith("or give a smaller --lr than 1e+30\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_list_names_everything(run):

@@ -1,8 +1,13 @@
+import errno
 import fcntl
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import joblib
@@ -11,7 +16,7 @@ import pytest
 import torch
 
 from evomal.executors import InProcess, Processes, WorkerError, make_executor
-from evomal.foundation.errors import DataError, SettingError
+from evomal.foundation.errors import DataError, SettingError, StorageError
 from evomal.losses import SymbolicLoss
 from evomal.tasks import Split
 
@@ -300,3 +305,64 @@ def test_ctrl_c_is_left_to_the_parent(processes):
         return shared
 
     assert list(processes.map(interrupted, 7, [()] * 3)) == [7] * 3
+
+
+NEEDED = "and several workers need it; make room there, "
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def _refusing(error):
+    def refuse(*arguments, **options):
+        raise error
+
+    return refuse
+
+
+def test_a_temporary_folder_without_room_is_named(monkeypatch):
+    monkeypatch.setattr("tempfile.mkdtemp", _refusing(FULL))
+    with pytest.raises(StorageError) as caught:
+        Processes(2)
+    another = "name another one in TMPDIR, or give `workers=1`"
+    assert str(caught.value) == (
+        f"'{tempfile.gettempdir()}' cannot be written (No space left on device), {NEEDED}{another}"
+    )
+
+
+def test_data_that_do_not_fit_into_the_temporary_folder_leave_nothing_there(monkeypatch):
+    def half(shared, path):
+        path.write_bytes(b"half of it")
+        raise FULL
+
+    monkeypatch.setattr("joblib.dump", half)
+    with closing(Processes(2)) as executor:
+        with pytest.raises(StorageError, match=r"cannot be written \(No space left on device\), and several workers"):
+            list(executor.map(lambda shared, number: number, "shared", [(1,)]))
+        assert [path.name for path in executor._folder.path.iterdir() if path.suffix == ".joblib"] == []
+
+
+@pytest.mark.parametrize("error", [FULL, OSError(errno.EROFS, "Read-only file system")])
+def test_shared_memory_without_room_is_named_and_nobody_works_alone_instead(monkeypatch, error):
+    monkeypatch.setattr("multiprocessing.context.BaseContext.Lock", _refusing(error))
+    with pytest.raises(StorageError) as caught:
+        Processes(2)
+    assert str(caught.value) == f"'/dev/shm' cannot be written ({error.strerror}), {NEEDED}or give `workers=1`"
+
+
+def test_a_file_that_is_named_like_a_library_is_not_taken_for_it(tmp_path):
+    for name in ("queue", "types", "random", "socket"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('this file is run')")
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "work.py").write_text(
+        "import os\n"
+        "from evomal.executors import Processes\n"
+        "executor = Processes(2)\n"
+        "print(list(executor.map(lambda shared, number: (shared + number, os.environ.get('PYTHONSAFEPATH')), 1, "
+        "[(1,), (2,)])))\n"
+        "executor.close()\n"
+        "print(os.environ.get('PYTHONSAFEPATH'))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    ended = subprocess.run(
+        [sys.executable, "scripts/work.py"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (ended.stdout, ended.stderr) == ("[(2, None), (3, None)]\nNone\n", "")

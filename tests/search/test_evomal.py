@@ -9,7 +9,7 @@ import yaml
 from torch import nn
 
 import evomal
-from evomal.foundation.errors import ModelError, RunFolderError, SettingError
+from evomal.foundation.errors import BaselineError, ModelError, RunFolderError, SettingError
 from evomal.search import EvoMAL, SearchInterrupted, Watcher
 from evomal.store import comparable, read_journal
 from evomal.tasks import TaskSet
@@ -133,7 +133,35 @@ class Moody(nn.Module):
         return z
 
 
-def test_a_candidate_whose_training_raises_is_scored_worst_and_the_run_goes_on():
+def _wide():
+    return nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 3))
+
+
+@pytest.fixture
+def fine(monkeypatch):
+    """The task loss itself is said to be fine, so that the search begins."""
+    monkeypatch.setattr("evomal.search.method._baseline", lambda tasks, settings: 0.5)
+
+
+@pytest.mark.parametrize(
+    ("task", "flat", "why"),
+    [
+        ({"factory": Moody}, {}, "KeyError: 'mood'"),
+        ({"factory": _wide}, {"lr": 1e30}, r"the (loss|metric) is not finite( at step \d+)?"),
+    ],
+)
+def test_a_task_loss_that_fails_itself_ends_the_search_before_it_begins(tmp_path, task, flat, why):
+    with pytest.raises(BaselineError) as caught:
+        EvoMAL(tasks.quick(seed=1, **flat)).learn(tasks.blobs(**task), out=tmp_path / "runs" / "a")
+    assert re.fullmatch(
+        rf"the task loss 'cross_entropy' itself fails in partial training \({why}\), so that no loss could be told "
+        r"from a bad one; check the model and its data, or give a smaller `lr` than [\d.e+]+",
+        str(caught.value),
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_candidate_whose_training_raises_is_scored_worst_and_the_run_goes_on(fine):
     result = EvoMAL(tasks.quick(seed=1)).learn(tasks.blobs(factory=Moody))
     failed = [m for m in result.members if m.outcome == "failed"]
     assert failed
@@ -142,7 +170,7 @@ def test_a_candidate_whose_training_raises_is_scored_worst_and_the_run_goes_on()
     assert len(result.members) == 24
 
 
-def test_a_candidate_that_diverges_is_scored_worst_and_the_run_goes_on():
+def test_a_candidate_that_diverges_is_scored_worst_and_the_run_goes_on(fine):
     settings = tasks.quick(seed=1, lr=1e30, rejection=False)
     result = EvoMAL(settings).learn(
         tasks.blobs(factory=lambda: nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 3)))

@@ -44,7 +44,6 @@ def test_the_one_before_is_kept_and_no_other(tmp_path):
 
 STEPS = {
     "fsync": (0, [1, 0]),  # of the new file
-    "chmod": (0, [1, 0]),
     "replace": (0, [1, 0]),  # to its name beside
     "aside": (1, [1, 0]),  # the latest becomes the one before
     "place": (2, [1]),  # the new one becomes the latest

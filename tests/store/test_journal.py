@@ -6,8 +6,8 @@ from contextlib import closing
 import pytest
 
 from evomal.foundation.errors import RunFolderError, StorageError
-from evomal.store import Journal, RunFolder, comparable, read_journal, read_records
-from evomal.store.journal import JOURNAL
+from evomal.store import Journal, RunFolder, comparable, read_journal, read_records, skim_journal
+from evomal.store.journal import CHUNK, JOURNAL
 
 
 def _record(generation, index, **more):
@@ -80,6 +80,32 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path, line):
     assert (
         str(caught.value) == f"'{tmp_path / 'journal.jsonl'}' is damaged in line 2; delete that line to read the others"
     )
+
+
+def test_records_are_skimmed_one_at_a_time(tmp_path):
+    records = [_record(1, 0), _record(0, 10, fitness=None), _record(0, 2, note="φ\n\u2028x")]
+    _journal(tmp_path, records)
+    with (tmp_path / JOURNAL).open("a") as file:
+        file.write('{"generation": 3, "in')  # torn
+    found = skim_journal(tmp_path)
+    assert next(found) == records[0]
+    assert list(found) == records[1:]
+
+
+@pytest.mark.parametrize("line", ["", "{", "[1, 2]", "{}", '{"generation": 0, "index": NaN}', "[" * 200_000, "\x00"])
+def test_a_damaged_line_is_named_when_skimmed(tmp_path, line):
+    (tmp_path / JOURNAL).write_text(f"{json.dumps(_record(0, 0))}\n{line}\n")
+    with pytest.raises(RunFolderError, match=r"is damaged in line 2; delete that line to read the others$"):
+        list(skim_journal(tmp_path))
+
+
+@pytest.mark.parametrize("torn", [1, CHUNK - 1, CHUNK, 2 * CHUNK + 7])
+@pytest.mark.parametrize("whole", [0, 1, 3])
+def test_a_torn_line_of_any_length_is_cut_off(tmp_path, whole, torn):
+    lines = b"".join(b"x" * CHUNK + b"\n" for _ in range(whole))
+    (tmp_path / JOURNAL).write_bytes(lines + b"y" * torn)
+    Journal(tmp_path / JOURNAL).close()
+    assert (tmp_path / JOURNAL).read_bytes() == lines
 
 
 def test_no_journal_is_said(tmp_path):

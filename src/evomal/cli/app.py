@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -27,7 +28,7 @@ from evomal.cli.train import train
 from evomal.cli.tune import tune
 from evomal.executors import WorkerError
 from evomal.executors.memory import keep_freed_memory
-from evomal.foundation.errors import EvomalError, StorageError, one_line
+from evomal.foundation.errors import BaselineError, EvomalError, StorageError, one_line
 
 TRACEBACK = "--traceback"
 IGNORED = 2  # of the signals that end a program, all after so many end it at once
@@ -90,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # φ must not stop a terminal that has no φ
     shown = TRACEBACK in given or os.environ.get("EVOMAL_TRACEBACK", "") not in ("", "0")
     keep_freed_memory()
+    # Whoever wants several workers is told in one sentence; with one it does not matter.
+    warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
     with _watched_output(), _stops_remembered(ends=arguments is None) as stopped:
         code = _guarded([argument for argument in given if argument != TRACEBACK], shown, stopped)
         return 128 + stopped[-1] if code == INTERRUPTED and stopped else code
@@ -185,7 +188,7 @@ def _explained(error: Exception) -> int:
     """Say in one line what went wrong, and give the exit code."""
     if isinstance(error, WorkerError | EvomalError):
         say(f"error: {printable(with_flags(str(error), _flags()))}")
-        return FAILED if isinstance(error, WorkerError | StorageError) else BAD_USAGE
+        return FAILED if isinstance(error, WorkerError | StorageError | BaselineError) else BAD_USAGE
     if isinstance(error, typer.TyperException):
         say(f"error: {_usage(error)}")
         return BAD_USAGE

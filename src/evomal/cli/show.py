@@ -80,11 +80,11 @@ def _show_audit(loss: "Criterion", as_json: bool) -> int:
 def _show_top(path: Path, count: int, as_json: bool) -> int:
     from evomal.report.ranked import best_formulas, table_of_formulas
     from evomal.report.tables import print_table
-    from evomal.store import read_journal
+    from evomal.store import skim_journal
 
     if not path.is_dir():
         raise SettingError(f"--top needs a run folder, and '{path}' is none; leave out --top to show a loss file")
-    rows = best_formulas(read_journal(path), count)
+    rows = best_formulas(skim_journal(path), count)
     if as_json:
         print_json({"run": str(path), "formulas": rows})
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Thread
 from time import sleep
 
-from evomal.foundation.errors import RunFolderError
+from evomal.foundation.errors import RunFolderError, StorageError
 from evomal.foundation.lock import LOCK, FolderLock
 
 PREFIX = "evomal-workers-"
@@ -36,6 +36,20 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
+def no_room(where: str, error: OSError) -> StorageError:
+    """The error for a place that workers need and that cannot be written, ready to be raised.
+
+    Example:
+        >>> str(no_room("/tmp", OSError(28, "No space left on device")))[:42]
+        "'/tmp' cannot be written (No space left on"
+    """
+    another = "" if where == "/dev/shm" else "name another one in TMPDIR, "
+    return StorageError(
+        f"'{where}' cannot be written ({error.strerror or error}), and several workers need it; make room there, "
+        f"{another}or give `workers=1`"
+    )
+
+
 class TemporaryFolder:
     """A temporary folder that goes with its owner; making one removes those of dead owners.
 
@@ -43,6 +57,9 @@ class TemporaryFolder:
 
     Attributes:
         path: Where it is.
+
+    Raises:
+        StorageError: It cannot be made.
 
     Example:
         >>> folder = TemporaryFolder()
@@ -54,13 +71,18 @@ class TemporaryFolder:
     """
 
     def __init__(self) -> None:
-        _remove_stale()
-        while True:
-            self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-            # Another process that starts just now can lock and remove it, but only before we have locked it.
-            with suppress(RunFolderError):
-                self._lock = FolderLock(self.path)
-                return
+        where = "the temporary folder"
+        try:
+            where = tempfile.gettempdir()
+            _remove_stale()
+            while True:
+                self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+                # Another process that starts just now can lock and remove it, but only before we have locked it.
+                with suppress(RunFolderError):
+                    self._lock = FolderLock(self.path)
+                    return
+        except OSError as error:
+            raise no_room(where, error) from error
 
     def close(self) -> None:
         """Remove it with all that is in it."""

@@ -1,8 +1,11 @@
 """Worker processes on this machine, of one thread each."""
 
+import errno
 import logging
+import multiprocessing
 import os
 import signal
+import tempfile
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
@@ -12,10 +15,14 @@ from typing import Any
 
 from evomal.executors.executor import Executor, Function, Result, WorkerError
 from evomal.executors.memory import keep_freed_memory
-from evomal.executors.orphans import SUFFIX, TemporaryFolder, end_with_parent
+from evomal.executors.orphans import SUFFIX, TemporaryFolder, end_with_parent, no_room
 
 BREAKS = 3  # workers killed so often, with no result in between, are not started again
 ALONE = 2  # workers killed so often get one job at a time
+SAFE_PATH = "PYTHONSAFEPATH"
+SHARED_MEMORY = "/dev/shm"
+SEMAPHORES = 32  # more than loky makes
+NO_ROOM = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
 
 
 class Processes(Executor):
@@ -27,12 +34,19 @@ class Processes(Executor):
 
     Args:
         workers: Number of processes.
+
+    Raises:
+        StorageError: Workers have no room: in the temporary folder, or in shared memory.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        _require_semaphores()
         self._folder = TemporaryFolder()
         self._files: dict[int, tuple[Any, Path]] = {}
+        # A worker starts as `python -m`, for which a file queue.py in the current folder is the library of that name.
+        self._path = os.environ.get(SAFE_PATH)
+        os.environ[SAFE_PATH] = "1"
 
     def map(self, function: Function[Result], shared: Any, jobs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
         """Yield the results in order, each as soon as it and those before it are there.
@@ -66,10 +80,16 @@ class Processes(Executor):
                 batch_size=1,
                 # No more than loky hands on at once: of jobs that still wait in it, Ctrl-C would leave a traceback.
                 pre_dispatch=2 * self.workers,
+                max_nbytes=None,  # what is large is in our own file; joblib would need room for more
                 initializer=_begin,
-                initargs=(os.getpid(),),
+                initargs=(os.getpid(), self._path),
             )
-        yield from parallel(delayed(_call)(function, path, job) for job in jobs)
+        try:
+            yield from parallel(delayed(_call)(function, path, job) for job in jobs)
+        except OSError as error:
+            if error.errno not in NO_ROOM or error.__cause__ is not None:  # a job's own error has its traceback there
+                raise
+            raise no_room(SHARED_MEMORY, error) from error
 
     def _tell(self, breaks: int, error: BrokenExecutor) -> None:
         """Say that workers are started anew, or give up."""
@@ -87,6 +107,7 @@ class Processes(Executor):
 
     def close(self) -> None:
         """Remove the temporary folder; idle workers end by themselves."""
+        _set_safe_path(self._path)
         self._folder.close()
 
     def _written(self, shared: Any) -> Path:
@@ -95,7 +116,11 @@ class Processes(Executor):
 
         if id(shared) not in self._files:
             path = self._folder.path / f"{len(self._files)}{SUFFIX}"
-            joblib.dump(shared, path)
+            try:
+                joblib.dump(shared, path)
+            except OSError as error:
+                path.unlink(missing_ok=True)
+                raise no_room(tempfile.gettempdir(), error) from error
             self._files[id(shared)] = (shared, path)
         return self._files[id(shared)][1]
 
@@ -111,8 +136,27 @@ def _closing(results: Generator[Result, None, None]) -> Iterator[Generator[Resul
             results.close()
 
 
-def _begin(parent: int) -> None:
+def _require_semaphores() -> None:
+    """Make sure that there is room for what workers talk with: without, joblib would go on with one of them."""
+    if os.name != "posix":
+        return
+    try:
+        context = multiprocessing.get_context("fork")  # whose locks are gone at once
+        [context.Lock() for _ in range(SEMAPHORES)]
+    except OSError as error:
+        raise no_room(SHARED_MEMORY, error) from error
+
+
+def _set_safe_path(value: str | None) -> None:
+    if value is None:
+        os.environ.pop(SAFE_PATH, None)
+    else:
+        os.environ[SAFE_PATH] = value
+
+
+def _begin(parent: int, safe_path: str | None) -> None:
     """In a worker, before its first job."""
+    _set_safe_path(safe_path)  # what users' code starts has the path that they know
     # In a terminal Ctrl-C reaches every process; the parent alone acts on it, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from time import monotonic, sleep
 
 from evomal.foundation.errors import QUOTED, SettingError
@@ -77,8 +78,10 @@ def _connected(address: str) -> tuple[int | None, str]:
     """Exit code, and errors, of a process that connects; the code is None where it would have gone on for minutes."""
     start = monotonic()
     with tempfile.TemporaryFile() as errors:
-        command = [sys.executable, "-m", "evomal.executors.ray_probe", address]
-        environment = os.environ | {"RAY_gcs_server_request_timeout_seconds": str(LOOKING)}
+        # It finds this very package, and no file of the current folder that is named like a library.
+        command = [sys.executable, "-P", "-m", "evomal.executors.ray_probe", address]
+        found_at = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
+        environment = os.environ | {"RAY_gcs_server_request_timeout_seconds": str(LOOKING), "PYTHONPATH": found_at}
         child = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
         )

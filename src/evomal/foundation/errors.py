@@ -46,6 +46,10 @@ class StorageError(EvomalError):
     """A disk is full, or a folder was taken away, in the middle of a run; the command line exits with 1."""
 
 
+class BaselineError(EvomalError):
+    """The task loss itself fails, so that no loss can be compared with it; the command line exits with 1."""
+
+
 def one_line(error: BaseException) -> str:
     r"""An exception of somebody's code, quoted in a sentence: its kind and what it says, on one line of bounded length.
 

@@ -56,6 +56,8 @@ def result_pairs(result: "LearnResult", loss_file: Path) -> dict[str, str]:
     baseline = info["baseline"]
     rival = "failed" if baseline["fitness"] is None else f"{baseline['fitness']:.4g}"
     formula = result.learned.formula(digits=4)
+    use = f"criterion = evomal.load_loss({str(loss_file)!r}); loss = criterion(outputs, targets)"
+    recommended = result.fitness is not None or result.verdict is not None
     return {
         **({"learned": formula} if result.verdict else {"formula": formula}),
         "fitness": fitness,
@@ -63,7 +65,7 @@ def result_pairs(result: "LearnResult", loss_file: Path) -> dict[str, str]:
         "outcomes": f"{outcomes_text(result.outcomes)} ({len(result.members)} in all)",
         "time": duration(result.seconds),
         "loss file": str(loss_file),
-        "use it": f"criterion = evomal.load_loss({str(loss_file)!r}); loss = criterion(outputs, targets)",
+        **({"use it": use} if recommended else {}),
         **_finals(result),
     }
 

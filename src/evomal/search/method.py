@@ -20,7 +20,7 @@ from evomal.evaluation.probing import probed
 from evomal.evaluation.stages import train_stage
 from evomal.evaluation.watching import Watcher
 from evomal.executors import make_executor
-from evomal.foundation.errors import SettingError
+from evomal.foundation.errors import BaselineError, SettingError
 from evomal.foundation.interrupts import ctrl_c_noted
 from evomal.foundation.recording import recording
 from evomal.search.finals import Final, require_finals
@@ -175,7 +175,7 @@ class Method(ABC):
             engine = self.engine(tasks, probes)
             first = past.restore(engine)
             checkpointing = Checkpointing(folder, past.state, start)
-            baseline = past.baseline(lambda: train_stage(tasks, settings, None).fitness)
+            baseline = past.baseline(lambda: _baseline(tasks, settings))
             remark = hardly_learns(tasks, baseline, settings.base)
             if remark is not None:
                 getLogger("evomal").warning("%s", remark)
@@ -212,3 +212,19 @@ class Method(ABC):
                 raise
             ended = "interrupt"
         return log.result(ended)
+
+
+def _baseline(tasks: TaskSet, settings: LearnSettings) -> float:
+    """The task loss's metric after partial training, taken before any candidate is.
+
+    Raises:
+        BaselineError: It fails, and so there is nothing to compare with.
+    """
+    partial = train_stage(tasks, settings, None)
+    if partial.reason is not None:
+        raise BaselineError(
+            f"the task loss '{tasks.task_loss_name}' itself fails in partial training ({partial.reason}), so that no "
+            f"loss could be told from a bad one; check the model and its data, or give a smaller `lr` than "
+            f"{settings.base.lr:g}"
+        )
+    return partial.fitness
