@@ -1,6 +1,6 @@
 """Run benchmarks by name: python -m benchmarks [NAME …], or one with its own options: python -m benchmarks NAME --help.
 
-Without a name the short ones run. The long ones (generation, search, memory, racing, rejection, lanes) must be named.
+Without a name the short ones run. The long ones (generation, search, memory, racing, rejection, lanes, gpu, suite) must be named.
 """
 
 import argparse
@@ -20,7 +20,7 @@ SHORT = {
     "candidate": "candidate",
     "parts": "parts",
 }
-LONG = {name: name for name in ("generation", "search", "memory", "racing", "rejection", "lanes", "gpu")}
+LONG = {name: name for name in ("generation", "search", "memory", "racing", "rejection", "lanes", "gpu", "suite")}
 MODULES = SHORT | LONG
 """The module of each benchmark, a function of that name; imported when it is run."""
 

@@ -1,0 +1,150 @@
+"""The command: one search for every task and draw, then fresh networks with every loss; what is finished stays."""
+
+import json
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks.suite.table import markdown
+from benchmarks.suite.tasks import TASKS, suite_task
+
+NETWORKS = 5  # fresh ones with every loss, for each draw
+IMAGES = {"few_images"}  # LeNet-5 costs ten times as much as a small MLP
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One search on one draw of one task.
+
+    Args:
+        task: Its name.
+        draw: Number of the draw, and seed of the search.
+        variant: ``evomal``, or a control: ``random`` formulas, or the ``known`` ones alone.
+        data: Folder of the npz files.
+        out: Folder of the results.
+        scale: Factor of the search's size.
+    """
+
+    task: str
+    draw: int
+    variant: str
+    data: Path
+    out: Path
+    scale: float
+
+    @property
+    def file(self) -> Path:
+        """Where its result lies."""
+        return self.out / f"{self.task}-{self.draw}-{self.variant}.json"
+
+
+def suite(
+    data: Path = Path("data"),
+    out: Path = Path("suite"),
+    tasks: str = "",
+    draws: str = "0 1 2 3 4",
+    variants: str = "evomal",
+    workers: int = 1,
+    scale: float = 1.0,
+) -> dict[str, Any]:
+    """Habit, specialists and evomal on eight tasks, each draw a search of its own with its finals; test data last.
+
+    `data` is the folder of ames, cells, churn, hpc and mnist5k as npz files; `tasks` and `draws` say which (all, 0 to
+    4); `variants` are evomal, random (formulas at random, the same finals) and known (no search, the same finals).
+    `scale` makes searches smaller. Results lie in `out`, a file for each; what is there is not done again.
+    """
+    names = tasks.split() or list(TASKS)
+    jobs = [
+        Job(name, int(draw), variant, data, out, scale)
+        for draw in draws.split()
+        for variant in variants.split()
+        for name in names
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    left = [job for job in jobs if not job.file.exists()]
+    # Spawned: a process that has used threads must not be forked.
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(run, job) for job in left]):
+            print(done.result(), flush=True)
+    found = [json.loads(job.file.read_text(encoding="utf-8")) for job in jobs if job.file.exists()]
+    table = markdown(found)
+    (out / "table.md").write_text(table, encoding="utf-8")
+    print(table)
+    return {"results": found}
+
+
+def run(job: Job) -> str:
+    """Search on one draw, hold finals, and train fresh networks; a line that says how it went."""
+    import torch
+
+    torch.set_num_threads(1)
+    start = perf_counter()
+    task = suite_task(job.task, job.data, job.draw)
+    method = searcher(job)
+    result = method.learn(task, out=job.out / "runs" / job.file.stem, resume=True)
+    seconds = perf_counter() - start
+    found = {
+        "task": job.task,
+        "draw": job.draw,
+        "variant": job.variant,
+        "seconds": seconds,
+        "verdict": result.verdict.entries(),
+        "fitness": result.fitness,
+        "learned_formula": result.learned.formula(digits=4),
+        "test": tested(task, result, 2 if job.task in IMAGES else NETWORKS, job.draw),
+    }
+    job.file.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return f"{job.file.stem}: {seconds:.0f} s, {result.message}"
+
+
+def searcher(job: Job) -> Any:
+    """The method of a job."""
+    from evomal import EvoMAL
+
+    smaller = {"few_images": 0.25}.get(job.task, 1.0) * job.scale
+    settings = EvoMAL(preset="practice").settings
+    size = settings.genetic.population_size * settings.genetic.generations * smaller
+    population = min(settings.genetic.population_size, max(4, round(size / 4)))
+    flat: dict[str, Any] = {"population_size": population, "generations": max(1, round(size / population))}
+    if job.variant == "random":  # one generation, as large as a whole search, of formulas that nothing has tuned
+        flat |= {"population_size": round(size), "generations": 1, "meta_steps": 0, "known_start": 0.0}
+    if job.variant == "known":  # what a search costs goes into the finals
+        flat |= {"population_size": 16, "generations": 1, "known_start": 1.0}
+        flat["finals_budget"] = round(2 * size * 0.4 * settings.partial_steps)
+    return EvoMAL(preset="practice", seed=job.draw, **flat)
+
+
+def tested(task: Any, result: Any, networks: int, draw: int) -> dict[str, Any]:
+    """Test metric of fresh networks, trained on training and validation data, with every loss at its own best rate."""
+    losses = {"evomal": (result.loss, result.verdict.lr), "learned": (result.learned, _rate(result, "learned"))}
+    for place in result.verdict.places:
+        if place.kind in ("task", "handcrafted") and place.lr is not None:
+            losses[place.name] = (task.handcrafted(place.name), place.lr)
+    return {
+        name: {"lr": lr, "values": [_trained(task, loss, lr, result.settings, draw, n) for n in range(networks)]}
+        for name, (loss, lr) in losses.items()
+        if lr is not None
+    }
+
+
+def _rate(result: Any, kind: str) -> float | None:
+    return next((place.lr for place in result.verdict.places if place.kind == kind), None)
+
+
+def _trained(task: Any, loss: Any, lr: float, settings: Any, draw: int, network: int) -> float | None:
+    """The test metric of one fresh network; None if its training failed."""
+    from evomal.foundation.seeds import derive
+    from evomal.foundation.serialization import finite_or_none
+    from evomal.tasks import Batches
+    from evomal.training import evaluate, fit
+
+    key = ("suite", task.name, draw, network)
+    whole = task.pooled()
+    base = settings.base.model_copy(update={"lr": lr})
+    model = task.make_model(derive(*key, "init"))
+    batches = Batches(len(whole), base.batch_size, *key, "batches")
+    done = fit(model, loss, whole, batches, settings.finals.steps, base, derive(*key, "noise"))
+    return None if done.reason else finite_or_none(evaluate(model, task.test, task.metric))

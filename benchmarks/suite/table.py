@@ -1,0 +1,146 @@
+"""The table of the suite: means over draws, paired tests, and whether each verdict named what was best."""
+
+from collections.abc import Mapping, Sequence
+from math import inf, isfinite
+from statistics import fmean, stdev
+from typing import Any
+
+from evomal.evaluation.statistics import holm, paired_test
+
+HABITS = ("cross_entropy", "mse")
+LEVEL = 0.05
+Found = Mapping[str, Any]
+
+
+def markdown(found: Sequence[Found]) -> str:
+    """All that was found, as a Markdown document."""
+    parts = []
+    for variant in dict.fromkeys(each["variant"] for each in found):
+        rows = [row(name, _of(found, variant, name)) for name in dict.fromkeys(each["task"] for each in found)]
+        parts.append(_table(variant, [one for one in rows if one]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _of(found: Sequence[Found], variant: str, task: str) -> list[Found]:
+    return [each for each in found if each["variant"] == variant and each["task"] == task]
+
+
+def row(task: str, found: Sequence[Found]) -> dict[str, Any]:
+    """One task: the test metric of each contender for every draw, and what follows from them.
+
+    Args:
+        task: Its name.
+        found: Its results, one for each draw.
+
+    Returns:
+        Values by draw of the habit, of evomal's answer, of its best learned loss, of the specialist that finals
+        chose, and of the one that is best on the test data in hindsight; tests; empty for a task without results.
+    """
+    if not found:
+        return {}
+    habit = next(name for name in HABITS if name in found[0]["test"])
+    names = [n for n in found[0]["test"] if n not in (habit, "evomal", "learned") and _everywhere(n, found)]
+    by_name = {name: _values(name, found) for name in names}
+    hindsight = min(names, key=lambda name: fmean(by_name[name])) if names else habit
+    columns = {
+        "habit": _values(habit, found),
+        "chosen": [_value(each, specialist(each) or habit) for each in found],
+        "hindsight": by_name.get(hindsight) or _values(habit, found),
+        "evomal": _values("evomal", found),
+        "learned": _values("learned", found) if _everywhere("learned", found) else [],
+    }
+    return {
+        "task": task,
+        "draws": len(found),
+        "best specialist": hindsight,
+        **columns,
+        "specialists": by_name,
+        "minutes": fmean(each["seconds"] for each in found) / 60,
+        "right": sum(_right(each, columns, place) for place, each in enumerate(found)),
+        "verdicts": [each["verdict"]["kind"] for each in found],
+        "rho": [each["verdict"]["rank_correlation"] for each in found],
+    }
+
+
+def specialist(each: Found) -> str | None:
+    """The handcrafted loss that came first in a search's own finals."""
+    places = each["verdict"]["places"]
+    return next(
+        (place["name"] for place in places if place["kind"] == "handcrafted" and place["name"] in each["test"]), None
+    )
+
+
+def _right(each: Found, columns: Mapping[str, Sequence[float]], place: int) -> bool:
+    """Whether evomal's answer was as good on test data as the others, within the spread of its networks."""
+    own = each["test"]["evomal"]["values"]
+    spread = stdev(own) if len(own) > 1 and all(map(isfinite, own)) else 0.0
+    others = [columns[name][place] for name in ("habit", "chosen", "learned") if columns[name]]
+    return columns["evomal"][place] <= min(others) + spread
+
+
+def _everywhere(name: str, found: Sequence[Found]) -> bool:
+    return all(name in each["test"] for each in found)
+
+
+def _value(each: Found, name: str) -> float:
+    values = [inf if value is None else value for value in each["test"][name]["values"]]
+    return fmean(values)
+
+
+def _values(name: str, found: Sequence[Found]) -> list[float]:
+    return [_value(each, name) for each in found]
+
+
+def _table(variant: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    tests = [_tests(one) for one in rows]
+    corrected = {
+        key: holm([None if test[key] is None else test[key].p for test in tests])
+        for key in ("habit", "chosen", "learned")
+    }
+    lines = [
+        f"## {variant}: mean ± sd over draws; lower is better",
+        "",
+        "| task | draws | habit | specialist by its finals | best specialist in hindsight | evomal | best learned | "
+        "evomal − habit | p | evomal − specialist | p | learned − best specialist | p | verdicts | right | ρ | min |",
+        "|---|" + "---|" * 16,
+    ]
+    for place, (one, test) in enumerate(zip(rows, tests, strict=True)):
+        rhos = [rho for rho in one["rho"] if rho is not None]
+        cells = [
+            one["task"],
+            one["draws"],
+            _spread(one["habit"]),
+            _spread(one["chosen"]),
+            f"{_spread(one['hindsight'])} ({one['best specialist']})",
+            _spread(one["evomal"]),
+            _spread(one["learned"]),
+            *_difference(test["habit"], corrected["habit"][place]),
+            *_difference(test["chosen"], corrected["chosen"][place]),
+            *_difference(test["learned"], corrected["learned"][place]),
+            ", ".join(one["verdicts"]),
+            f"{one['right']}/{one['draws']}",
+            f"{fmean(rhos):.2f}" if rhos else "",
+            f"{one['minutes']:.1f}",
+        ]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def _tests(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "habit": paired_test(one["habit"], one["evomal"]),
+        "chosen": paired_test(one["chosen"], one["evomal"]),
+        "learned": paired_test(one["hindsight"], one["learned"]) if one["learned"] else None,
+    }
+
+
+def _difference(test: Any, p: float | None) -> tuple[str, str]:
+    if test is None or test.gain is None:
+        return "", ""
+    return f"{-test.gain:+.4f}", "" if p is None else f"{p:.3f}"
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    return f"{fmean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
