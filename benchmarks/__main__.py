@@ -1,6 +1,6 @@
 """Run benchmarks by name: python -m benchmarks [NAME …], or one with its own options: python -m benchmarks NAME --help.
 
-Without a name the short ones run. The long ones (generation, search, memory, racing, rejection, lanes, gpu, suite) must be named.
+Without a name the short ones run. The long ones (generation, search, … suite) must be named.
 """
 
 import argparse
