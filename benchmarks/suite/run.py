@@ -118,10 +118,14 @@ def searcher(job: Job) -> Any:
 
 
 def tested(task: Any, result: Any, networks: int, draw: int) -> dict[str, Any]:
-    """Test metric of fresh networks, trained on training and validation data, with every loss at its own best rate."""
+    """Test metric of fresh networks, trained on training and validation data, each loss at its own best rate.
+
+    Where networks are large, of the specialists only those of the re-test.
+    """
     losses = {"evomal": (result.loss, result.verdict.lr), "learned": (result.learned, _rate(result, "learned"))}
     for place in result.verdict.places:
-        if place.kind in ("task", "handcrafted") and place.lr is not None:
+        shown = place.kind == "task" or (place.kind == "handcrafted" and (networks == NETWORKS or place.retest))
+        if shown and place.lr is not None:
             losses[place.name] = (task.handcrafted(place.name), place.lr)
     return {
         name: {"lr": lr, "values": [_trained(task, loss, lr, result.settings, draw, n) for n in range(networks)]}

@@ -36,7 +36,8 @@ def row(task: str, found: Sequence[Found]) -> dict[str, Any]:
         Values by draw of the habit, of evomal's answer, of its best learned loss, of the specialist that finals
         chose, and of the one that is best on the test data in hindsight; tests; empty for a task without results.
     """
-    if not found:
+    found = [each for each in found if any(name in each["test"] for name in HABITS)]
+    if not found:  # none, or none whose budget bought finals
         return {}
     habit = next(name for name in HABITS if name in found[0]["test"])
     names = [n for n in found[0]["test"] if n not in (habit, "evomal", "learned") and _everywhere(n, found)]
