@@ -109,6 +109,8 @@ def searcher(job: Job) -> Any:
     size = settings.genetic.population_size * settings.genetic.generations * smaller
     population = min(settings.genetic.population_size, max(4, round(size / 4)))
     flat: dict[str, Any] = {"population_size": population, "generations": max(1, round(size / population))}
+    if job.task in IMAGES:  # whose search is a small one
+        flat["finals_budget"] = 40_000
     if job.variant == "random":  # one generation, as large as a whole search, of formulas that nothing has tuned
         flat |= {"population_size": round(size), "generations": 1, "meta_steps": 0, "known_start": 0.0}
     if job.variant == "known":  # what a search costs goes into the finals
