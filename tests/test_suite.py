@@ -46,7 +46,7 @@ def test_metrics_of_the_suite():
     assert missed_cost_five(logits, targets) == (5 + 1) / 4
     assert one_minus_auc(logits, targets) == 0.5
     assert np.isnan(one_minus_auc(logits[:2], targets[:2]))
-    assert off_by_a_tenth(torch.tensor([[0.0], [0.25]]), torch.zeros(2, 1), 100.0, 50.0) == 0.5
+    assert off_by_a_tenth(torch.tensor([[0.0], [0.25]]), torch.zeros(2), 100.0, 50.0) == 0.5
 
 
 def test_a_task_is_drawn_anew_and_the_same_again(tmp_path):

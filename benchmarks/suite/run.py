@@ -67,8 +67,9 @@ def suite(
     left = [job for job in jobs if not job.file.exists()]
     # Spawned: a process that has used threads must not be forked.
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(run, job) for job in left]):
-            print(done.result(), flush=True)
+        for done in as_completed(those := {pool.submit(run, job): job for job in left}):
+            error = done.exception()  # one that fails ends no other
+            print(f"{those[done].file.stem}: {error!r}" if error else done.result(), flush=True)
     found = [json.loads(job.file.read_text(encoding="utf-8")) for job in jobs if job.file.exists()]
     table = markdown(found)
     (out / "table.md").write_text(table, encoding="utf-8")

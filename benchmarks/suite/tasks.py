@@ -118,7 +118,7 @@ def missed_cost_five(outputs: Tensor, targets: Tensor) -> float:
 
 def off_by_a_tenth(outputs: Tensor, targets: Tensor, centre: float, spread: float) -> float:
     """Share of predictions that differ from the price by more than a tenth of it."""
-    price, said = (value * spread + centre for value in (targets, outputs))
+    price, said = (value.flatten() * spread + centre for value in (targets, outputs))
     return float(((said - price).abs() > 0.1 * price.abs()).float().mean())
 
 
