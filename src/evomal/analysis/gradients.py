@@ -1,13 +1,14 @@
 """A loss's values and gradients, instance by instance, at predictions that are given."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from evomal.foundation.seeds import generator
-from evomal.losses import HANDCRAFTED, HandcraftedLoss
+from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss
 from evomal.losses.criterion import Criterion, TaskType
 from evomal.losses.published import PUBLISHED, published_loss
 
@@ -37,6 +38,9 @@ def response(loss: Criterion, outputs: Tensor, targets: Tensor) -> Response:
         outputs: Logits [N, C], or values [N, K].
         targets: One-hot or soft labels, or values, of the same shape.
     """
+    if isinstance(loss, LearnedLoss) and loss.class_counts is not None and len(loss.class_counts) != outputs.shape[1]:
+        loss = deepcopy(loss)
+        loss.class_counts = None  # here are other classes: the formula alone
     leaf = outputs.detach().requires_grad_()
     with torch.enable_grad():
         values = loss.per_instance(leaf, targets)

@@ -23,6 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "fitness_trial": 0.2,
         "fitness_share": 0.3,
         "break_ties": True,
+        "log_prior": True,
         "known_start": 0.5,
         "steps": 1_000,
     },

@@ -58,6 +58,9 @@ class LearnSettings(Settings):
         description="share of training and validation data that the search validates on, of no more than 5,000",
         json_schema_extra={"none": "the task's own split"},
     )
+    log_prior: bool = Field(
+        False, description="where classes are uneven, formulas see the softmax of logits plus log prior"
+    )
     break_ties: bool = Field(False, description="of equal fitnesses prefer the lower task loss on validation data")
     workers: Count = Field(1, description="processes that evaluate candidates, one thread each")
     base: BaseSettings = BaseSettings()

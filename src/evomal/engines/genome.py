@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -14,6 +14,11 @@ from evomal.expressions.canonical import canonical_weighted
 from evomal.foundation.seeds import generator
 from evomal.losses import LearnedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
 from evomal.tasks import TaskSet
+
+Loss = TypeVar("Loss", bound=LearnedLoss)
+
+UNEVEN = 1.5
+"""Classes are uneven where the most frequent one has so many times the labels of the least frequent one."""
 
 GREATEST = 1e30
 """No coefficient is larger: float32 ends at 3e38."""
@@ -111,13 +116,14 @@ class Formula:
         weights = torch.ones(edges) if self.weights is None else torch.tensor(self.weights)
         if self.weights is None and settings.local_search.meta_steps > 0:
             weights = weights + 1e-3 * torch.randn(edges, generator=generator(*_phi(self, tasks, settings)))
-        return SymbolicLoss(
+        loss = SymbolicLoss(
             self.expression,
             weights,
             task_type=tasks.task_type,
             output_activation=settings.output_activation,
             ignore_index=tasks.ignore_index,
-        ).to(tasks.device)
+        )
+        return _seeing_classes(loss, tasks, settings)
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,8 @@ class Polynomial:
 
     def loss(self, tasks: TaskSet, settings: LearnSettings) -> TaylorLoss:
         """The loss."""
-        return TaylorLoss(self.parameters, task_type=tasks.task_type, ignore_index=tasks.ignore_index).to(tasks.device)
+        loss = TaylorLoss(self.parameters, task_type=tasks.task_type, ignore_index=tasks.ignore_index)
+        return _seeing_classes(loss, tasks, settings)
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,19 @@ class Network:
         """Initialised from the seed alone."""
         draw = generator(*_phi(self, tasks, settings))
         kind, ignored = tasks.task_type, tasks.ignore_index
-        return NeuralLoss(task_type=kind, hidden=self.hidden, ignore_index=ignored, generator=draw).to(tasks.device)
+        loss = NeuralLoss(task_type=kind, hidden=self.hidden, ignore_index=ignored, generator=draw)
+        return _seeing_classes(loss, tasks, settings)
+
+
+def _seeing_classes(loss: Loss, tasks: TaskSet, settings: LearnSettings) -> Loss:
+    """The loss on the tasks' device; with `log_prior`, told how often each class occurs where that differs enough."""
+    if settings.log_prior and len(tasks) == 1:
+        counts = tasks[0].class_counts
+        known = None if counts is None else counts[counts > 0]
+        if counts is not None and known is not None and len(known) and int(known.max()) >= UNEVEN * int(known.min()):
+            loss.class_counts = counts
+    moved: Loss = loss.to(tasks.device)
+    return moved
 
 
 def _phi(genome: Genome, tasks: TaskSet, settings: LearnSettings) -> tuple[int | str, ...]:

@@ -50,7 +50,8 @@ class BatchedLosses(ABC):
     r"""N learned losses :math:`\mathcal{M}_{\phi_1} \dots \mathcal{M}_{\phi_N}` over one batch.
 
     Args:
-        losses: At least one, all alike in task type, reduction (not ``"none"``), ignored label and device.
+        losses: At least one, all alike in task type, reduction (not ``"none"``), ignored label, class counts and
+            device.
 
     Attributes:
         lanes: N.
@@ -61,8 +62,8 @@ class BatchedLosses(ABC):
     """
 
     def __init__(self, losses: Sequence[LearnedLoss]) -> None:
-        if len({(loss.task_type, loss.reduction, loss.ignore_index) for loss in losses}) != 1:
-            raise BatchingError("losses in lanes must be alike in task type, reduction and ignored label")
+        if len({(loss.task_type, loss.reduction, loss.ignore_index, loss.class_counts) for loss in losses}) != 1:
+            raise BatchingError("losses in lanes must be alike in task type, reduction, ignored label and class counts")
         if not all(untouched(loss) and _by_class(type(loss)) for loss in losses):
             raise BatchingError("a loss is not computed class by class")
         if losses[0].reduction == "none":
@@ -120,7 +121,7 @@ class BatchedLosses(ABC):
         with torch.autocast(outputs.device.type, enabled=False):
             _, y, kept = prepare(outputs[0].detach(), targets, self.task_type, self.ignore_index)
             f = self._formed(outputs)
-            f = torch.softmax(f, dim=2) if self.task_type == "classification" else f
+            f = torch.softmax(self.losses[0].shifted(f, dim=2), dim=2) if self.task_type == "classification" else f
             values = self.per_class(y, f, phi).sum(dim=2)
             if self._scales is not None:
                 values = values * self._scales.to(values.dtype).reshape(-1, *[1] * (values.dim() - 1))

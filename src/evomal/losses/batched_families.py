@@ -58,7 +58,11 @@ class StackedLoss(BatchedLosses):
         with torch.autocast(outputs.device.type, enabled=False), torch.set_grad_enabled(create_graph):
             _, y, kept = prepare(outputs[0].detach(), targets, self.task_type, self.ignore_index)
             logits = self._formed(outputs.detach())
-            f = torch.softmax(logits, dim=2) if self.task_type == "classification" else logits
+            f = (
+                torch.softmax(self.losses[0].shifted(logits, dim=2), dim=2)
+                if self.task_type == "classification"
+                else logits
+            )
             values, slope = self._activated(*self._fused(y, f, phi))
             totals, slope = self._reduced(values.detach().sum(dim=2), slope, kept)
             if self.task_type == "classification":

@@ -221,3 +221,33 @@ def checked_function(function: Any, setting: str) -> Any:
     if not callable(function):
         raise SettingError(f"{setting} is {function!r}; give the name of a loss, or a function of (outputs, targets)")
     return function
+
+
+def class_numbers(counts: Sequence[int] | Tensor, owner: str) -> Tensor:
+    """How many labels each class has, as a tensor of its own.
+
+    Args:
+        counts: A number for each class.
+        owner: What an error calls the loss.
+
+    Returns:
+        The numbers, int64 [C].
+
+    Raises:
+        SettingError: They are no whole numbers, one is below 0, or all are 0.
+
+    Example:
+        >>> class_numbers([30, 10], "a loss")
+        tensor([30, 10])
+    """
+    try:
+        given = torch.as_tensor(counts).detach()
+        whole = given.long()
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        given = whole = torch.empty(0)
+    if given.dim() != 1 or not torch.equal(whole.to(given.dtype), given) or bool((whole < 0).any()) or not whole.any():
+        raise SettingError(
+            f"class_counts of {owner} must be whole numbers, none below 0 and not all 0; give the number of training "
+            "labels of each class"
+        )
+    return whole.clone()

@@ -14,7 +14,7 @@ FORMAT = "evomal-loss"
 VERSION = 1
 MAX_BYTES = 4_000_000  # a neural loss of the greatest width has 66,000 weights
 BY_EVOMAL = "give a file written by evomal"
-NEVER_INFO = {"scale"}  # a file leaves it out where it is 1: `info` must not put another one there
+NEVER_INFO = {"scale", "class_counts"}  # a file leaves it out where it is 1: `info` must not put another one there
 
 
 def write_document(entries: dict[str, Any], info: dict[str, Any], path: str | PathLike[str]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from evomal.foundation.errors import DataError, SettingError, unknown_name
-from evomal.losses.checks import call_arguments
+from evomal.losses.checks import call_arguments, class_numbers
 from evomal.losses.criterion import IGNORED, Criterion, LossFunction, Reduction, prepare, shaped_weight
 from evomal.losses.files import brief, write_document
 from evomal.losses.handcrafted_table import HANDCRAFTED, full_name
@@ -237,14 +237,4 @@ def _checked_counts(name: str, counts: Sequence[int] | Tensor | None) -> Tensor:
             f"loss '{name}' depends on how often each class occurs; give class_counts, the number of training labels "
             "of each class"
         )
-    try:
-        given = torch.as_tensor(counts).detach()
-        whole = given.long()
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        given = whole = torch.empty(0)
-    if given.dim() != 1 or not torch.equal(whole.to(given.dtype), given) or bool((whole < 0).any()) or not whole.any():
-        raise SettingError(
-            f"class_counts of loss '{name}' must be whole numbers, none below 0 and not all 0; give the number of "
-            "training labels of each class"
-        )
-    return whole.clone()
+    return class_numbers(counts, f"loss '{name}'")

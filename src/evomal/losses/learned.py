@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evomal.foundation.errors import SettingError
-from evomal.losses.checks import finite_numbers
+from evomal.foundation.errors import DataError, SettingError
+from evomal.losses.checks import class_numbers, finite_numbers
 from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
 from evomal.losses.extra_state import described, read_state, written_state
 from evomal.losses.files import write_document
@@ -39,6 +39,7 @@ class LearnedLoss(Criterion):
 
     family: ClassVar[str]
     """What a loss file calls this kind of loss."""
+    _log_prior: Tensor | None
 
     def __init__(
         self,
@@ -50,6 +51,49 @@ class LearnedLoss(Criterion):
         super().__init__(task_type, reduction, ignore_index)
         self.scale = scale
         self.info: dict[str, Any] = {}
+        self._class_counts: tuple[int, ...] | None = None
+        self.register_buffer("_log_prior", None, persistent=False)
+
+    @property
+    def class_counts(self) -> tuple[int, ...] | None:
+        r"""Training labels of each class; may be set. f is then the softmax of :math:`z_c + \log\pi_c`, π their shares.
+
+        So a formula that knows nothing of classes treats rare ones as logit adjustment does; predictions are still
+        those of z. None, as at first: f is the softmax of z. A class without labels counts as if it had one.
+        """
+        return self._class_counts
+
+    @class_counts.setter
+    def class_counts(self, counts: Sequence[int] | Tensor | None) -> None:
+        if counts is None:
+            self._class_counts = self._log_prior = None
+            return
+        if self.task_type != "classification":
+            raise SettingError("class_counts are for classification; leave them out")
+        whole = class_numbers(counts, f"this {self.family} loss")
+        self._class_counts = tuple(whole.tolist())
+        parameter = next(self.parameters(), None)
+        shares = whole.clamp(min=1).double() / whole.clamp(min=1).sum()
+        self._log_prior = shares.log().to(parameter if parameter is None else parameter.device)
+
+    def shifted(self, logits: Tensor, dim: int = 1) -> Tensor:
+        """Logits as the softmax of f takes them: shifted by the log prior where there are `class_counts`.
+
+        Args:
+            logits: Of as many classes as there are counts, in dimension `dim`.
+            dim: The dimension.
+
+        Raises:
+            DataError: There are more classes, or fewer.
+        """
+        if self._log_prior is None:
+            return logits
+        if logits.shape[dim] != len(self._log_prior):
+            raise DataError(
+                f"class_counts of this {self.family} loss are for {len(self._log_prior)} classes but the outputs are "
+                f"for {logits.shape[dim]}; give one number for each class"
+            )
+        return logits + self._log_prior.to(logits.dtype).reshape(-1, *[1] * (logits.dim() - dim - 1))
 
     @property
     def scale(self) -> float:
@@ -119,19 +163,23 @@ class LearnedLoss(Criterion):
         info = dict(entries)
         arguments = cls.take_arguments(info)
         loss = cls(**arguments, task_type=info.pop("task_type", None), scale=info.pop("scale", 1.0))
+        loss.class_counts = info.pop("class_counts", None)
         loss.info = info
         return loss
 
     def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each instance, [B, ...]: the values summed over dimension 1, times the scale."""
-        f = functional.softmax(outputs, dim=1) if self.task_type == "classification" else outputs
+        f = functional.softmax(self.shifted(outputs), dim=1) if self.task_type == "classification" else outputs
         values = self.per_class(targets, f).sum(dim=1)
         return values if self.scale == 1 else self.scale * values
 
     def all_entries(self) -> dict[str, Any]:
-        """`entries` with family and task type, and the scale where it is not 1."""
+        """`entries` with family and task type, the scale where it is not 1, and class counts where there are any."""
         scale = {} if self.scale == 1 else {"scale": self.scale}
-        return {"family": self.family, "task_type": self.task_type, **self.entries(), **scale}
+        return {"family": self.family, "task_type": self.task_type, **self.entries(), **scale, **self._counts()}
+
+    def _counts(self) -> dict[str, Any]:
+        return {} if self.class_counts is None else {"class_counts": list(self.class_counts)}
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the loss, with its current coefficients, as one JSON object; see `evomal.load_loss`.
@@ -166,7 +214,7 @@ class LearnedLoss(Criterion):
     def _identity(self) -> dict[str, Any]:
         """The entries of the loss that no coefficient changes."""
         fixed = {name: value for name, value in self.entries().items() if name != "weights"}
-        return {"family": self.family, "task_type": self.task_type, **fixed}
+        return {"family": self.family, "task_type": self.task_type, **fixed, **self._counts()}
 
     def _load_from_state_dict(
         self,

@@ -14,6 +14,10 @@ from evomal.losses.criterion import Reduction, TaskType, prepare, untouched
 from evomal.losses.symbolic import SymbolicLoss
 
 
+def _settings(loss: SymbolicLoss) -> tuple[TaskType, Reduction, int | None, tuple[int, ...] | None]:
+    return loss.task_type, loss.reduction, loss.ignore_index, loss.class_counts
+
+
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """Predictions and targets in the form that symbolic losses see, made once for all losses with the same settings.
@@ -24,7 +28,7 @@ class Predictions:
         f: What the formula sees, [B, C, ...]: probabilities, or raw values.
         share: What each instance's value counts in the reduction: a number, or [B, 1, ...].
         softmax: Whether f is the softmax of logits.
-        settings: Task type, reduction and ignored label of the losses that it is for.
+        settings: Task type, reduction, ignored label and class counts of the losses that it is for.
     """
 
     outputs: Tensor
@@ -32,7 +36,7 @@ class Predictions:
     f: Tensor
     share: Tensor | float
     softmax: bool
-    settings: tuple[TaskType, Reduction, int | None]
+    settings: tuple[TaskType, Reduction, int | None, tuple[int, ...] | None]
 
     @classmethod
     def of(cls, loss: SymbolicLoss, outputs: Tensor, targets: Tensor) -> Self:
@@ -40,18 +44,18 @@ class Predictions:
         outputs = outputs.detach()
         logits, y, kept = prepare(outputs, targets, loss.task_type, loss.ignore_index)
         softmax = loss.task_type == "classification"
-        f = torch.softmax(logits, dim=1) if softmax else logits
+        f = torch.softmax(loss.shifted(logits), dim=1) if softmax else logits
         share: Tensor | float
         if kept is None:
             share = 1.0 if loss.reduction == "sum" else logits.shape[1] / logits.numel()
         else:
             counted = kept.to(f.dtype).unsqueeze(1)
             share = counted if loss.reduction == "sum" else counted / counted.sum()
-        return cls(outputs, y, f, share, softmax, (loss.task_type, loss.reduction, loss.ignore_index))
+        return cls(outputs, y, f, share, softmax, _settings(loss))
 
     def suits(self, loss: SymbolicLoss) -> bool:
         """Whether a loss would prepare outputs and targets in this way."""
-        return self.settings == (loss.task_type, loss.reduction, loss.ignore_index)
+        return self.settings == _settings(loss)
 
     def counted(self, values: Tensor) -> Tensor:
         """Values times what each instance counts; what does not count may be not finite."""

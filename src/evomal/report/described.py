@@ -41,6 +41,8 @@ def describe(loss: SavedLoss) -> dict[str, Any]:
         "scale": loss.scale,
         "weights": loss.coefficients,
     }
+    if loss.class_counts is not None:
+        shared |= {"class_counts": list(loss.class_counts)}
     if isinstance(loss, SymbolicLoss):
         return shared | _symbolic(loss)
     if isinstance(loss, TaylorLoss):
@@ -82,6 +84,9 @@ def shown(described: dict[str, Any], info: dict[str, Any]) -> dict[str, str]:
     if "simplified" in described:
         note = described["simplified"]["note"]
         lines["simplified"] = described["simplified"]["text"] + (f"   ({note})" if note else "")
+    if "class_counts" in described:
+        counts = ", ".join(map(str, described["class_counts"]))
+        lines["f"] = f"the softmax of logits plus log prior, of {counts} training labels by class"
     named = {"what it is": "summary", "LaTeX": "latex", "expression": "expression", "task type": "task_type"}
     lines |= {title: described[name] for title, name in named.items() if name in described}
     return lines | history(info)

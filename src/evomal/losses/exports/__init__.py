@@ -65,4 +65,9 @@ def export(loss: Criterion, form: str) -> str | bytes:
     if not isinstance(loss, LearnedLoss):
         name = getattr(loss, "name", type(loss).__name__)
         raise SettingError(f"'{name}' is no learned loss, and {form} is made of those alone; PyTorch has most others")
+    if loss.class_counts is not None:
+        raise SettingError(
+            f"this loss sees how often each class occurs (class_counts), which {form} cannot express yet; set "
+            "class_counts to None for the formula alone"
+        )
     return FORMATS[form].write(loss)
