@@ -41,7 +41,7 @@ def test_an_audit(run, learned):
     [
         (["report", "nowhere"], "'nowhere' holds no run; give a run folder, or that of a comparison"),
         (["plot", "search", "nowhere"], "'nowhere' holds no run; give a run folder, or that of a comparison"),
-        (["plot", "rates", "nowhere"], "'nowhere/table.json' cannot be read (No such file or directory); give the "),
+        (["plot", "rates", "nowhere"], "'nowhere' holds no run; give a run folder, or that of a comparison"),
         (["plot", "los", "focal"], "unknown figure 'los'; did you mean 'loss'? (known: "),
         (["plot", "loss", "focl"], "unknown loss 'focl'; did you mean 'focal'? (known: "),
         (["plot", "loss", "focal", "mse"], "a figure shows losses of one task type; give those for classification"),

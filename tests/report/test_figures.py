@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from evomal.analysis import Point
-from evomal.foundation.errors import SettingError, UnknownNameError
+from evomal.foundation.errors import RunFolderError, SettingError, UnknownNameError
 from evomal.losses import HandcraftedLoss, SymbolicLoss
 from evomal.report.drawing import FIGURES, draw, save_figure
 from evomal.report.figures import (
@@ -132,7 +132,7 @@ def test_a_criterion_draws_itself_beside_the_usual_one():
 
 
 def test_figures_by_name(run_folder, comparison_folder, tmp_path):
-    for what in FIGURES:
+    for what in FIGURES.keys() - {"finals"}:
         source = comparison_folder if what == "rates" else run_folder
         path = save_figure(draw(what, [source]), tmp_path / f"{what}.svg")
         assert path.read_text().count("<path") > 5
@@ -143,6 +143,9 @@ def test_figures_by_name(run_folder, comparison_folder, tmp_path):
 def test_what_cannot_be_drawn_is_refused(run_folder, tmp_path):
     with pytest.raises(UnknownNameError, match=r"^unknown figure 'los'; did you mean 'loss'\?"):
         draw("los", [run_folder])
+    for what in ("rates", "finals"):
+        with pytest.raises(RunFolderError, match=r"^'a' has no verdict of finals; give a run whose finals are held$"):
+            draw(what, [run_folder])
     with pytest.raises(SettingError, match=r"^a figure shows losses of one task type"):
         draw("loss", ["mse", "focal"])
     with pytest.raises(SettingError, match=r"ends with none of .svg, .png, .pdf; give a name that does$"):

@@ -1,5 +1,6 @@
 """The report: its parts, what unfinished and damaged runs get, and that nothing in it comes alive."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -9,7 +10,10 @@ from evomal.analysis.runs import read_search
 from evomal.comparison import write_tables
 from evomal.expressions import Simplified
 from evomal.foundation.errors import RunFolderError, SettingError
+from evomal.losses import HandcraftedLoss, load_loss
+from evomal.report.drawing import draw
 from evomal.report.page import make_report, write_report
+from evomal.search.verdict import Against, Place, Verdict
 
 
 @pytest.fixture(autouse=True)
@@ -190,3 +194,67 @@ def test_what_holds_no_run_and_what_cannot_be_written(run_folder, tmp_path):
     (run_folder / "journal.jsonl").unlink()
     with pytest.raises(SettingError, match=r"cannot be written \(.*\); give another `out`$"):
         write_report([run_folder], run_folder / "config.yaml" / "x.html")
+
+
+def _verdict(name):
+    def place(name, kind, fitness, race, retest):
+        spread = {"retest": retest, "sd": None if retest is None else 0.01}
+        return Place(name=name, kind=kind, fitness=fitness, lr=0.1, lrs=(0.1, 0.3), folds=5, race=race, **spread)
+
+    return Verdict(
+        kind="handcrafted", name="focal", loss_kind="handcrafted", lr=0.1, metric="error_rate", value=0.1,
+        against=(
+            Against(name=name, kind="learned", lr=0.1, value=0.2, gain=0.1, low=0.05, high=0.15, p=0.01),
+            Against(name="cross_entropy", kind="task", lr=0.3, value=0.3, gain=0.2, low=0.1, high=0.3, p=0.001),
+        ),
+        splits=5, untrained=0.9, steps=40, spent=900, budget=1000, rank_correlation=0.5,
+        places=(
+            place("focal", "handcrafted", None, 0.1, 0.1),
+            place(name, "learned", 0.2, 0.22, 0.2),
+            place("cross_entropy", "task", None, 0.3, 0.3),
+            place("candidate 1.0", "learned", 0.1, 0.5, None),
+            place("candidate 1.1", "learned", 0.3, 0.4, None),
+        ),
+        notes=("focal was best at 0.1, at the edge of its rates",),
+    )  # fmt: skip
+
+
+def _finals(folder, name, verdict=True):
+    """Lines of the journal of finals, and the verdict in the loss's file."""
+    lines = [
+        {"loss": loss, "lr": lr, "split": split, "folds": 5, "steps": 40, "value": lr + split / 100, "reason": None}
+        for loss in ("focal 0123456789abcdef", name)
+        for lr in (0.1, 0.3)
+        for split in (0, 1)
+    ]
+    (folder / "finals.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in lines))
+    loss = load_loss(folder / "loss.json")
+    loss.info |= {"verdict": _verdict(name).entries()} if verdict else {}
+    loss.save(folder / "learned.json")
+    HandcraftedLoss("focal").save(folder / "loss.json")
+
+
+def test_finals_come_first(made, run_folder):
+    name = f"candidate {made.nasty}"
+    _finals(run_folder, name)
+    text = make_report([run_folder])
+    page = _checked(text)
+    assert len(page.figures) == 10
+    for part in (
+        *("use focal at rate 0.1: error_rate 0.1 over 5 fresh splits", "focal was best at 0.1, at the edge"),
+        *("5 losses, 40 base steps a training", "900 of 1000 base steps spent", "rank correlation ρ = 0.50"),
+        *("0.05 to 0.15", "<script>alert(1)</script>", "abs(1.1·log("),
+    ):
+        assert part in page.shown, part
+    assert "That is fitness, not a test" not in page.shown
+    assert "<title>focal at 0.1: 0.1050 ± 0.0071</title>" in text
+    assert draw("finals", [run_folder]).get_xlabel() == "fitness: error_rate after partial training"
+    assert len(draw("rates", [run_folder]).containers) == 2
+    assert text.index("fresh splits") < text.index("What was found, without its coefficients")
+
+
+def test_finals_that_are_not_finished_are_told(run_folder):
+    _finals(run_folder, "candidate 0.1", verdict=False)
+    record = read_search(run_folder)
+    assert "its finals are not finished: 8 trainings so far" in record.problems
+    assert record.loss.family == "symbolic"

@@ -11,9 +11,10 @@ from evomal.foundation.plain_yaml import read_yaml
 from evomal.foundation.serialization import cleaned, finite_or_none
 from evomal.losses import LearnedLoss, load_loss
 from evomal.search import LearnResult
+from evomal.search.verdict import Verdict
 from evomal.store.checkpoint import Checkpoints
 from evomal.store.config import CONFIG, MAX_BYTES, read_config
-from evomal.store.journal import JOURNAL, read_journal
+from evomal.store.journal import FINALS, JOURNAL, read_journal, read_records
 
 ENDINGS = {
     "target": "the target fitness was reached",
@@ -37,6 +38,8 @@ class SearchRecord:
         baseline: The task loss's metric after the same partial training, or None.
         seconds: Wall time over all calls, or None.
         problems: What is missing, damaged or unfinished, one sentence each.
+        verdict: What its finals came to; None where there were none, or they are not finished.
+        finals: The lines of their journal.
     """
 
     name: str
@@ -47,6 +50,8 @@ class SearchRecord:
     baseline: float | None
     seconds: float | None
     problems: tuple[str, ...]
+    verdict: Verdict | None = None
+    finals: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -111,7 +116,9 @@ def search_record(result: LearnResult) -> SearchRecord:
     config = {"settings": settings.model_dump(mode="json"), "versions": loss.info.get("versions", {})}
     problems = _unfinished(result.ended, config, records)
     name, baseline = f"seed {settings.seed}", finite_or_none(result.baseline)
-    return SearchRecord(name, config, records, loss, result.ended, baseline, result.seconds, tuple(problems))
+    return SearchRecord(
+        name, config, records, loss, result.ended, baseline, result.seconds, tuple(problems), result.verdict
+    )
 
 
 def read_search(folder: str | PathLike[str]) -> SearchRecord:
@@ -149,7 +156,13 @@ def read_search(folder: str | PathLike[str]) -> SearchRecord:
     baseline = _number(state.get("baseline")) if state else _number(_part(info, "baseline").get("fitness"))
     name = path.resolve().name or str(path)
     seconds = _number(state.get("seconds"))
-    return SearchRecord(name, config, records, loss, _maybe_text(ended), baseline, seconds, tuple(problems))
+    verdict = Verdict.of(info.get("verdict"))
+    finals = _tried(lambda: read_records(path / FINALS), problems) or [] if (path / FINALS).is_file() else []
+    if finals and verdict is None:
+        problems.append(f"its finals are not finished: {len(finals)} trainings so far")
+    return SearchRecord(
+        name, config, records, loss, _maybe_text(ended), baseline, seconds, tuple(problems), verdict, tuple(finals)
+    )
 
 
 def _config(path: Path, problems: list[str]) -> dict[str, Any]:

@@ -23,7 +23,9 @@ TASK_NEEDED = "landscape"
 @given_task_options
 def plot(
     task: dict[str, Any],
-    what: Annotated[str, typer.Argument(help="loss, gradient, rates, search, filters, operators, sizes or landscape.")],
+    what: Annotated[
+        str, typer.Argument(help="loss, gradient, rates, finals, search, filters, operators, sizes or landscape.")
+    ],
     sources: Annotated[
         list[str],
         typer.Argument(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from evomal.analysis import best_so_far, operators_used, outcomes_by_generation, points
 from evomal.analysis.curves import CLASSES
+from evomal.analysis.finals import final_metrics
 from evomal.analysis.landscape import landscape
 from evomal.analysis.runs import SearchRecord, read_search, search_record
 from evomal.comparison.reading import read_comparison
@@ -55,8 +56,14 @@ def draw(what: str, sources: Sequence[str | PathLike[str]], classes: int = CLASS
         return draw_losses(what, {name: loss_by_name(name, classes) for name in names}, classes)
     if what == "rates":
         if len(names) != 1:
-            raise SettingError("figure 'rates' is of one comparison; give its folder alone")
-        return figures.plot_rates(read_comparison(names[0]))
+            raise SettingError(
+                "figure 'rates' is of one comparison, or of the finals of one run; give its folder alone"
+            )
+        if is_comparison(Path(names[0])):
+            return figures.plot_rates(read_comparison(names[0]))
+        return _of_finals(what, read_search(names[0]))
+    if what == "finals":
+        return _of_finals(what, read_search(names[0]))
     return _of_searches(what, _searches(names))
 
 
@@ -105,6 +112,8 @@ def plot_result(result: LearnResult, what: str, ax: "Axes | None") -> "Axes":
     if what not in known:
         raise unknown_name("figure of a result", what, known)
     record = search_record(result)
+    if what == "finals":
+        return _of_finals(what, record, interactive_axes(ax))
     return _of_searches(what, {record.method: [record]}, interactive_axes(ax))
 
 
@@ -124,6 +133,18 @@ def save_figure(axes: "Axes", out: str | PathLike[str]) -> Path:
     except OSError as error:
         raise SettingError(f"'{path}' cannot be written ({error.strerror}); give another `out`") from None
     return path
+
+
+def _of_finals(what: str, record: SearchRecord, ax: "Axes | None" = None) -> "Axes":
+    if record.verdict is None:
+        raise RunFolderError(f"'{record.name}' has no verdict of finals; give a run whose finals are held")
+    verdict = record.verdict
+    if what == "finals":
+        return figures.plot_promise(verdict.places, verdict.metric, ax)
+    metrics = final_metrics(record.finals, verdict.steps)
+    if not metrics:
+        raise RunFolderError(f"'{record.name}' holds no full training of finals; give a run whose finals are held")
+    return figures.plot_final_rates(metrics, verdict.places, verdict.metric, ax)
 
 
 def _searches(names: Sequence[str]) -> dict[str, list[SearchRecord]]:
@@ -162,7 +183,8 @@ FIGURES: Mapping[str, str] = MappingProxyType(
     {
         "loss": "losses against the probability of the true class, or the residual (Figure 7)",
         "gradient": "their slopes",
-        "rates": "test metric against learning rate, of a comparison (Figure 11)",
+        "rates": "metric against learning rate, of a comparison or of a run's finals (Figure 11)",
+        "finals": "what finals gave against what fitness promised",
         "search": "best fitness against generation, with spread over seeds (Figure 5)",
         "filters": "what became of the candidates of each generation (Figure 6)",
         "operators": "how often each operator occurs in the candidates that were trained (Figure 8)",

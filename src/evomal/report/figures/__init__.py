@@ -1,5 +1,6 @@
 """Figures: each function draws on axes of matplotlib and returns them."""
 
+from evomal.report.figures.finals import plot_final_rates, plot_promise
 from evomal.report.figures.landscapes import plot_landscape
 from evomal.report.figures.losses import plot_gradient, plot_loss
 from evomal.report.figures.rates import plot_rates
@@ -7,10 +8,12 @@ from evomal.report.figures.search import plot_filters, plot_operators, plot_sear
 
 __all__ = [
     "plot_filters",
+    "plot_final_rates",
     "plot_gradient",
     "plot_landscape",
     "plot_loss",
     "plot_operators",
+    "plot_promise",
     "plot_rates",
     "plot_search",
     "plot_sizes",

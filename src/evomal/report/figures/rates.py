@@ -1,17 +1,19 @@
 """Error against learning rate, as a figure (Figure 11)."""
 
 import math
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from evomal.comparison import Comparison, Contender
+from evomal.comparison import Comparison
 from evomal.report.figures.style import hover, legend, look, named, new_axes, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
 WIDE = 8.0  # ratio of the greatest mean to the least from which the scale is logarithmic
+Told = tuple[list[float], list[float], list[str]]
+"""Points of a figure and what is said of each."""
 
 
 def plot_rates(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
@@ -32,28 +34,16 @@ def plot_rates(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
         >>> ax.get_ylabel()
         'test error_rate, mean ± sd over 2 seeds'
     """
-    from matplotlib.ticker import FuncFormatter
-
     with styled():
         ax = new_axes(ax)
         count, told = len(comparison.contenders), []
         for place, contender in enumerate(comparison.contenders):
+            values = {lr: contender.values(lr, comparison.seeds) for lr in sorted(comparison.lrs)}
+            best, style = contender.best_rate(comparison.lrs), look(place, marked=True)
             # Side by side, so that error bars at one rate do not hide one another.
-            told.append(_draw(ax, comparison, contender, look(place, marked=True), 1.03 ** (place - (count - 1) / 2)))
-        if len(comparison.lrs) > 1:
-            ax.set_xscale("log")
-            ax.set_xticks(sorted(comparison.lrs), [f"{lr:g}" for lr in sorted(comparison.lrs)])
-            ax.minorticks_off()
-        reached = [mean for _, means, _ in told for mean in means]
-        if reached and min(reached) > 0 and max(reached) > WIDE * min(reached):
-            # A rate that is too high must not flatten what happens at the others.
-            ax.set_yscale("log", nonpositive="clip")
-            ax.set_ylim(min(reached) / 1.5, max(reached) * 1.5)
-            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
-        elif ax.get_ylim()[0] < 0 and all(run.test >= 0 for each in comparison.contenders for run in each.runs):
-            ax.set_ylim(bottom=0.0)  # an error bar reaches below what an error rate can be
+            told.append(draw_rates(ax, contender.name, values, best, style, 1.03 ** (place - (count - 1) / 2)))
+        frame_rates(ax, comparison.lrs, told)
         seeds = len(comparison.seeds)
-        ax.set_xlabel("base learning rate α (filled: chosen on validation data)")
         over = f", mean ± sd over {seeds} seeds" if seeds > 1 else ""
         ax.set_ylabel(f"test {named(comparison.metric)}{over}")
         legend(ax)
@@ -62,19 +52,42 @@ def plot_rates(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-def _draw(
-    ax: "Axes", comparison: Comparison, contender: Contender, style: dict[str, Any], shift: float
-) -> tuple[list[float], list[float], list[str]]:
-    """One loss at all rates; what is to be told of its points."""
-    name, best = named(contender.name), contender.best_rate(comparison.lrs)
-    values = {lr: contender.values(lr, comparison.seeds) for lr in sorted(comparison.lrs)}
-    finite = {lr: tests for lr, tests in values.items() if all(map(math.isfinite, tests))}
+def draw_rates(
+    ax: "Axes",
+    name: str,
+    values: Mapping[float, Sequence[float]],
+    best: float | None,
+    style: dict[str, Any],
+    shift: float,
+) -> Told:
+    """One loss at all its rates, the best one filled; what is to be told of its points."""
+    finite = {lr: list(tests) for lr, tests in values.items() if tests and all(map(math.isfinite, tests))}
     means = [fmean(tests) for tests in finite.values()]
     spread = [stdev(tests) if len(tests) > 1 else 0.0 for tests in finite.values()]
     x = [lr * shift for lr in finite]
-    ax.errorbar(x, means, yerr=spread, capsize=2.5, elinewidth=0.9, markerfacecolor="none", label=name, **style)
+    label = named(name)
+    ax.errorbar(x, means, yerr=spread, capsize=2.5, elinewidth=0.9, markerfacecolor="none", label=label, **style)
     chosen = [(here, mean) for here, lr, mean in zip(x, finite, means, strict=True) if lr == best]
     filled = {"marker": style["marker"], "color": style["color"], "linestyle": "", "label": "_chosen"}
     ax.plot([here for here, _ in chosen], [mean for _, mean in chosen], **filled)
     numbers = zip(finite, means, spread, strict=True)
-    return x, means, [f"{name} at {lr:g}: {mean:.4f} ± {sd:.4f}" for lr, mean, sd in numbers]
+    return x, means, [f"{label} at {lr:g}: {mean:.4f} ± {sd:.4f}" for lr, mean, sd in numbers]
+
+
+def frame_rates(ax: "Axes", lrs: Sequence[float], told: Sequence[Told]) -> None:
+    """Axes of rates and of a metric that is never below 0 where no mean is."""
+    from matplotlib.ticker import FuncFormatter
+
+    if len(lrs) > 1:
+        ax.set_xscale("log")
+        ax.set_xticks(sorted(lrs), [f"{lr:.3g}" for lr in sorted(lrs)])
+        ax.minorticks_off()
+    reached = [mean for _, means, _ in told for mean in means]
+    if reached and min(reached) > 0 and max(reached) > WIDE * min(reached):
+        # A rate that is too high must not flatten what happens at the others.
+        ax.set_yscale("log", nonpositive="clip")
+        ax.set_ylim(min(reached) / 1.5, max(reached) * 1.5)
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    elif reached and min(reached) >= 0 and ax.get_ylim()[0] < 0:
+        ax.set_ylim(bottom=0.0)  # an error bar reaches below what an error rate can be
+    ax.set_xlabel("base learning rate α (filled: its best)")

@@ -16,6 +16,7 @@ from evomal.foundation.serialization import cleaned
 from evomal.losses import HANDCRAFTED
 from evomal.report.page import comparing, searching
 from evomal.report.page.blocks import Block, Drawer, Lines, Section
+from evomal.report.page.finals import best_handcrafted, finals_section
 from evomal.report.page.rendering import render
 from evomal.report.page.verdict import verdict_of_comparison, verdict_of_search
 from evomal.search import LearnResult
@@ -108,9 +109,11 @@ def _details(
     record: SearchRecord, drawer: Drawer, classes: int, several: bool, more: Sequence[str] = ()
 ) -> list[Section]:
     sections = []
+    finals = finals_section(record, drawer, _headed("Finals", record, several))
+    sections += [finals] if finals else []
     if record.loss is not None:
         found = audit(record.loss, classes)
-        losses = searching.rivals(record.loss, more=more)
+        losses = searching.rivals(record.loss, more=[*best_handcrafted(record), *more])
         sections.append(searching.loss_section(record.loss, drawer, found, _headed("The loss", record, several)))
         title = _headed("What it does", record, several)
         sections.append(searching.action_section(losses, found, drawer, classes, title))

@@ -10,7 +10,9 @@ LEVEL = 0.05
 
 
 def verdict_of_search(record: SearchRecord) -> list[str]:
-    """What a search alone allows to say: the best fitness is that of the luckiest, so that nothing is claimed."""
+    """What its finals came to; a search alone allows no claim, as the best fitness is that of the luckiest."""
+    if record.verdict is not None and record.verdict.kind != "not tested":
+        return [cleaned(record.verdict.message), *(cleaned(note) for note in record.verdict.notes)]
     if record.loss is None:
         return ["There is no loss to speak of."]
     told = f"The best loss of the search: {cleaned(record.loss.formula(digits=4))[:400]}"
