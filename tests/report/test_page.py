@@ -207,7 +207,7 @@ def _verdict(name):
             Against(name=name, kind="learned", lr=0.1, value=0.2, gain=0.1, low=0.05, high=0.15, p=0.01),
             Against(name="cross_entropy", kind="task", lr=0.3, value=0.3, gain=0.2, low=0.1, high=0.3, p=0.001),
         ),
-        splits=5, untrained=0.9, steps=40, spent=900, budget=1000, rank_correlation=0.5,
+        splits=5, chance=0.9, steps=40, spent=900, budget=1000, rank_correlation=0.5,
         places=(
             place("focal", "handcrafted", None, 0.1, 0.1),
             place(name, "learned", 0.2, 0.22, 0.2),
@@ -258,3 +258,12 @@ def test_finals_that_are_not_finished_are_told(run_folder):
     record = read_search(run_folder)
     assert "its finals are not finished: 8 trainings so far" in record.problems
     assert record.loss.family == "symbolic"
+
+
+def test_a_verdict_of_another_version_is_told_in_its_own_words(run_folder):
+    _finals(run_folder, "candidate 0.1", verdict=False)
+    loss = load_loss(run_folder / "learned.json")
+    loss.info["verdict"] = {"message": "use focal", "kind": "handcrafted"}
+    loss.save(run_folder / "learned.json")
+    told = "the verdict of its finals is of another version, and says: use focal"
+    assert told in read_search(run_folder).problems

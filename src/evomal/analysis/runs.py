@@ -158,7 +158,10 @@ def read_search(folder: str | PathLike[str]) -> SearchRecord:
     seconds = _number(state.get("seconds"))
     verdict = Verdict.of(info.get("verdict"))
     finals = _tried(lambda: read_records(path / FINALS), problems) or [] if (path / FINALS).is_file() else []
-    if finals and verdict is None:
+    told = _part(info, "verdict").get("message")
+    if verdict is None and isinstance(told, str):
+        problems.append(f"the verdict of its finals is of another version, and says: {told[:500]}")
+    elif verdict is None and finals:
         problems.append(f"its finals are not finished: {len(finals)} trainings so far")
     return SearchRecord(
         name, config, records, loss, _maybe_text(ended), baseline, seconds, tuple(problems), verdict, tuple(finals)

@@ -56,9 +56,7 @@ def draw(what: str, sources: Sequence[str | PathLike[str]], classes: int = CLASS
         return draw_losses(what, {name: loss_by_name(name, classes) for name in names}, classes)
     if what == "rates":
         if len(names) != 1:
-            raise SettingError(
-                "figure 'rates' is of one comparison, or of the finals of one run; give its folder alone"
-            )
+            raise SettingError("figure 'rates' is of one comparison or of one run's finals; give its folder")
         if is_comparison(Path(names[0])):
             return figures.plot_rates(read_comparison(names[0]))
         return _of_finals(what, read_search(names[0]))
