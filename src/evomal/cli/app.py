@@ -25,6 +25,7 @@ from evomal.cli.plot import plot
 from evomal.cli.report import report
 from evomal.cli.show import show
 from evomal.cli.train import train
+from evomal.cli.transfer import transfer
 from evomal.cli.tune import tune
 from evomal.executors import WorkerError
 from evomal.executors.memory import keep_freed_memory
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.command("learn", short_help="Search for the loss that suits a task best.", cls=SeveralValues)(learn)
 app.command("train", short_help="Train networks with finished losses, and compare.", cls=SeveralValues)(train)
+app.command("transfer", short_help="Train networks of another task with a learned loss.", cls=SeveralValues)(transfer)
 app.command("compare", short_help="Compare methods and losses over seeds.", cls=SeveralValues)(compare)
 app.command("tune", short_help="Tune an old formula's coefficients for a new task.", cls=SeveralValues)(tune)
 app.command("show", short_help="Show a loss, or the best formulas of a run.")(show)

@@ -65,6 +65,11 @@ def train(
     """
     given = Given(losses or (), task, preset, workers, options.with_tuples(settings), context.obj)
     job = _begun(given, out, force, override) if resume is None else _reopened(given, resume, out, force, override)
+    return carried_out(job, quiet, as_json)
+
+
+def carried_out(job: Job, quiet: bool, as_json: bool) -> int:
+    """Do what a call is to do, write and print it; the exit code."""
     stream = lasting(sys.stderr if as_json else sys.stdout)
     try:
         warn_of_workers(job.workers)

@@ -1,0 +1,105 @@
+"""`evomal transfer`: a learned loss on another task than that it was learned on; nothing is learned anew (Table 3)."""
+
+import sys
+from collections.abc import Sequence
+from math import inf
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evomal.cli import options
+from evomal.cli.arguments import given_task_options
+from evomal.cli.losses import read_loss
+from evomal.cli.output import lasting, say
+from evomal.cli.train import SETTINGS, carried_out
+from evomal.cli.training import Given, new_job
+from evomal.config import TrainSettings
+from evomal.foundation.errors import SettingError
+from evomal.losses.loading import SavedLoss
+
+
+@options.setting_options(TrainSettings, SETTINGS)
+@given_task_options
+def transfer(
+    context: typer.Context,
+    task: dict[str, Any],
+    losses: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--loss",
+            help="A loss file or a run folder; of several, say one for each seed, that with the best fitness is taken.",
+        ),
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", help="The data set to train on; --task or --data instead.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="A JSON file for the results, or a folder for train.json; go on with `train`."),
+    ] = None,
+    force: options.Force = False,
+    preset: options.Preset = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Trainings at a time, one thread each (default 1).")
+    ] = None,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+    **settings: Any,
+) -> int:
+    """Train fresh networks of another task with a learned loss, beside that task's own loss.
+
+    Nothing is learned anew: formula and coefficients stay as they are, for any number of classes.
+    """
+    if to is not None and "dataset" in task:
+        raise SettingError("--to and --dataset say the same; leave out --dataset")
+    where = task if to is None else {**task, "dataset": to}
+    name, loss = best_of(losses or ())
+    beside = where.get("task_loss") or ("cross_entropy" if loss.task_type == "classification" else "mse")
+    given = Given([name, beside], where, preset, workers, options.with_tuples(settings), context.obj)
+    job = new_job(given, out, force)
+    if not quiet:
+        print(told(name, loss, job.task.name), file=lasting(sys.stderr if as_json else sys.stdout), flush=True)
+    if job.task.name == learned_on(loss):
+        say(f"note: '{name}' was learned on {job.task.name} itself, so this is no transfer")
+    return carried_out(job, quiet, as_json)
+
+
+def best_of(names: Sequence[str]) -> tuple[str, SavedLoss]:
+    """The loss of the best fitness, as the paper takes the best of its seeds by validation.
+
+    Raises:
+        SettingError: None is given, one is handcrafted, or several were learned on different tasks, so that their
+            fitnesses say nothing of one another.
+        LossFileError: A file cannot be read.
+    """
+    if not names:
+        raise SettingError("missing option '--loss'")
+    found: list[tuple[str, SavedLoss]] = []
+    for name in names:
+        loss = read_loss(name).learned
+        if loss is None:
+            raise SettingError(f"loss '{name}' was not learned on a task; give a loss file, or use `evomal train`")
+        found.append((name, loss))
+    if len({learned_on(loss) for _, loss in found}) > 1:
+        raise SettingError(
+            f"losses {', '.join(names)} were learned on different tasks, so that their fitnesses cannot be compared; "
+            "give those of one task"
+        )
+    return min(found, key=lambda pair: _fitness(pair[1]))
+
+
+def told(name: str, loss: SavedLoss, task: str) -> str:
+    """What is about to be done, in a line."""
+    fitness = _fitness(loss)
+    known = "" if fitness == inf else f" (fitness {fitness:.4f})"
+    return f"{name}{known}, learned on {learned_on(loss) or 'an unknown task'}, on {task}: nothing is learned anew"
+
+
+def learned_on(loss: SavedLoss) -> str | None:
+    """The name of the task that a loss was learned on; None where its file does not say."""
+    where = loss.info.get("learned_on")
+    return str(where.get("task")) if isinstance(where, dict) and "task" in where else None
+
+
+def _fitness(loss: SavedLoss) -> float:
+    fitness = loss.info.get("fitness")
+    return float(fitness) if isinstance(fitness, int | float) else inf
