@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evomal.comparison import Comparison as Comparison
     from evomal.comparison import compare as compare
+    from evomal.config import Settings as Settings
     from evomal.foundation.errors import EvomalError as EvomalError
     from evomal.local_search.meta_gradient import meta_gradient as meta_gradient
     from evomal.losses import HandcraftedLoss as HandcraftedLoss
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from evomal.search import ML3 as ML3
     from evomal.search import EvoMAL as EvoMAL
     from evomal.search import LearnResult as LearnResult
+    from evomal.search import Method as Method
     from evomal.search import Search as Search
     from evomal.search import TaylorGLO as TaylorGLO
     from evomal.tasks import Task as Task
@@ -42,9 +44,11 @@ _HOMES = {
     "load_loss": "evomal.losses",
     "meta_gradient": "evomal.local_search",
     "meta_test": "evomal.training",
+    "Method": "evomal.search",
     "ML3": "evomal.search",
     "NeuralLoss": "evomal.losses",
     "Search": "evomal.search",
+    "Settings": "evomal.config",
     "SymbolicLoss": "evomal.losses",
     "Task": "evomal.tasks",
     "TaylorGLO": "evomal.search",

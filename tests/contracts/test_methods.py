@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import evomal
-from evomal.config import FIXED, LearnSettings, fitting
+from evomal.config import FIXED, REGISTRY, fitting
 from evomal.evaluation.candidate import Outcome
 from evomal.evaluation.probing import probed
 from evomal.foundation.errors import SettingError
@@ -49,7 +49,7 @@ def finished(request, tmp_path_factory):
 
 
 def test_the_table_knows_every_method():
-    assert set(METHODS) == set(FAMILY) == set(MEMBERS) == set(LearnSettings.model_fields["method"].annotation.__args__)
+    assert set(METHODS) == set(FAMILY) == set(MEMBERS) == set(REGISTRY)
     assert all(name == method.name and method.summary for name, method in METHODS.items())
 
 

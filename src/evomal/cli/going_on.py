@@ -28,7 +28,7 @@ def found_here(name: str, directory: object) -> str:
     return f"{Path(directory) / path}{colon}{function if colon else ''}"
 
 
-def resume_command(command: str, place: Path, sources: Sequence[TaskSource]) -> str:
+def resume_command(command: str, place: Path, sources: Sequence[TaskSource], method: str | None = None) -> str:
     """The command that goes on with something here; code of a user is run only where it is named, so it is named.
 
     Example:
@@ -42,7 +42,7 @@ def resume_command(command: str, place: Path, sources: Sequence[TaskSource]) -> 
     if any(other.task is not None for other in others):
         for other in others:
             words += ["--also", other.task or f"{other.dataset}/{other.model}"]
-    return shlex.join(words)
+    return shlex.join(words if method is None else [*words, "--method", method])
 
 
 def same_codes(before: Sequence[str], now: Sequence[str]) -> bool:

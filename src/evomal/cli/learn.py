@@ -9,6 +9,7 @@ import typer
 from evomal.cli import options
 from evomal.cli.arguments import given_task_options
 from evomal.cli.output import GOOD, INTERRUPTED, lasting, print_json, say, warn_of_workers
+from evomal.cli.own_method import with_own_method
 from evomal.cli.run import Given, Run, new_run, old_run
 from evomal.config import PRACTICE, LearnSettings, learn_settings
 from evomal.foundation.errors import SettingError
@@ -44,12 +45,17 @@ def learn(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the run would cost, by a short probe; write nothing.")
     ] = False,
+    own: Annotated[
+        list[str] | None,
+        typer.Option("--own", help="A setting that your own method alone has, as NAME=VALUE; may be repeated."),
+    ] = None,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
     **settings: Any,
 ) -> int:
     """Search for the loss that suits a task best, and save it as loss.json in a run folder."""
-    given = Given(task, also or [], preset, options.with_tuples(settings), context.obj, override)
+    settings, method = with_own_method(options.with_tuples(settings), own or ())
+    given = Given(task, also or [], preset, settings, context.obj, override, method)
     if dry_run:
         return _price(given, as_json)
     run = _begun(given, out, force) if resume is None else _reopened(given, resume, out, force)

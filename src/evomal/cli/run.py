@@ -26,6 +26,7 @@ class Given:
         settings: Single settings by flat name.
         command: All arguments.
         override: Whether a run may go on with other settings than it was begun with.
+        method: Where the user's own method is from; None for one by name.
     """
 
     task: Mapping[str, Any]
@@ -34,6 +35,7 @@ class Given:
     settings: Mapping[str, Any]
     command: Sequence[str]
     override: bool = False
+    method: str | None = None
 
     @property
     def sources(self) -> list[TaskSource]:
@@ -50,17 +52,19 @@ class Run:
         sources: Where its tasks come from.
         settings: Its settings.
         override: Whether these may differ from those that it was begun with.
+        method: Where the user's own method is from; None for one by name.
     """
 
     folder: RunFolder
     sources: list[TaskSource]
     settings: LearnSettings
     override: bool = False
+    method: str | None = None
 
     @property
     def resume_command(self) -> str:
         """How to go on with it from here."""
-        return resume_command("learn", self.folder.path, self.sources)
+        return resume_command("learn", self.folder.path, self.sources, self.method)
 
 
 def new_run(given: Given, out: Path | None, force: bool) -> Run:
@@ -79,9 +83,10 @@ def new_run(given: Given, out: Path | None, force: bool) -> Run:
             "also": list(given.also),
             "directory": str(Path.cwd()),
             "settings": settings.model_dump(mode="json"),
+            **({} if given.method is None else {"method_from": given.method}),
         }
     )
-    return Run(folder, sources, settings)
+    return Run(folder, sources, settings, method=given.method)
 
 
 def old_run(given: Given, path: Path) -> Run:
@@ -95,6 +100,7 @@ def old_run(given: Given, path: Path) -> Run:
     try:
         stored = folder.config.get("task")
         sources = given.sources if stored is None else _same_sources(given, folder)
+        _require_method(given, folder)
         before = stored_settings(folder.config, folder.path)
         method = given.settings.get("method")
         if method not in (None, before.method):
@@ -103,7 +109,17 @@ def old_run(given: Given, path: Path) -> Run:
     except BaseException:
         folder.discard()
         raise
-    return Run(folder, sources, settings, given.override)
+    return Run(folder, sources, settings, given.override, given.method)
+
+
+def _require_method(given: Given, folder: RunFolder) -> None:
+    """A method of the user's own is code too: whoever goes on names it."""
+    spec = folder.config.get("method_from")
+    if spec is not None and given.method is None:
+        lacking = f"--method {shlex.quote(found_here(str(spec), folder.config.get('directory')))}"
+        raise SettingError(
+            f"'{folder.path}' was begun with {lacking}, whose code is run only where it is named; add {lacking}"
+        )
 
 
 def _same_sources(given: Given, folder: RunFolder) -> list[TaskSource]:

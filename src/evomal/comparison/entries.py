@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from evomal.config import FIXED, LearnSettings, fitting, learn_settings, unused
+from evomal.config import LearnSettings, fitting, learn_settings, method_entry, unused
 from evomal.foundation.errors import SettingError, unknown_name
 from evomal.losses import HANDCRAFTED
 from evomal.losses.published import PUBLISHED
-from evomal.search import METHODS
+from evomal.search import METHODS, load_method
 
 FITNESS_LRS = (0.25, 1.0, 4.0)
 VARIANTS = ("scale-control", "fitness-lrs")
@@ -71,6 +71,9 @@ def read_entry(name: str, preset: str | None, flat: dict[str, Any], task_loss: s
     if name in HANDCRAFTED or name == task_loss:
         return Entry(name, "handcrafted")
     method, *variants = name.split("+")
+    if _is_code(method):
+        method = load_method(method).name
+        name = "+".join([method, *variants])
     if method in METHODS:
         own = {setting: value for variant in variants for setting, value in _variant(variant, flat).items()}
         settings = learn_settings(preset, **fitting(method, flat) | own)
@@ -83,6 +86,12 @@ def read_entry(name: str, preset: str | None, flat: dict[str, Any], task_loss: s
     raise unknown_name("method or loss", method, [*METHODS, *HANDCRAFTED, *PUBLISHED])
 
 
+def _is_code(method: str) -> bool:
+    """Whether it is written as a class of the user's own, such as ``my_module.py:Mine``."""
+    source, colon, name = method.rpartition(":")
+    return bool(colon) and name.isidentifier() and (source.endswith(".py") or source.replace(".", "").isidentifier())
+
+
 def _variant(name: str, flat: dict[str, Any]) -> dict[str, Any]:
     if name == "scale-control":
         return {"scale_control": True}
@@ -93,7 +102,7 @@ def _variant(name: str, flat: dict[str, Any]) -> dict[str, Any]:
 
 def _remarks(name: str, method: str, own: dict[str, Any], flat: dict[str, Any]) -> list[str]:
     """What was given and does not hold, in words; `own` are the settings of the variant."""
-    has = FIXED.get(method, {}) | own
+    has = dict(method_entry(method).fixed) | own
     idle = unused(method, flat)
     remarks = [
         f"setting '{setting}': {name} always has {has[setting]}, so {given} does not hold for it"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from statistics import fmean
+from typing import Any
 
 from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.entries import Entry
@@ -16,6 +17,7 @@ from evomal.comparison.writing import write_tables
 from evomal.executors import Executor
 from evomal.losses import LearnedLoss
 from evomal.losses.criterion import LossFunction
+from evomal.search import METHODS
 from evomal.tasks import Task
 from evomal.training import TrainingRun
 from evomal.training.chance import hardly_learns
@@ -103,7 +105,8 @@ def _search(
     # Worker processes outlive runs, and may have started in another folder than that which we are in.
     folders = [str(folder.search_folder(*key).absolute()) for key in left.searches]
     jobs = [
-        (Job(entry.seeded(seed), path, at_a_time),) for (entry, seed), path in zip(left.searches, folders, strict=True)
+        (Job(entry.seeded(seed), path, at_a_time, _code_of(entry)),)
+        for (entry, seed), path in zip(left.searches, folders, strict=True)
     ]
     for (entry, seed), summary in zip(left.searches, executor.map(run_search, task, jobs), strict=True):
         if summary is None:
@@ -111,6 +114,13 @@ def _search(
         searches[entry, seed] = summary
         watcher.search(entry, summary)
     return searches
+
+
+def _code_of(entry: Entry) -> Any:
+    """The class of a user's own method, to be sent along; None for one of ours."""
+    assert entry.settings is not None
+    method = METHODS[entry.settings.method]
+    return None if method.__module__.startswith("evomal.") else {"method": method}
 
 
 def _train(

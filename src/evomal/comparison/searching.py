@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.records import SUMMARY, search_record
@@ -10,6 +11,7 @@ from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import EvomalError, StorageError
 from evomal.foundation.serialization import finite_or_none
 from evomal.search import LearnResult, make_method
+from evomal.search.method import enter
 from evomal.store import RunFolder
 from evomal.store.config import CONFIG
 from evomal.store.provenance import described
@@ -26,11 +28,14 @@ class Job:
         settings: Its settings, the seed among them.
         folder: Its run folder.
         workers: How many searches run at a time, this one among them.
+        method: The method's class as `by_value` gives it, as a worker may not know a user's own; None for one that all
+            know.
     """
 
     settings: LearnSettings
     folder: str
     workers: int = 1
+    method: Any = None
 
 
 def run_search(task: Task, job: Job) -> SearchSummary | None:
@@ -40,6 +45,8 @@ def run_search(task: Task, job: Job) -> SearchSummary | None:
         EvomalError: The search cannot be run.
         StorageError: Nothing more can be written; what is finished is kept.
     """
+    if job.method is not None:
+        enter(job.method["method"])
     path = Path(job.folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

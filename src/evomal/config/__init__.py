@@ -10,6 +10,7 @@ from evomal.config.building import (
     unused,
     validated,
 )
+from evomal.config.methods import REGISTRY, MethodEntry, method_entry, register
 from evomal.config.paper import PAIRS, Pair, paper_preset, preset_manual
 from evomal.config.presets import FIXED, IN_FULL, METHOD_DEFAULTS, PRACTICE, PRESETS, UNUSED, WHERE
 from evomal.config.settings import LearnSettings, TrainSettings, with_schedule_in_base
@@ -36,6 +37,7 @@ __all__ = [
     "PAIRS",
     "PRACTICE",
     "PRESETS",
+    "REGISTRY",
     "STAGES",
     "UNUSED",
     "WHERE",
@@ -48,6 +50,7 @@ __all__ = [
     "LearnSettings",
     "LimitSettings",
     "LocalSearchSettings",
+    "MethodEntry",
     "NeuralSettings",
     "Pair",
     "RacingSettings",
@@ -57,8 +60,10 @@ __all__ = [
     "fitting",
     "flat_fields",
     "learn_settings",
+    "method_entry",
     "paper_preset",
     "preset_manual",
+    "register",
     "train_settings",
     "unused",
     "validated",

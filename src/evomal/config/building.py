@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from evomal.config.presets import FIXED, IN_FULL, METHOD_DEFAULTS, PRESETS, UNUSED
+from evomal.config.methods import REGISTRY, MethodEntry, method_entry
+from evomal.config.presets import IN_FULL, PRESETS
 from evomal.config.settings import LearnSettings, TrainSettings
 from evomal.config.stages import OPTIMIZER_DEFAULTS, SPECIFIC, Settings
 from evomal.foundation.errors import SettingError, UnknownNameError, unknown_name
@@ -51,7 +52,7 @@ S = TypeVar("S", bound=Settings)
 
 def flat_fields(kind: type[Settings]) -> dict[str, str]:
     """Every flat setting name of `kind` with the stage that it belongs to ("" for the top level)."""
-    names = {name: "" for name in kind.model_fields if name not in STAGES}
+    names = {name: "" for name in kind.model_fields if name not in STAGES and name != "own"}
     for stage in STAGES:
         if stage in kind.model_fields:
             stage_class = kind.model_fields[stage].annotation
@@ -80,12 +81,13 @@ def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
         0
     """
     method = flat.get("method") or "evomal"
-    fixed = FIXED.get(method, {})
+    entry = method_entry(method)
+    fixed = dict(entry.fixed)
     for name in unused(method, flat):
         if name in fixed:
             raise SettingError(f"setting '{name}': method {method} has {fixed[name]}, not {flat[name]!r}; leave it out")
         raise SettingError(f"setting '{name}': method {method} does not use it; leave it out")
-    settings = _build(LearnSettings, preset, flat, METHOD_DEFAULTS.get(method, {}), fixed)
+    settings = _build(LearnSettings, preset, flat, dict(entry.defaults), fixed, entry)
     _require_racing(settings, flat)
     return settings
 
@@ -118,9 +120,10 @@ def changed(settings: LearnSettings, preset: str | None = None, **flat: Any) -> 
         >>> changed(learn_settings("quick", seed=3), generations=20).genetic.generations
         20
     """
-    fields, method = flat_fields(LearnSettings), settings.method
+    entry = method_entry(settings.method)
+    fields = flat_fields(LearnSettings) | entry.own_fields
     named = _preset(preset, flat.get("optimizer") or settings.base.optimizer)
-    presets = named | METHOD_DEFAULTS.get(method, {}) | FIXED.get(method, {})
+    presets = named | dict(entry.defaults) | dict(entry.fixed)
     again = {name: value for name, value in presets.items() if name in named and name in fields}
     given = again | {name: value for name, value in flat.items() if value is not None}
     nested = settings.model_dump()
@@ -139,11 +142,13 @@ def unused(method: str, flat: dict[str, Any]) -> list[str]:
         >>> unused("gplfl", {"meta_steps": 100, "generations": 5, "hidden": None})
         ['meta_steps']
     """
-    fixed, idle = FIXED.get(method, {}), UNUSED.get(method, ())
+    entry = method_entry(method)
+    others = {name for other in REGISTRY.values() for name in other.own_fields} - {*entry.own_fields}
+    idle = {*entry.unused, *(others - {*flat_fields(LearnSettings)})}
     return [
         name
         for name, value in flat.items()
-        if value is not None and (name in idle or (name in fixed and fixed[name] != value))
+        if value is not None and (name in idle or (name in entry.fixed and entry.fixed[name] != value))
     ]
 
 
@@ -173,8 +178,9 @@ def _build(
     flat: dict[str, Any],
     usual: dict[str, Any] | None = None,
     fixed: dict[str, Any] | None = None,
+    entry: MethodEntry | None = None,
 ) -> S:
-    fields = flat_fields(kind)
+    fields = flat_fields(kind) | ({} if entry is None else entry.own_fields)
     given = {name: value for name, value in flat.items() if value is not None}
     for name in given:
         if name not in fields:
@@ -187,6 +193,8 @@ def _build(
     for name, value in chosen.items():
         stage = fields[name]
         (nested.setdefault(stage, {}) if stage else nested)[name] = value
+    if entry is not None and entry.own is not None:
+        nested["own"] = validated(entry.own, nested.get("own", {})).model_dump()
     return validated(kind, nested)
 
 

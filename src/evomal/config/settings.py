@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
 
-from evomal.config.presets import FIXED
+from evomal.config.methods import REGISTRY, method_entry
 from evomal.config.stages import (
     SCHEDULE,
     BaseSettings,
@@ -31,11 +31,18 @@ def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
 
 
+def _frozen(value: Any) -> Any:
+    """A value that can be hashed: lists become tuples."""
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
 class LearnSettings(Settings):
     """All settings of one search; `learn_settings` builds it from flat names."""
 
-    method: Literal["evomal", "gplfl", "ml3", "taylorglo", "glo"] = Field(
-        "evomal", description="how the loss is learned"
+    method: str = Field(
+        "evomal",
+        description="how the loss is learned: evomal, gplfl, ml3, taylorglo, glo, or a class of your own as "
+        "my_module.py:Mine (runs that file)",
     )
     seed: CountOrZero = Field(0, description="the run is a function of its seed")
     partial_steps: Count = Field(500, description="base steps of the partial training that gives the fitness")
@@ -74,12 +81,48 @@ class LearnSettings(Settings):
     execution: ExecutionSettings = ExecutionSettings()
     limits: LimitSettings = LimitSettings()
 
+    own: tuple[tuple[str, Any], ...] = Field((), description="settings that the method alone has, by name")
+
     _each_once = field_validator("fitness_lrs")(_once)
+
+    @field_validator("method")
+    @classmethod
+    def _is_known(cls, method: str) -> str:
+        if method not in REGISTRY:
+            raise ValueError(
+                f"setting 'method': there is no method '{method}' here; name its file, as `method='my_module.py:Mine'`"
+            )
+        return method
+
+    @field_validator("own", mode="before")
+    @classmethod
+    def _as_pairs(cls, own: Any) -> Any:
+        return tuple((name, _frozen(value)) for name, value in own.items()) if isinstance(own, dict) else own
+
+    @field_serializer("own")
+    def _as_dict(self, own: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+        return dict(own)
+
+    @model_validator(mode="after")
+    def _own_fit_the_method(self) -> Self:
+        kind = method_entry(self.method).own
+        if kind is None and self.own:
+            raise ValueError(f"setting '{self.own[0][0]}': method {self.method} does not have it; leave it out")
+        try:
+            if kind is not None:
+                kind.model_validate(dict(self.own))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"setting '{first['loc'][-1]}' of method {self.method}: {first['msg']}") from None
+        return self
 
     @model_validator(mode="after")
     def _is_the_methods_own(self) -> Self:
-        for name, value in FIXED.get(self.method, {}).items():
-            owner = next(p for p in (self, self.local_search, self.filters) if name in type(p).model_fields)
+        for name, value in method_entry(self.method).fixed.items():
+            stages = [
+                getattr(self, stage) for stage in type(self).model_fields if isinstance(getattr(self, stage), Settings)
+            ]
+            owner = next(part for part in (self, *stages) if name in type(part).model_fields)
             if getattr(owner, name) != value:
                 raise ValueError(
                     f"method {self.method} has {name} {value}, not {getattr(owner, name)!r}; take its settings from "

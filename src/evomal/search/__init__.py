@@ -4,8 +4,9 @@ from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.watching import Watcher
 from evomal.search.asked import AskedCandidate
 from evomal.search.asking import Search
-from evomal.search.method import Method
-from evomal.search.methods import GLO, GPLFL, METHODS, ML3, EvoMAL, TaylorGLO, make_method
+from evomal.search.method import METHODS, Method
+from evomal.search.methods import GLO, GPLFL, ML3, EvoMAL, TaylorGLO, make_method
+from evomal.search.own_methods import load_method
 from evomal.search.result import LearnResult, SearchInterrupted
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "SearchInterrupted",
     "TaylorGLO",
     "Watcher",
+    "load_method",
     "make_method",
 ]

@@ -1,15 +1,16 @@
 """A method: an engine that proposes losses, and the outer loop that all methods share (Figure 1)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from logging import getLogger
 from math import ceil
 from os import PathLike
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-from evomal.config import LearnSettings, learn_settings
+from evomal.config import REGISTRY, LearnSettings, MethodEntry, Settings, flat_fields, learn_settings, register
 from evomal.engines.engine import Engine
 from evomal.engines.warm_start import resolved
 from evomal.evaluation.candidate import Candidate
@@ -19,7 +20,7 @@ from evomal.evaluation.limits import Ended, LimitReached
 from evomal.evaluation.probing import probed
 from evomal.evaluation.stages import train_stage
 from evomal.evaluation.watching import Watcher
-from evomal.executors import make_executor
+from evomal.executors import Executor, make_executor
 from evomal.foundation.errors import BaselineError, SettingError
 from evomal.foundation.interrupts import ctrl_c_noted
 from evomal.foundation.recording import recording
@@ -57,6 +58,19 @@ class Method(ABC):
     """What it is, in a line."""
     shares: ClassVar[tuple[float, float, float]] = (0.9, 0.25, 0.5)
     """Of the candidates, those that are new, and those that are trained, at least and at most; to price a run."""
+    fixed: ClassVar[Mapping[str, Any]] = {}
+    """Of a method of one's own: settings that make it what it is, by flat name; others are refused."""
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """Of a method of one's own: settings that it takes unless told otherwise."""
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Of a method of one's own: settings that have no effect on it; giving one is refused."""
+    Own: ClassVar[type[Settings] | None] = None
+    """Of a method of one's own: the class of settings that it alone has, given and stored beside all others."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if isinstance(cls.__dict__.get("name"), str):
+            enter(cls)
 
     def __init__(self, settings: LearnSettings | None = None, **flat: Any) -> None:
         if settings is not None and flat:
@@ -67,6 +81,17 @@ class Method(ABC):
         self.settings = settings or learn_settings(**({"method": self.name} | flat))
         if self.settings.method != self.name:
             raise SettingError(f"setting 'method': {own} is '{self.name}', not '{self.settings.method}'; leave it out")
+
+    @property
+    def own(self) -> Any:
+        """The settings that this method alone has, as an instance of its `Own`.
+
+        Raises:
+            SettingError: It has none.
+        """
+        if self.Own is None:
+            raise SettingError(f"method '{self.name}' has no settings of its own; give its class an `Own`")
+        return self.Own.model_validate(dict(self.settings.own))
 
     @abstractmethod
     def engine(self, tasks: TaskSet, probes: Sequence[FilterProbe]) -> Engine:
@@ -108,6 +133,8 @@ class Method(ABC):
         watcher: Watcher | None = None,
         resume: bool = False,
         override: bool = False,
+        engine: Engine | None = None,
+        executor: Executor | None = None,
     ) -> LearnResult:
         """Search for the loss with the best metric after partial training.
 
@@ -123,6 +150,9 @@ class Method(ABC):
             resume: Go on with the run that lies in `out`, or start it if there is none. What comes out is, to the bit,
                 what an uninterrupted run gives; a finished run gives its result at once.
             override: Go on though number of generations, workers or limits differ from those of then.
+            engine: A fresh engine that proposes in place of the method's own; a run that goes on needs one of the same
+                kind, which is brought to where the run stands. Its generations have `population_size` members.
+            executor: Where candidates are evaluated, in place of that which the settings name; it stays open.
 
         Returns:
             The loss that the finals name, or without finals the best one, and all that was tried.
@@ -144,7 +174,7 @@ class Method(ABC):
             finished = finished_result(past, method.settings)
             if finished is None:
                 with ctrl_c_noted() as pressed:
-                    result = method._learn(tasks, folder, watcher or Watcher(), past, start)
+                    result = method._learn(tasks, folder, watcher or Watcher(), past, start, engine, executor)
                 if pressed and result.interrupted:
                     raise SearchInterrupted(result, None if folder is None else folder.loss)
                 return result
@@ -156,7 +186,14 @@ class Method(ABC):
                 folder.discard()
 
     def _learn(
-        self, tasks: TaskSet, folder: RunFolder | None, watcher: Watcher, past: PreviousRun, start: float
+        self,
+        tasks: TaskSet,
+        folder: RunFolder | None,
+        watcher: Watcher,
+        past: PreviousRun,
+        start: float,
+        given_engine: Engine | None,
+        given_executor: Executor | None,
     ) -> LearnResult:
         """Probe the tasks, and set up what the outer loop needs."""
         settings = self.settings
@@ -166,13 +203,15 @@ class Method(ABC):
         tasks = given if share is None else given.divided(share, MOST_VALIDATION)
         where = settings.execution
         gpus = 1.0 if tasks.device.type == "cuda" else 0.0
-        executor = make_executor(settings.workers, where.executor, where.address, where.object_store, gpus)
+        executor = given_executor or make_executor(
+            settings.workers, where.executor, where.address, where.object_store, gpus
+        )
         try:
             probes = probed(tasks, settings)
             require_finals(given, settings)
             if folder is not None:
                 describe(folder, given, settings, past)
-            engine = self.engine(tasks, probes)
+            engine = given_engine or self.engine(tasks, probes)
             first = past.restore(engine)
             checkpointing = Checkpointing(folder, past.state, start)
             baseline = past.baseline(lambda: _baseline(tasks, settings))
@@ -188,7 +227,8 @@ class Method(ABC):
                 found = self._search(engine, evaluator, log, past, first)
                 return Final(given, settings, probes, executor, log).hold(found)
         finally:
-            executor.close()
+            if given_executor is None:
+                executor.close()
 
     def _search(
         self, engine: Engine, evaluator: Evaluator, log: SearchLog, past: PreviousRun, first: int
@@ -201,6 +241,11 @@ class Method(ABC):
                     past.known(Candidate(generation, index, proposed.genome, proposed.origin, proposed.parents))
                     for index, proposed in enumerate(engine.ask())
                 ]
+                if len(members) != self.settings.population:
+                    raise SettingError(
+                        f"the engine of method '{self.name}' proposes {len(members)} candidates in generation "
+                        f"{generation}, where settings say {self.settings.population}; let it propose `population_size`"
+                    )
                 log.begin(generation, members, engine)
                 evaluator.evaluate(members, log.add)
                 engine.tell([member.told for member in members])
@@ -228,3 +273,34 @@ def _baseline(tasks: TaskSet, settings: LearnSettings) -> float:
             f"{settings.base.lr:g}"
         )
     return partial.fitness
+
+
+_METHODS: dict[str, type[Method]] = {}
+METHODS: Mapping[str, type[Method]] = MappingProxyType(_METHODS)
+"""Every method by name, those of users too once their class is there."""
+
+
+def enter(method: type[Method]) -> None:
+    """Take a method into the registry; a class that is made anew, as in a notebook, takes the place of its older one.
+
+    Raises:
+        SettingError: The name is another method's, or a setting of its own has the name of one that all have.
+    """
+    name, known = method.name, _METHODS.get(method.name)
+    if known is not None and (known.__module__, known.__qualname__) != (method.__module__, method.__qualname__):
+        raise SettingError(
+            f"the name '{name}' of method {method.__qualname__} is that of {known.__module__}.{known.__qualname__}; "
+            "give it another `name`"
+        )
+    if name not in REGISTRY or known is not None:
+        own = method.Own
+        twice = sorted({*flat_fields(LearnSettings)} & {*(() if own is None else own.model_fields)})
+        above = [REGISTRY[each.name] for each in method.__mro__[1:] if getattr(each, "name", None) in REGISTRY]
+        parent = above[0] if above else MethodEntry("")
+        if twice:
+            raise SettingError(
+                f"setting '{twice[0]}' of method '{name}' is one that all methods have; call it otherwise"
+            )
+        fixed, defaults = {**parent.fixed, **method.fixed}, {**parent.defaults, **method.defaults}
+        register(MethodEntry(name, fixed, defaults, (*parent.unused, *method.unused), own))
+    _METHODS[name] = method

@@ -1,7 +1,6 @@
 """The methods: what each proposes, and so what sets it apart from the others (D12 to D14)."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 from evomal.config import LearnSettings
 from evomal.engines.cma import CmaEngine, Vector
@@ -12,9 +11,10 @@ from evomal.engines.single import SingleEngine
 from evomal.engines.two_phase import TwoPhaseEngine
 from evomal.engines.warm_start import starts
 from evomal.evaluation.filters import FilterProbe
+from evomal.foundation.errors import unknown_name
 from evomal.foundation.seeds import python_random
 from evomal.losses.taylor import rises_at_uniform
-from evomal.search.method import Method
+from evomal.search.method import METHODS, Method
 from evomal.tasks import TaskSet
 
 
@@ -136,11 +136,6 @@ def _genetic(tasks: TaskSet, settings: LearnSettings) -> GeneticEngine:
     return GeneticEngine(settings.genetic, python_random(settings.seed, tasks.key, "genetic"), starts(settings))
 
 
-METHODS: Mapping[str, type[Method]] = MappingProxyType(
-    {method.name: method for method in (EvoMAL, GPLFL, ML3, TaylorGLO, GLO)}
-)
-
-
 def make_method(settings: LearnSettings) -> Method:
     """The method that the settings name.
 
@@ -149,4 +144,6 @@ def make_method(settings: LearnSettings) -> Method:
         >>> type(make_method(learn_settings(method="glo"))).__name__
         'GLO'
     """
+    if settings.method not in METHODS:
+        raise unknown_name("method", settings.method, METHODS)
     return METHODS[settings.method](settings)

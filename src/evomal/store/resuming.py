@@ -156,4 +156,4 @@ def flat(settings: LearnSettings) -> dict[str, Any]:
     return {
         name: getattr(getattr(settings, stage) if stage else settings, name)
         for name, stage in flat_fields(LearnSettings).items()
-    }
+    } | dict(settings.own)

@@ -36,22 +36,45 @@ def load_user_task(spec: str) -> Task:
         Traceback (most recent call last):
         evomal.foundation.errors.SettingError: task 'my_module.py' names no function; write it as my_module.py:make_task
     """
-    source, colon, name = spec.rpartition(":")
-    # A colon inside a path (C:\\tasks.py) is no separator.
-    if not colon or not source or not name.isidentifier():
-        raise SettingError(f"task '{spec}' names no function; write it as {spec.rstrip(':')}:make_task")
-    is_file = source.endswith(".py") or "/" in source or "\\" in source
-    with (_file_module if is_file else _dotted_module)(source, spec) as module:
-        function = _function(module, name, spec)
-        with _blamed(spec, f"fails in {name}", module.__file__):
-            task = function()
+    with (
+        user_object(spec, "task", "make_task", "returns an evomal.Task") as (function, name, file),
+        blamed(spec, "task", f"fails in {name}", file),
+    ):
+        task = function()
     if not isinstance(task, Task):
         raise SettingError(f"task '{spec}': {name} returned a {type(task).__name__}; return an evomal.Task")
     return task
 
 
 @contextmanager
-def _file_module(source: str, spec: str) -> Iterator[ModuleType]:
+def user_object(
+    spec: str, kind: str, example: str, wanted: str
+) -> Iterator[tuple[Callable[..., Any], str, str | None]]:
+    """A function or class of the user's own file or module; this runs that file.
+
+    Args:
+        spec: ``"my_module.py:name"`` or ``"package.module:name"``.
+        kind: What errors call it, such as ``"task"``.
+        example: A name that fits, for errors.
+        wanted: What it should do or be, such as ``"returns an evomal.Task"``.
+
+    Yields:
+        The object, its name, and the file that it is from.
+
+    Raises:
+        SettingError: There is no such file or name, or the file cannot be imported.
+    """
+    source, colon, name = spec.rpartition(":")
+    # A colon inside a path (C:\\tasks.py) is no separator.
+    if not colon or not source or not name.isidentifier():
+        raise SettingError(f"{kind} '{spec}' names no function; write it as {spec.rstrip(':')}:{example}")
+    is_file = source.endswith(".py") or "/" in source or "\\" in source
+    with (_file_module if is_file else _dotted_module)(source, spec, kind) as module:
+        yield _function(module, name, spec, kind, wanted), name, module.__file__
+
+
+@contextmanager
+def _file_module(source: str, spec: str, kind: str) -> Iterator[ModuleType]:
     """The module of a file, known to Python by name only inside the block.
 
     A task is sent to workers by cloudpickle, which takes functions and classes of a module that nobody can
@@ -62,14 +85,14 @@ def _file_module(source: str, spec: str) -> Iterator[ModuleType]:
     name = f"evomal_user_task_{path.stem}"
     found = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or found is None or found.loader is None:
-        raise SettingError(f"task '{spec}': there is no Python file {source}; check the path from {Path.cwd().name}/")
+        raise SettingError(f"{kind} '{spec}': there is no Python file {source}; check the path from {Path.cwd().name}/")
     module = importlib.util.module_from_spec(found)
     # As for `python my_module.py`: modules beside the file can be imported, here and in workers started
     # later.
     _make_findable(path.parent)
     sys.modules[name] = module
     try:
-        with _blamed(spec, "cannot be imported", str(path)):
+        with blamed(spec, kind, "cannot be imported", str(path)):
             found.loader.exec_module(module)
         yield module
     finally:
@@ -77,26 +100,30 @@ def _file_module(source: str, spec: str) -> Iterator[ModuleType]:
 
 
 @contextmanager
-def _dotted_module(source: str, spec: str) -> Iterator[ModuleType]:
+def _dotted_module(source: str, spec: str, kind: str) -> Iterator[ModuleType]:
     _make_findable(Path.cwd())
-    with _blamed(spec, "cannot be imported", None):
+    with blamed(spec, kind, "cannot be imported", None):
         module = importlib.import_module(source)
     yield module
 
 
-def _function(module: ModuleType, name: str, spec: str) -> Callable[[], Any]:
+def _function(module: ModuleType, name: str, spec: str, kind: str, wanted: str) -> Callable[[], Any]:
     function = getattr(module, name, None)
     if callable(function):
         found: Callable[[], Any] = function
         return found
-    names = [n for n, value in vars(module).items() if inspect.isfunction(value) and not n.startswith("_")]
+    names = [
+        n for n, value in vars(module).items() if (inspect.isfunction if kind == "task" else inspect.isclass)(value)
+    ]
+    names = [n for n in names if not n.startswith("_")]
     near = get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"did you mean '{near[0]}'?" if near else "define it, so that it returns an evomal.Task"
-    raise SettingError(f"task '{spec}': there is no function {name} in it; {hint}")
+    hint = f"did you mean '{near[0]}'?" if near else f"define it, so that it {wanted}"
+    what = "function" if kind == "task" else "class"
+    raise SettingError(f"{kind} '{spec}': there is no {what} {name} in it; {hint}")
 
 
 @contextmanager
-def _blamed(spec: str, what: str, file: str | None) -> Iterator[None]:
+def blamed(spec: str, kind: str, what: str, file: str | None) -> Iterator[None]:
     """Turn any exception of the user's code into one sentence, with the last line reached in `file`."""
     try:
         yield
@@ -105,7 +132,7 @@ def _blamed(spec: str, what: str, file: str | None) -> Iterator[None]:
     except Exception as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         at = f" at line {lines[-1]}" if lines else ""
-        raise SettingError(f"task '{spec}' {what}{at}: {one_line(error)}") from error
+        raise SettingError(f"{kind} '{spec}' {what}{at}: {one_line(error)}") from error
 
 
 def _make_findable(folder: Path) -> None:
