@@ -7,19 +7,18 @@ from evomal.foundation.seeds import python_random
 
 
 class RandomSearch(Method):
-    name, summary, fixed = "random", "random formulas, coefficients of 1", {"meta_steps": 0}
+    name, summary, fixed, generation = "random", "random formulas, coefficients of 1", {"meta_steps": 0}, 0
 
     class Own(Settings):
         depth: int = 3
 
     def engine(self, tasks, probes):
-        self.key, self.generation = tasks.key, 0
-        return self  # an engine of its own: anything that can be asked and told
+        return self  # an engine is anything that can be asked and told
 
     def ask(self):
-        rng = python_random(self.settings.seed, self.key, self.generation)
-        trees = ramped_half_and_half(rng, self.settings.population, 1, self.own.depth)
-        return [Proposal(Formula(canonical(repair(tree, rng))), "random") for tree in trees]
+        rng = python_random(self.settings.seed, self.generation)
+        drawn = ramped_half_and_half(rng, self.settings.population, 1, self.own.depth)
+        return [Proposal(Formula(canonical(repair(tree, rng))), "random") for tree in drawn]
 
     def tell(self, fitnesses):
         self.generation += 1

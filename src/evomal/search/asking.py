@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -226,7 +227,7 @@ class Search:
     def _advance(self, folder: RunFolder, past: PreviousRun) -> list[Candidate]:
         """The outer loop, from where it stands to the next candidates that somebody must train with."""
         probes = self._probed(folder, past)
-        engine = self._method.engine(self._tasks, probes)
+        engine = copy(self._method).engine(self._tasks, probes)
         first = past.restore(engine)
         log = self._log(folder, past)
         evaluator = AskingEvaluator(

@@ -295,7 +295,8 @@ def enter(method: type[Method]) -> None:
     if name not in REGISTRY or known is not None:
         own = method.Own
         twice = sorted({*flat_fields(LearnSettings)} & {*(() if own is None else own.model_fields)})
-        above = [REGISTRY[each.name] for each in method.__mro__[1:] if getattr(each, "name", None) in REGISTRY]
+        names = [getattr(each, "name", None) for each in method.__mro__[1:]]
+        above = [REGISTRY[each] for each in names if each in REGISTRY]
         parent = above[0] if above else MethodEntry("")
         if twice:
             raise SettingError(
