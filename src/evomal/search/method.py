@@ -68,6 +68,7 @@ class Method(ABC):
     """Of a method of one's own: the class of settings that it alone has, given and stored beside all others."""
 
     def __init_subclass__(cls, **options: Any) -> None:
+        """A class with a name is a method from its definition on."""
         super().__init_subclass__(**options)
         if isinstance(cls.__dict__.get("name"), str):
             enter(cls)
