@@ -5,7 +5,7 @@ import multiprocessing
 
 import pytest
 import torch
-from tests.search.tasks import blobs, line
+from search.tasks import blobs, line
 
 import evomal
 from evomal.evaluation.stages import train_stage

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from tests.search.tasks import blobs
+from search.tasks import blobs
 
 import evomal
 from evomal.cli.app import main
