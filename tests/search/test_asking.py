@@ -5,13 +5,13 @@ import multiprocessing
 
 import pytest
 import torch
-from search.tasks import blobs, line
 
 import evomal
 from evomal.evaluation.stages import train_stage
 from evomal.foundation.errors import EvomalError, SettingError
 from evomal.store import comparable, read_journal
 from evomal.tasks import TaskSet
+from helpers.tasks import blobs, line
 
 SMALL = {"population_size": 6, "generations": 3}
 

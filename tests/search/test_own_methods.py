@@ -6,7 +6,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from search.tasks import blobs
 
 import evomal
 from evomal.cli.app import main
@@ -19,6 +18,7 @@ from evomal.search import load_method
 from evomal.search.method import _METHODS
 from evomal.store import comparable, read_journal
 from evomal.tasks import TaskSet
+from helpers.tasks import blobs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_method.py"
 SMALL = {
