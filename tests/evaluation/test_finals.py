@@ -19,8 +19,8 @@ quick = settings(deadline=None, derandomize=True, max_examples=50, suppress_heal
 GRID = (0.025, 0.1, 0.4)
 
 
-def plan(budget=150_000, steps=1000, folds=5, repeats=1, retests=3):
-    return FinalsPlan(steps, GRID, folds, repeats, retests, budget, 0.25)
+def plan(budget=150_000, steps=1000, folds=5, repeats=1, retests=3, looks=1):
+    return FinalsPlan(steps, GRID, folds, repeats, retests, budget, 0.25, looks)
 
 
 def field(learned=4, handcrafted=3):
@@ -250,3 +250,34 @@ def test_rank_correlation_of_fitness_and_places():
 def test_trials_have_an_order_of_their_own():
     assert sorted([Trial(1, 0.1, 0, 5), Trial(0, 0.2, 3, 5)])[0].entrant == 0
     assert fmean([1.0, 3.0]) == 2.0
+
+
+@pytest.mark.parametrize("budget", [24_000, 60_000, 150_000])
+def test_where_instances_are_few_the_screening_looks_at_several_splits(budget):
+    many = field(learned=12, handcrafted=7)
+    bench = Bench({n: 0.3 + 0.001 * n for n in range(20)}, noise=0.02)
+    outcome = hold_finals(many, plan(budget, looks=3), bench)
+    assert outcome.spent <= budget
+    short = [trial for trial in bench.all if 0 < trial.steps < 1000]
+    if outcome.spent:
+        assert len(outcome.retested) >= (3 if budget > 50_000 else 2)
+        assert {trial.split for trial in short} == {0, 1, 2}
+        # On further splits at one rate alone.
+        for number in range(20):
+            rates = [trial.lr for trial in short if trial.entrant == number and trial.split]
+            assert len(rates) in (0, 2)  # with a small budget some stay at home
+            assert len(set(rates)) <= 1
+
+
+def test_a_lucky_split_does_not_end_the_screening_wrongly():
+    class Lucky(Bench):
+        def value(self, trial):
+            luck = -0.05 if trial.entrant == 19 and trial.split == 0 else 0.0
+            return super().value(trial) + luck
+
+    true = dict.fromkeys(range(20), 0.3) | {19: 0.33}
+    folds = {}
+    for looks in (1, 3):
+        rows = hold_finals(field(learned=16), plan(60_000, looks=looks), Lucky(true, noise=0.0001)).rows
+        folds[looks] = next(row.folds for row in rows if row.entrant.name == "found 15")
+    assert folds[1] > folds[3] == 0

@@ -103,6 +103,8 @@ def history(info: dict[str, Any]) -> dict[str, str]:
 
 
 def _line(value: Any) -> str:
+    if isinstance(value, dict) and isinstance(value.get("message"), str):  # a verdict: its evidence is a table
+        return cleaned(value["message"])
     if isinstance(value, dict):
         return cleaned(", ".join(f"{name.replace('_', ' ')} {_line(entry)}" for name, entry in value.items()))
     return cleaned(f"{value:.6g}" if isinstance(value, float) else value)

@@ -27,6 +27,7 @@ from evomal.search.verdict import Verdict, judged
 from evomal.store.provenance import chosen, provenance
 from evomal.tasks import TaskSet
 
+SURE, LOOKS = 2_000, 3  # with fewer instances in a fold than the first, a screening takes so many folds
 FACTOR = 4.0  # between the rates that every loss tries first: a quarter, one and four times the base rate
 
 
@@ -156,7 +157,8 @@ def plan_of(tasks: TaskSet, settings: LearnSettings, members: Sequence[Candidate
     overlap = overlap_of(tasks, finals.folds)
     repeats = 2 if overlap and fewest(tasks) < FEW else 1
     grid = (lr / FACTOR, lr, lr * FACTOR)
-    return FinalsPlan(finals.steps, grid, finals.folds, repeats, finals.retests, budget // len(tasks), overlap)
+    looks = 1 if fewest(tasks) >= finals.folds * SURE else LOOKS
+    return FinalsPlan(finals.steps, grid, finals.folds, repeats, finals.retests, budget // len(tasks), overlap, looks)
 
 
 def require_finals(tasks: TaskSet, settings: LearnSettings) -> None:

@@ -40,6 +40,7 @@ class FinalsPlan:
         retests: How often the re-test goes through K fresh splits, at most.
         budget: Base steps in all.
         overlap: Instances tested on / instances trained on, see `resampled_test`; 0 where splits are seeds.
+        looks: Splits of the screening; more than one where there are few instances to test on.
 
     Example:
         >>> FinalsPlan(1000, (0.025, 0.1, 0.4), 5, 1, 3, 150_000, 0.25).trainings
@@ -53,6 +54,7 @@ class FinalsPlan:
     retests: int
     budget: int
     overlap: float
+    looks: int = 1
 
     @property
     def trainings(self) -> int:
@@ -86,7 +88,12 @@ def least_budget(plan: FinalsPlan, entrants: int) -> int:
         >>> least_budget(FinalsPlan(1000, (0.025, 0.1, 0.4), 5, 1, 3, 0, 0.25), 10)
         21500
     """
-    return entrants * len(plan.lrs) * shortest(plan.steps) + LEAST_TRAININGS * plan.steps
+    return entrants * short_trainings(plan) * shortest(plan.steps) + LEAST_TRAININGS * plan.steps
+
+
+def short_trainings(plan: FinalsPlan) -> int:
+    """Trainings of a loss in the screening: at every rate of the grid, and at its best one on further splits."""
+    return len(plan.lrs) + plan.looks - 1
 
 
 def shortest(steps: int) -> int:

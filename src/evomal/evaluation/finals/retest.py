@@ -29,13 +29,15 @@ def retest(field: Sequence[Runner], entrants: Sequence[Entrant], ledger: Ledger)
 
 
 def planned_retest(field: Sequence[Runner], entrants: Sequence[Entrant], ledger: Ledger) -> tuple[list[Runner], range]:
-    """Who is tested again, and on which splits: two rounds or more, if few enough take part."""
+    """Who is tested again, and on which splits: two rounds or more if the budget allows, with three losses or more."""
     plan = ledger.plan
     ordered = _by_claim(field, entrants)
     must = len(needed(field, entrants))
     trainings = max(ledger.left, 0) // plan.steps
-    for rounds in (min(2, plan.retests), 1):
-        for count in range(min(MOST, len(ordered)), must - 1, -1):
+    # Several rounds tell more of each; with too few losses the winner may be missing.
+    for rounds, fewest in ((2, 3), (1, 3), (2, must), (1, must)):
+        rounds = min(rounds, plan.retests)
+        for count in range(min(MOST, len(ordered)), max(fewest, must) - 1, -1):
             if count and trainings >= count * plan.folds * rounds:
                 times = min(plan.retests, trainings // (count * plan.folds))
                 return ordered[:count], _fresh(plan.race_splits, times * plan.folds)

@@ -4,7 +4,15 @@ import math
 from collections.abc import Sequence
 
 from evomal.evaluation.finals.ledger import Ledger, Trial
-from evomal.evaluation.finals.plan import LEAST_TRAININGS, Entrant, FinalsPlan, by_kind, least_budget, shortest
+from evomal.evaluation.finals.plan import (
+    LEAST_TRAININGS,
+    Entrant,
+    FinalsPlan,
+    by_kind,
+    least_budget,
+    short_trainings,
+    shortest,
+)
 from evomal.evaluation.finals.standings import Runner
 
 SHARE, MOST_SHARE = 0.3, 0.45  # of the budget: without and with rates beyond the edges
@@ -23,7 +31,7 @@ def screening_steps(plan: FinalsPlan, entrants: int) -> int:
         [250, 115]
     """
     spare = plan.budget - LEAST_TRAININGS * plan.steps
-    affordable = min(SHARE * plan.budget / EXTENSION, spare) / (max(entrants, 1) * len(plan.lrs))
+    affordable = min(SHARE * plan.budget / EXTENSION, spare) / (max(entrants, 1) * short_trainings(plan))
     return max(shortest(plan.steps), min(plan.steps // LONGEST, int(affordable)))
 
 
@@ -41,7 +49,9 @@ def admitted(entrants: Sequence[Entrant], plan: FinalsPlan) -> list[int]:
 
 
 def screen(numbers: Sequence[int], ledger: Ledger) -> list[Runner]:
-    """Short trainings on the first split at every rate of the grid, and beyond it where the best lies at an edge.
+    """Short trainings on the first split at every rate, then at the best one on a few more splits.
+
+    Rates are those of the grid, and beyond it where the best lies at an edge.
 
     Args:
         numbers: Who takes part.
@@ -55,12 +65,25 @@ def screen(numbers: Sequence[int], ledger: Ledger) -> list[Runner]:
     ledger.run([Trial(number, lr, 0, steps) for number in numbers for lr in plan.lrs])
     for _ in range(BEYOND):
         further = [Trial(number, lr, 0, steps) for number in numbers for lr in _beyond(number, steps, ledger)]
-        cost = len(further) * steps
+        cost = (len(further) + len(numbers) * (plan.looks - 1)) * steps
         dear = ledger.spent + cost > MOST_SHARE * plan.budget or ledger.left - cost < LEAST_TRAININGS * plan.steps
         if not further or dear:
             break
         ledger.run(further)
-    return [_runner(number, steps, ledger) for number in numbers]
+    runners = [_runner(number, steps, ledger) for number in numbers]
+    _look_again([runner for runner in runners if runner.lrs], steps, ledger)
+    return runners
+
+
+def _look_again(runners: Sequence[Runner], steps: int, ledger: Ledger) -> None:
+    """Train everybody at its better rate on further splits: of few instances, one split tells little."""
+    splits = range(min(ledger.plan.looks, ledger.plan.race_splits))
+    trials = [Trial(runner.number, runner.lr, split, steps) for split in splits[1:] for runner in runners]
+    if len(trials) * steps > ledger.left - LEAST_TRAININGS * ledger.plan.steps:
+        return
+    ledger.run(trials)
+    for runner in runners:
+        runner.mean = runner.screening = ledger.mean(runner.number, runner.lr, splits, steps)
 
 
 def _beyond(number: int, steps: int, ledger: Ledger) -> list[float]:
