@@ -1,4 +1,4 @@
-# Two commands: `make demo` learns a loss and compares it; `make test` checks everything. Both make their own
+# Two commands: `make demo` searches a loss and says what to use; `make test` checks everything. Both make their own
 # virtual environment. With a GPU: `make demo CONSTRAINTS=` takes PyPI's CUDA build of torch instead.
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -13,15 +13,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' $(CONSTRAINTS)
 	@touch $@
 
-TASK := --dataset digits --model mlp --preset quick
-LOSSES := --loss runs/demo/loss.json --loss cross_entropy --seeds 0 1 2 3 4 --workers 2
-
 demo: $(VENV)/.installed
-	$(BIN)/evomal learn $(TASK) --seed 0 --workers 2 --out runs/demo --force
-	@echo; echo "Five fresh networks with each loss, at the learning rate that the loss was learned for:"
-	$(BIN)/evomal train $(TASK) $(LOSSES) --quiet
-	@echo; echo "The same with each loss at its own best learning rate, chosen on validation data:"
-	$(BIN)/evomal train $(TASK) $(LOSSES) --lr 0.03 0.1 0.3 1 --quiet
+	$(BIN)/evomal learn --dataset digits --model mlp --seed 0 --workers 2 --out runs/demo --force
 	@echo; $(BIN)/evomal show runs/demo/loss.json
 	@echo; echo "Its report, one page that needs no network:"
 	@$(BIN)/evomal report runs/demo

@@ -211,9 +211,8 @@ def checked_function(function: Any, setting: str) -> Any:
         SettingError: It is something else, such as a class.
 
     Example:
-        >>> checked_function(torch.nn.MSELoss, "task_loss")
-        Traceback (most recent call last):
-        evomal.errors.SettingError: task_loss is the class MSELoss; give a loss that is built, such as MSELoss()
+        >>> checked_function(torch.dist, "task_loss") is torch.dist
+        True
     """
     if isinstance(function, type):
         name = function.__name__
