@@ -12,6 +12,7 @@ import evomal
 from evomal.cli import main
 from evomal.config import PRESETS
 from evomal.losses import HANDCRAFTED
+from evomal.losses.published import PUBLISHED
 from evomal.search import EvoMAL
 from evomal.store import read_journal
 
@@ -97,7 +98,7 @@ def refused(run, folder, *arguments):
         ),
         (
             [*TRAIN, "cross_entropi"],
-            f"unknown loss 'cross_entropi'; did you mean 'cross_entropy'? (known: {', '.join(sorted(HANDCRAFTED))})",
+            f"unknown loss 'cross_entropi'; did you mean 'cross_entropy'? (known: {', '.join(sorted([*HANDCRAFTED, *PUBLISHED]))})",
         ),
         ([*TRAIN, "no.json"], "loss file 'no.json': it cannot be read (No such file or directory); check the path"),
         (
@@ -237,7 +238,7 @@ def test_odd_loss_files_are_refused_by_every_command(run, tmp_path, content, mes
 def test_a_damaged_journal_is_refused(run, tmp_path):
     (tmp_path / "journal.jsonl").write_text('{"generation": 0, "index": 0}\n')
     message = refused(run, tmp_path, "show", ".", "--top", 2)
-    assert message == "the journal is damaged at generation 0, index 0 (KeyError('expression')); it cannot be read"
+    assert message == "the journal is damaged at generation 0, index 0 (KeyError('fitness')); it cannot be read"
 
 
 def test_a_loss_file_cannot_speak_to_the_terminal(run, tmp_path):

@@ -15,7 +15,7 @@ SOURCES = Path(evomal.__file__).parent
 LIBRARY = sorted(path for path in SOURCES.rglob("*.py") if path.relative_to(SOURCES).parts[0] != "cli")
 FLAG = re.compile(r"[\"' (]--[a-z][a-z-]+")
 POSITIONAL = {"loss", "path", "name", "source", "sources", "run", "folders", "what"}
-OTHERS = {"f", "result", "seconds_of", "task_type"}  # in backticks too, but nothing that is set
+OTHERS = {"f", "name", "result", "seconds_of", "task_type"}  # in backticks too, but nothing that is set
 
 
 def _texts(tree):
