@@ -45,6 +45,8 @@ def fails(): return 1 / 0
 def nothing(): return None
 """
 
+KNOWN = ", ".join(sorted([*HANDCRAFTED, *PUBLISHED]))
+
 
 def files(folder):
     """Every file below a folder with its content."""
@@ -98,7 +100,7 @@ def refused(run, folder, *arguments):
         ),
         (
             [*TRAIN, "cross_entropi"],
-            f"unknown loss 'cross_entropi'; did you mean 'cross_entropy'? (known: {', '.join(sorted([*HANDCRAFTED, *PUBLISHED]))})",
+            f"unknown loss 'cross_entropi'; did you mean 'cross_entropy'? (known: {KNOWN})",
         ),
         ([*TRAIN, "no.json"], "loss file 'no.json': it cannot be read (No such file or directory); check the path"),
         (
