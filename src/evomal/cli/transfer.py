@@ -4,19 +4,20 @@ import sys
 from collections.abc import Sequence
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evomal.cli import options
 from evomal.cli.arguments import given_task_options
-from evomal.cli.losses import read_loss
 from evomal.cli.output import lasting, say
 from evomal.cli.train import SETTINGS, carried_out
 from evomal.cli.training import Given, new_job
 from evomal.config import TrainSettings
 from evomal.foundation.errors import SettingError
-from evomal.losses.loading import SavedLoss
+
+if TYPE_CHECKING:
+    from evomal.losses.loading import SavedLoss
 
 
 @options.setting_options(TrainSettings, SETTINGS)
@@ -63,7 +64,7 @@ def transfer(
     return carried_out(job, quiet, as_json)
 
 
-def best_of(names: Sequence[str]) -> tuple[str, SavedLoss]:
+def best_of(names: Sequence[str]) -> "tuple[str, SavedLoss]":
     """The loss of the best fitness, as the paper takes the best of its seeds by validation.
 
     Raises:
@@ -71,9 +72,11 @@ def best_of(names: Sequence[str]) -> tuple[str, SavedLoss]:
             fitnesses say nothing of one another.
         LossFileError: A file cannot be read.
     """
+    from evomal.cli.losses import read_loss
+
     if not names:
         raise SettingError("missing option '--loss'")
-    found: list[tuple[str, SavedLoss]] = []
+    found: "list[tuple[str, SavedLoss]]" = []
     for name in names:
         loss = read_loss(name).learned
         if loss is None:
@@ -87,19 +90,19 @@ def best_of(names: Sequence[str]) -> tuple[str, SavedLoss]:
     return min(found, key=lambda pair: _fitness(pair[1]))
 
 
-def told(name: str, loss: SavedLoss, task: str) -> str:
+def told(name: str, loss: "SavedLoss", task: str) -> str:
     """What is about to be done, in a line."""
     fitness = _fitness(loss)
     known = "" if fitness == inf else f" (fitness {fitness:.4f})"
     return f"{name}{known}, learned on {learned_on(loss) or 'an unknown task'}, on {task}: nothing is learned anew"
 
 
-def learned_on(loss: SavedLoss) -> str | None:
+def learned_on(loss: "SavedLoss") -> str | None:
     """The name of the task that a loss was learned on; None where its file does not say."""
     where = loss.info.get("learned_on")
     return str(where.get("task")) if isinstance(where, dict) and "task" in where else None
 
 
-def _fitness(loss: SavedLoss) -> float:
+def _fitness(loss: "SavedLoss") -> float:
     fitness = loss.info.get("fitness")
     return float(fitness) if isinstance(fitness, int | float) else inf
