@@ -76,7 +76,7 @@ def best_of(names: Sequence[str]) -> "tuple[str, SavedLoss]":
 
     if not names:
         raise SettingError("missing option '--loss'")
-    found: "list[tuple[str, SavedLoss]]" = []
+    found: list[tuple[str, SavedLoss]] = []
     for name in names:
         loss = read_loss(name).learned
         if loss is None:
