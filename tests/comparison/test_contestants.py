@@ -75,7 +75,7 @@ def test_methods_on_a_model_that_they_cannot_differentiate(compare, tmp_path):
     )
     _refused(
         ModelError,
-        f"'evomal' cannot be compared here: {said}--meta-steps 0",
+        f"'evomal' cannot be compared here: {said}`meta_steps=0`",
         compare,
         tmp_path,
         task=task,

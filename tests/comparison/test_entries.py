@@ -3,11 +3,11 @@ import pytest
 from evomal.comparison.entries import FITNESS_LRS, read_entries, read_entry
 from evomal.config import learn_settings
 from evomal.foundation.errors import SettingError, UnknownNameError
+from evomal.losses import HANDCRAFTED
+from evomal.losses.published import PUBLISHED
+from evomal.search import METHODS
 
-KNOWN = (
-    "class_weighted_cross_entropy, cross_entropy, evomal, focal, generalised_cross_entropy, glo, gplfl, huber, "
-    "label_smoothed_cross_entropy, logit_adjusted_cross_entropy, mae, ml3, mse, taylorglo"
-)
+KNOWN = ", ".join(sorted([*METHODS, *HANDCRAFTED, *PUBLISHED]))
 
 
 @pytest.mark.parametrize("name", ["evomal", "gplfl", "ml3", "taylorglo", "glo"])

@@ -207,7 +207,7 @@ def test_another_task_is_refused_with_the_difference(begun, iris, plan_of):
 
 def test_what_an_older_version_did_not_write_down_is_no_difference(begun, iris, plan_of):
     known = yaml.safe_load((begun / "comparison.yaml").read_text())
-    del known["task"]["test_fingerprint"], known["training"]["gamma"]
+    del known["task"]["test_fingerprint"], known["training"]["base"]["gamma"]
     (begun / "comparison.yaml").write_text(yaml.safe_dump(known, sort_keys=False))
     ComparisonFolder(begun).require_same(plan_of(), iris)
     _refused_settings(begun, iris, plan_of(steps=16), "training: steps was 15, now 16")
