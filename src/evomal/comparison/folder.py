@@ -13,11 +13,12 @@ from evomal.comparison.records import Trained, read_search, read_training
 from evomal.comparison.writing import TABLES
 from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import RunFolderError
-from evomal.foundation.lock import LOCK, FolderLock
+from evomal.foundation.lock import FolderLock
 from evomal.foundation.plain_yaml import read_yaml, yaml_text
 from evomal.store import Journal, read_records
 from evomal.store.environment import Origin, origin_now
 from evomal.store.journal import damaged
+from evomal.store.mounted import NOT_OURS
 from evomal.tasks import Task
 
 CONFIG, TRAININGS, SEARCHES = "comparison.yaml", "trainings.jsonl", "searches"
@@ -58,7 +59,7 @@ class ComparisonFolder:
         try:
             if path.exists() and not path.is_dir():
                 raise RunFolderError(f"'{path}' is a file; give a folder for `out`")
-            if not path.is_dir() or {each.name for each in path.iterdir()} <= {LOCK}:
+            if not path.is_dir() or {each.name for each in path.iterdir()} <= NOT_OURS:
                 return {}
             config = path / CONFIG
             start = _start(config) if config.is_file() else b""

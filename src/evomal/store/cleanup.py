@@ -7,6 +7,7 @@ from secrets import token_hex
 
 from evomal.foundation.errors import RunFolderError
 from evomal.foundation.lock import FolderLock
+from evomal.store import mounted
 from evomal.store.checkpoint import CHECKPOINT, NEXT
 
 STARTING, REPLACED = "starting", "replaced"
@@ -15,9 +16,14 @@ WRITTEN = (".loss.json.", ".learned.json.", ".config.yaml.", ".asked.json.", f".
 
 
 def make_beside(place: Path) -> Path:
-    """A new folder beside a place, hidden, for a run that is about to start there."""
+    """A new folder beside a place, hidden, for a run that is about to start there; or within, if none can be beside."""
     beside = place.with_name(f".{_stem(place)}.{STARTING}-{token_hex(4)}")
-    beside.mkdir()  # with the rights that the user's umask leaves
+    try:
+        beside.mkdir()  # with the rights that the user's umask leaves
+    except OSError as error:
+        if error.errno not in mounted.FIXED or not place.is_dir():
+            raise
+        return mounted.make_within(place)
     return beside
 
 
@@ -32,6 +38,7 @@ def sweep(place: Path) -> None:
         for left in place.parent.glob(f".{_escaped(_stem(place))}.{kind}-*"):
             if kind == REPLACED or _is_idle(left):
                 shutil.rmtree(left, ignore_errors=True)
+    mounted.sweep_within(place)
 
 
 def bring_back(place: Path) -> None:
@@ -41,6 +48,8 @@ def bring_back(place: Path) -> None:
             if _is_idle(left):
                 left.rename(place)
                 return
+        if place.is_dir():
+            mounted.bring_back_within(place)
 
 
 def clear_torn(folder: Path) -> None:

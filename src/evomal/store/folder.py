@@ -11,7 +11,9 @@ import yaml
 
 from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import RunFolderError, StorageError
+from evomal.foundation.interrupts import uninterrupted
 from evomal.foundation.lock import LOCK, FolderLock
+from evomal.store import mounted
 from evomal.store.checkpoint import Checkpoints
 from evomal.store.cleanup import bring_back, clear_torn, make_beside, replaced, sweep
 from evomal.store.config import CONFIG, FORMAT, VERSION, read_config
@@ -61,6 +63,7 @@ class RunFolder:
         self._beside: Path | None = None
         self._older: Path | None = None
         self._begun = False
+        self._mounted = False  # it cannot be renamed
         self._made: list[Path] = []
         self._locks: list[FolderLock] = []
         self._closed: RunFolderError | None = None
@@ -78,7 +81,7 @@ class RunFolder:
         """Refuse a place that holds something which is not to be replaced."""
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"'{self.path}' is a file; give a folder for `out`")
-        if self.path.is_dir() and {each.name for each in self.path.iterdir()} - {LOCK}:
+        if self.path.is_dir() and mounted.entries(self.path):
             if not self._force:
                 raise RunFolderError(
                     f"'{self.path}' already holds a run; go on with it by `resume=True`, give another `out`, or "
@@ -90,7 +93,7 @@ class RunFolder:
                 FolderLock(self.path).release()
 
     def _reopen(self, patience: float) -> None:
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        if not self.path.is_dir() or not mounted.entries(self.path):
             raise RunFolderError(f"'{self.path}' holds no run to go on with; start one with `out={str(self.path)!r}`")
         try:
             self._locks.append(FolderLock(self.path, patience))
@@ -168,13 +171,23 @@ class RunFolder:
         assert self._beside is not None
         self._check()
         try:
-            if self._place.exists():
-                self._locks.append(FolderLock(self._place))
-                self._older = replaced(self._beside)
-                self._place.rename(self._older)
-            self._beside.rename(self._place)
+            with uninterrupted():
+                self._exchange(self._beside)
         except OSError as error:
             raise self._unwritable(error) from None
+
+    def _exchange(self, beside: Path) -> None:
+        if self._place.exists():
+            self._locks.append(FolderLock(self._place))
+            older = replaced(beside)
+            if beside.parent == self._place or not mounted.renamed(self._place, older):
+                older_within = mounted.put_aside(self._place)
+                self._mounted = self._begun = True
+                self._older = older_within
+                mounted.move_in(beside, self._place)
+                return
+            self._older = older
+        beside.rename(self._place)
         self._begun = True
 
     def keep(self) -> None:
@@ -186,12 +199,19 @@ class RunFolder:
         """Leave everything as it was, if the run ended before `keep`; let other processes in."""
         begun, older, beside = self._begun, self._older, self._beside
         self._begun, self._older, self._beside = False, None, None  # a second call finds nothing to do
-        if begun:
+        if begun and self._mounted:
+            mounted.clear(self._place)
+            shutil.rmtree(beside or "", ignore_errors=True)
+        elif begun:
             shutil.rmtree(self._place, ignore_errors=True)
         elif beside is not None:
             shutil.rmtree(beside, ignore_errors=True)
-        if older is not None:
+        if older is not None and self._mounted:
+            mounted.put_back(older, self._place)
+        elif older is not None:
             older.rename(self._place)
+        elif begun and self._mounted:
+            mounted.remove_lock(self._place)
         with suppress(OSError):  # a folder that holds something stays, and so do those above it
             for folder in self._made:
                 folder.rmdir()
