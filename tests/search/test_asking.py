@@ -8,7 +8,7 @@ import torch
 
 import evomal
 from evomal.evaluation.stages import train_stage
-from evomal.foundation.errors import EvomalError, SettingError
+from evomal.foundation.errors import EvomalError, RunFolderError, SettingError
 from evomal.store import comparable, read_journal
 from evomal.tasks import TaskSet
 from helpers.tasks import blobs, line
@@ -193,3 +193,17 @@ def test_a_folder_of_another_search_is_refused(tmp_path):
     with pytest.raises(SettingError, match=r"was begun with \{'task_type': 'classification', 'outputs': 10\}, now"):
         evomal.Search("gplfl", "regression", out=tmp_path / "a", population_size=6, generations=1)
     assert evomal.Search("gplfl", "classification", out=tmp_path / "b", **SMALL).best is None
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_search_on_another_task_is_refused_wherever_it_stands(tmp_path, whole):
+    flat = {"population_size": 3, "generations": 1, "rejection_steps": 20, "rejection_threshold": 0.0, "batch_size": 32}
+    search = evomal.Search("gplfl", task=blobs(), out=tmp_path / "a", **flat)
+    while candidates := search.ask():
+        search.tell(_sized(candidates[:1]))
+        if not whole:
+            break
+    assert evomal.Search("gplfl", task=blobs(), out=tmp_path / "a", **flat).best is not None
+    for other in (blobs(seed=1), blobs(task_loss="focal"), blobs(metric="macro_f1"), [blobs(), blobs(name="more")]):
+        with pytest.raises(RunFolderError, match="was begun on another task"):
+            evomal.Search("gplfl", task=other, out=tmp_path / "a", **flat)

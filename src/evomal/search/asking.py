@@ -39,7 +39,7 @@ from evomal.store.checkpointing import Checkpointing
 from evomal.store.config import CONFIG
 from evomal.store.environment import origin_now
 from evomal.store.previous_run import PreviousRun
-from evomal.store.resuming import describe, require_settings
+from evomal.store.resuming import describe, require_settings, require_tasks
 from evomal.store.task_identity import identity
 from evomal.tasks import Task, TaskSet
 from evomal.training.optimizers import fitted_settings
@@ -182,7 +182,8 @@ class Search:
         kind: dict[str, Any] = {"task_type": self._tasks.task_type}
         if isinstance(self._tasks, UnseenTasks):
             kind |= {"outputs": self._tasks.outputs}
-        if not (self._path / CONFIG).exists():
+        there = (self._path / CONFIG).exists()
+        if not there:
             tasks = [identity(task) for task in self._tasks]
             config = {"asked": kind, "settings": settings.model_dump(mode="json"), "tasks": tasks}
             self._make({**config, **origin_now(None, {}).as_dict()})
@@ -193,6 +194,8 @@ class Search:
             if before != kind:
                 raise SettingError(f"'{self._path}' was begun with {before}, now {kind}; give another `out`")
             require_settings(PreviousRun(folder), settings, override)
+            if there:  # whatever is asked for next, told, or looked at
+                require_tasks(folder, self._tasks)
             folder.describe({"settings": settings.model_dump(mode="json")})
 
     def _make(self, config: dict[str, Any]) -> None:
