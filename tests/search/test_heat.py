@@ -81,6 +81,7 @@ def _flat(flat):
     from evomal.store.resuming import flat as flattened
 
     idle = ("sigma", "cma_generations", "hidden", "neural_steps", "racing_effort", "racing_keep")
+    idle += ("finalists", "folds", "retests", "finals_budget")
     return {name: value for name, value in flattened(tasks.quick(**flat)).items() if name not in idle}
 
 
