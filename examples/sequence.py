@@ -57,7 +57,8 @@ def main() -> None:
     """Learn a loss, then train a fresh reader with it."""
     task = make_task()
     base = {"lr": 0.1, "momentum": 0.9, "batch_size": 32}
-    settings = {"population_size": 4, "generations": 2, "meta_steps": 20, "partial_steps": 100, "rejection_steps": 200}
+    settings = {"population_size": 4, "generations": 2, "meta_steps": 10, "partial_steps": 50, "rejection_steps": 200}
+    settings |= {"steps": 100, "finals_budget": 5_000}  # finals: the best and the known losses, cross-validated
     known = ("cross_entropy",)  # so short a search begins with what is known
     result = evomal.EvoMAL(seed=0, start_from=known, **settings, **base).learn(task)
     print("learned:", result.loss)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from evomal.config import BaseSettings, LearnSettings
+from evomal.config import PRACTICE, PRESETS, BaseSettings, LearnSettings
 from evomal.foundation.errors import SettingError
 from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
 
@@ -297,6 +297,8 @@ def fitted_base(base: BaseSettings, own: UserOptimizer) -> BaseSettings:
     if own.optimizer is None or base.optimizer == "own":
         base_optimizer(base, own)
         return base
+    if base.momentum == PRESETS[PRACTICE]["momentum"]:  # of the preset of those who name none
+        base = base.model_copy(update={"momentum": 0.0})
     if base.optimizer != "sgd" or base.momentum or base.weight_decay:
         has = f"optimizer {base.optimizer}" if base.optimizer != "sgd" else "momentum or weight decay"
         raise SettingError(
