@@ -8,6 +8,7 @@ from evomal.comparison.records import Trained, training_record
 from evomal.comparison.train_call import TrainCall
 from evomal.comparison.train_records import Finished, read_trainings, require_ours
 from evomal.foundation.errors import RunFolderError
+from evomal.foundation.interrupts import uninterrupted
 from evomal.foundation.lock import FolderLock
 from evomal.store import Journal
 from evomal.store.environment import Origin
@@ -137,8 +138,9 @@ class TrainingJournal:
         """
         assert self._journal is not None
         entry = Entry(loss, "handcrafted" if trained.loss is None else "file")
-        self._journal.write(training_record(entry, trained))
-        self._done[loss, trained.run.lr, trained.run.seed] = trained
+        with uninterrupted():  # a Ctrl-C in between would call a training unfinished that is on the disk
+            self._journal.write(training_record(entry, trained))
+            self._done[loss, trained.run.lr, trained.run.seed] = trained
 
     def close(self) -> None:
         """Let other processes in; what is written stays."""
