@@ -14,7 +14,7 @@ import gc, json, resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import torch
-from tasks import blobs, quick
+from helpers.tasks import blobs, quick
 from evomal.search import GPLFL, Watcher
 
 pages = {}
@@ -36,7 +36,7 @@ print(json.dumps({"pages": pages, "page": resource.getpagesize(), "fresh": fresh
 
 
 def test_memory_and_files_of_200_generations(tmp_path):
-    room = Path(__file__).parents[1] / "search"
+    room = Path(__file__).parents[1]
     command = [sys.executable, "-c", SEARCH, str(room), str(tmp_path / "a"), str(GENERATIONS), str(MEMBERS)]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     told = json.loads(ended.stdout)

@@ -12,6 +12,7 @@ FAMILY = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if iss
 
 def test_one_family():
     assert {kind.__name__ for kind in FAMILY} == {
+        "BaselineError",
         "DataError",
         "EvomalError",
         "ExpressionError",

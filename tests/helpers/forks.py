@@ -143,7 +143,7 @@ def _follow(
 IRIS = [
     *("--dataset", "iris", "--model", "linear", "--generations", "3", "--population", "5", "--max-depth", "2"),
     *("--min-depth", "1", "--meta-steps", "1", "--partial-steps", "6", "--rejection-steps", "60"),
-    *("--rejection-threshold", "0.05", "--lr", "0.05", "--batch-size", "16"),
+    *("--rejection-threshold", "0.05", "--lr", "0.05", "--batch-size", "16", "--no-finals"),
 ]
 """Arguments of `evomal learn` for a search of half a second."""
 

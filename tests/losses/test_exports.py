@@ -219,7 +219,7 @@ def _onnx_value(model, feeds):
     except ImportError:
         from onnx.reference import ReferenceEvaluator
 
-        return ReferenceEvaluator(io.BytesIO(model)).run(None, feeds)[0]
+        return ReferenceEvaluator(model).run(None, feeds)[0]
     return InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
 
 

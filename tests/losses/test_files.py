@@ -88,7 +88,7 @@ INVALID = "it is not complete, valid JSON; save the loss anew, or mend the file"
 NO_TEXT = "it needs an expression (text); write it anew"
 LIST = "it needs weights (a list of numbers); write it anew"
 CODE = "it is a pickle or an archive, which could run code; give a JSON file"
-NO_VERSION = "which never was one; this evomal reads 1; give a file written by evomal"
+NO_VERSION = "which never was one; this evomal reads 2; give a file written by evomal"
 NUMBER = "it has a number that no float holds, or of more than 320 characters; give a file written by evomal"
 DEEP = "its entries nest more than 20 deep; give a file written by evomal"
 NOT_FINITE = "the weights of formula 'abs(log(mul(y, f)))' hold a number that is not finite; give finite ones"
@@ -99,8 +99,8 @@ NOT_FINITE = "the weights of formula 'abs(log(mul(y, f)))' hold a number that is
     [
         ({"format": "other"}, "its \"format\" is not 'evomal-loss'; give a file written by evomal"),
         ({"format": None}, "its \"format\" is not 'evomal-loss'; give a file written by evomal"),
-        ({"version": 2}, "it comes from the future (version 2; this evomal reads 1); update evomal"),
-        ({"version": 10**6}, "it comes from the future (version 1000000; this evomal reads 1); update evomal"),
+        ({"version": 3}, "it comes from the future (version 3; this evomal reads 2); update evomal"),
+        ({"version": 10**6}, "it comes from the future (version 1000000; this evomal reads 2); update evomal"),
         ({"version": 0}, f'its "version" is 0, {NO_VERSION}'),
         ({"version": -1}, f'its "version" is -1, {NO_VERSION}'),
         ({"version": 1.0}, f'its "version" is 1.0, {NO_VERSION}'),
@@ -490,8 +490,8 @@ def test_a_text_that_is_too_long_is_refused(tmp_path):
 
 
 def test_a_file_from_the_future_is_named_so_whatever_its_limits(tmp_path):
-    future = GOOD | {"version": 2, "expression": None, "deep": json.loads("[" * 50 + "]" * 50), "long": "x" * 200_000}
-    what = "it comes from the future (version 2; this evomal reads 1); update evomal"
+    future = GOOD | {"version": 3, "expression": None, "deep": json.loads("[" * 50 + "]" * 50), "long": "x" * 200_000}
+    what = "it comes from the future (version 3; this evomal reads 2); update evomal"
     _refused(_written(tmp_path, future), what)
 
 

@@ -2,7 +2,8 @@
 
 import json
 from contextlib import suppress
-from os import PathLike
+from errno import EISDIR
+from os import PathLike, strerror
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,7 +12,7 @@ from evomal.foundation.errors import LossFileError
 from evomal.foundation.plain_json import INVALID, NotPlainError, check_limits, parsed_json
 
 FORMAT = "evomal-loss"
-VERSION = 1
+VERSION = 2  # the latest that is read; a file has the lowest that tells all of it
 MAX_BYTES = 4_000_000  # a neural loss of the greatest width has 66,000 weights
 BY_EVOMAL = "give a file written by evomal"
 NEVER_INFO = {"scale", "class_counts"}  # a file leaves it out where it is 1: `info` must not put another one there
@@ -30,7 +31,7 @@ def write_document(entries: dict[str, Any], info: dict[str, Any], path: str | Pa
             JSON, such as NaN, or past a limit of loss files; nothing is written.
     """
     file = loss_path(path)
-    document = {"format": FORMAT, "version": VERSION, **entries}
+    document = {"format": FORMAT, "version": _version_of(entries), **entries}
     try:
         rest = {name: value for name, value in info.items() if name not in NEVER_INFO}
         text = json.dumps(document | rest | document, indent=2, allow_nan=False) + "\n"
@@ -39,8 +40,11 @@ def write_document(entries: dict[str, Any], info: dict[str, Any], path: str | Pa
         refuse(file, f"the loss cannot be written ({error})", "keep weights finite and info plain")
     try:
         if file.is_dir():
-            refuse(file, "it is a folder", "name a file in it, such as loss.json")
+            told = f"loss file '{file}': it is a folder; name a file in it, such as loss.json"
+            raise UnwritableLossFileError(file, IsADirectoryError(EISDIR, strerror(EISDIR)), told)
         write_atomically(file, text)
+    except UnwritableLossFileError:
+        raise
     except OSError as error:
         raise UnwritableLossFileError(file, error) from error
     except ValueError as error:  # a NUL in its name
@@ -50,10 +54,12 @@ def write_document(entries: dict[str, Any], info: dict[str, Any], path: str | Pa
 class UnwritableLossFileError(LossFileError, OSError):
     """What the system said when a loss file was to be written, as one of our errors and one of Python's."""
 
-    def __init__(self, file: Path, error: OSError) -> None:
+    def __init__(self, file: Path, error: OSError, told: str | None = None) -> None:
         reason = error.strerror or str(error)
         super().__init__(error.errno, reason)
-        self.text = f"loss file '{file}': it cannot be written ({reason}); make room there, or give another path"
+        self.text = (
+            told or f"loss file '{file}': it cannot be written ({reason}); make room there, or give another path"
+        )
 
     def __str__(self) -> str:
         """The sentence, not the system's number."""
@@ -77,8 +83,13 @@ def loss_path(path: Any) -> Path:
     raise LossFileError(f"loss file '{brief(shown)}': it is no path; give the name of a file, such as 'loss.json'")
 
 
+def _version_of(entries: dict[str, Any]) -> int:
+    """1, but for what a reader of version 1 would not know or would leave out: class counts, handcrafted losses."""
+    return 2 if "class_counts" in entries or entries.get("family") == "handcrafted" else 1
+
+
 def read_document(file: Path) -> dict[str, Any]:
-    """The entries of a loss file of this version, without ``format`` and ``version``.
+    """The entries of a loss file of this version or an earlier one, without ``format`` and ``version``.
 
     Raises:
         LossFileError: The file is missing, damaged, no loss file, past a limit, or from a later version.
@@ -130,7 +141,7 @@ def _check_version(version: Any) -> None:
         raise _OddFileError(
             f"it comes from the future (version {brief(str(version))}; this evomal reads {VERSION})", "update evomal"
         )
-    if not whole or version < VERSION:
+    if not whole or version < 1:
         raise _OddFileError(
             f'its "version" is {brief(repr(version))}, which never was one; this evomal reads {VERSION}'
         )

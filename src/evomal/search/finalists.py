@@ -11,6 +11,7 @@ from evomal.engines.warm_start import starts
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.filters import FilterProbe
 from evomal.evaluation.finals import Entrant
+from evomal.evaluation.finals.screening import FEW
 from evomal.evaluation.finals.shapes import shape_of, unlike
 from evomal.foundation.errors import EvomalError
 from evomal.losses import HANDCRAFTED, LearnedLoss
@@ -63,6 +64,12 @@ def finalists(
         if len(found) == settings.finals.finalists:
             break
     return [*known, *found]
+
+
+def least_entrants(tasks: TaskSet, settings: LearnSettings) -> int:
+    """How many take part at least: what is there before the search, and the few candidates that always do."""
+    there = 1 + len(list(_handcrafted(tasks))) + len(starts(settings))
+    return there + min(FEW, settings.finals.finalists)
 
 
 def points_of(probes: Sequence[FilterProbe]) -> list[tuple[Tensor, Tensor]]:

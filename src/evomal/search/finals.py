@@ -18,11 +18,11 @@ from evomal.foundation.errors import SettingError
 from evomal.foundation.interrupts import uninterrupted
 from evomal.losses import HandcraftedLoss, LearnedLoss, SavedLoss
 from evomal.losses.criterion import IGNORED, LossFunction
-from evomal.search.finalists import Finalist, finalists
+from evomal.search.finalists import Finalist, finalists, least_entrants
 from evomal.search.finals_journal import FinalsJournal, known_as
 from evomal.search.result import LearnResult
 from evomal.search.search_log import SearchLog
-from evomal.search.spent import steps_taken
+from evomal.search.spent import steps_of_trainings, steps_taken, tuning_steps
 from evomal.search.verdict import Verdict, judged
 from evomal.store.provenance import chosen, provenance
 from evomal.tasks import TaskSet
@@ -101,6 +101,8 @@ class Final:
         by_name = {finalist.entrant.name: finalist for finalist in those}
         formulas = {name: _formula(finalist.loss) for name, finalist in by_name.items()}
         verdict = judged(outcome, self.tasks.metric_name, formulas)
+        if verdict.kind == "not tested":
+            return self._untested(result, verdict)
         rates = {row.entrant.name: row.lr for row in outcome.rows}
         learned = next((row.entrant.name for row in outcome.rows if row.entrant.learned), None)
         best = result.learned if learned is None else self._told(by_name[learned], verdict, rates[learned])
@@ -121,6 +123,16 @@ class Final:
             fitness=candidate.own_fitness,
             seconds=self.log.checkpointing.state.seconds,
         )
+
+    def _untested(self, result: LearnResult, verdict: Verdict) -> LearnResult:
+        """The result of the search as it was, with a verdict that says that it was not tested."""
+        loss, (generation, index) = result.learned, result.best.place
+        name = f"candidate {generation}.{index}"
+        verdict = verdict.model_copy(update={"name": name, "loss_kind": "learned", "lr": None})
+        loss.info = {**loss.info, "verdict": verdict.entries()}
+        self._save(loss, loss)
+        self.log.checkpointing.end(result.ended, result.baseline, len(result.members))
+        return replace(result, verdict=verdict, seconds=self.log.checkpointing.state.seconds)
 
     def _told(self, finalist: Finalist, verdict: Verdict, lr: float | None) -> LossFunction:
         """The loss with what its file shall say; a task loss that is the user's own function stays as it is."""
@@ -173,7 +185,7 @@ def require_finals(tasks: TaskSet, settings: LearnSettings) -> None:
         return
     require_enough(tasks, finals.folds)
     plan = plan_of(tasks, settings, ())
-    least = least_budget(plan, _FEWEST) * len(tasks)
+    least = least_budget(plan, least_entrants(tasks, settings)) * len(tasks)
     if finals.finals_budget is not None and finals.finals_budget < least:
         raise SettingError(
             f"setting 'finals_budget': {finals.finals_budget} base steps are too few for a verdict on trainings of "
@@ -181,7 +193,20 @@ def require_finals(tasks: TaskSet, settings: LearnSettings) -> None:
         )
 
 
-_FEWEST = 3
+def too_short_for_finals(tasks: TaskSet, settings: LearnSettings) -> str | None:
+    """What to say before a search whose own steps cannot buy finals, where no budget was given; None where they can."""
+    finals = settings.finals
+    if not finals.finals or finals.finals_budget is not None:
+        return None
+    least = least_budget(plan_of(tasks, settings, ()), least_entrants(tasks, settings)) * len(tasks)
+    each = steps_of_trainings(1, settings) * len(tasks) + tuning_steps(settings)
+    if settings.evaluations * each >= least:
+        return None
+    return (
+        f"there will be no finals: they may cost as much as the search, which takes {settings.evaluations * each} base "
+        f"steps at most, and need {least} for trainings of {finals.steps} steps; give a finals_budget, fewer steps, or "
+        "a longer search"
+    )
 
 
 def _value(found: FinalTraining | None) -> float:

@@ -24,7 +24,7 @@ from evomal.executors import Executor, make_executor
 from evomal.foundation.errors import BaselineError, SettingError
 from evomal.foundation.interrupts import ctrl_c_noted
 from evomal.foundation.recording import recording
-from evomal.search.finals import Final, require_finals
+from evomal.search.finals import Final, require_finals, too_short_for_finals
 from evomal.search.result import LearnResult, SearchInterrupted, finished_result
 from evomal.search.search_log import SearchLog
 from evomal.store import RunFolder
@@ -216,8 +216,10 @@ class Method(ABC):
             first = past.restore(engine)
             checkpointing = Checkpointing(folder, past.state, start)
             baseline = past.baseline(lambda: _baseline(tasks, settings))
-            remark = hardly_learns(tasks, baseline, settings.base)
-            if remark is not None:
+            remarks = [hardly_learns(tasks, baseline, settings.base)]
+            if not past.members:
+                remarks.append(too_short_for_finals(given, settings))
+            for remark in filter(None, remarks):
                 getLogger("evomal").warning("%s", remark)
             log = SearchLog(given, settings, folder, watcher, baseline, checkpointing)
             evaluator = Evaluator(tasks, settings, probes, executor, watcher, checkpointing, log.limits)
