@@ -181,6 +181,6 @@ class _Graph:
         """Targets and predictions of a classification: one-hot labels, and the softmax of the outputs."""
         whole = self.helper.TensorProto.INT64
         outputs = self.input("outputs")
-        classes = self.node("Gather", self.node("Shape", outputs), self.constant([1], whole))
+        classes = self.node("Gather", self.node("Shape", outputs), self.constant(1, whole))
         one_hot = self.node("OneHot", self.input("targets"), classes, self.constant([0.0, 1.0]), axis=1)
         return one_hot, self.node("Softmax", outputs, axis=1)
