@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,19 @@ def test_losses_for_those_who_train_elsewhere(name, least, tmp_path):
     assert float(ended.stdout.split("error ")[1].split()[0]) < least
     again = _run(str(script), cwd=tmp_path)
     assert (again.returncode, again.stdout) == (0, ended.stdout), again.stderr
+
+
+NEEDS = {"transformers": ["accelerate"]}
+
+
+@pytest.mark.parametrize("package", ["lightning", "skorch", "transformers", "keras"])
+def test_a_learned_loss_where_people_already_train(package, tmp_path):
+    """Skipped where the package is not installed: of these, only skorch is light enough for the extra `dev`."""
+    missing = [name for name in (package, *NEEDS.get(package, ())) if find_spec(name) is None]
+    if missing:
+        pytest.skip(f"{missing[0]} is not installed")
+    script = ROOT / "examples" / f"with_{package}.py"
+    assert len(script.read_text().splitlines()) <= 30
+    ended = _run(str(script), cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert float(ended.stdout.split("error ")[-1].split()[0]) < 0.1

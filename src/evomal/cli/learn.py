@@ -16,7 +16,7 @@ from evomal.foundation.errors import SettingError
 from evomal.store import RunFolder
 
 if TYPE_CHECKING:
-    from evomal.search import LearnResult
+    from evomal.search import LearnResult, Watcher
 
 
 @options.setting_options(LearnSettings)
@@ -49,6 +49,13 @@ def learn(
         list[str] | None,
         typer.Option("--own", help="A setting that your own method alone has, as NAME=VALUE; may be repeated."),
     ] = None,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Log the search for TensorBoard too, in the run folder; a resumed run goes on with it.",
+        ),
+    ] = False,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
     **settings: Any,
@@ -60,7 +67,7 @@ def learn(
         return _price(given, as_json)
     run = _begun(given, out, force) if resume is None else _reopened(given, resume, out, force)
     try:
-        result = _search(run, quiet, lasting(sys.stderr if as_json else sys.stdout))
+        result = _search(run, quiet, tensorboard, lasting(sys.stderr if as_json else sys.stdout))
     except KeyboardInterrupt:
         if not run.folder.kept:
             raise
@@ -96,19 +103,29 @@ def _reopened(given: Given, folder: Path, out: Path | None, force: bool) -> Run:
     return old_run(given, folder)
 
 
-def _search(run: Run, quiet: bool, stream: Any) -> "LearnResult":
+def _search(run: Run, quiet: bool, tensorboard: bool, stream: Any) -> "LearnResult":
     """What a run comes to; a finished one tells its result at once, if it is that of the task."""
     tasks = [source.load() for source in run.sources]
     from evomal.report.progress import make_progress
-    from evomal.search import make_method
+    from evomal.search import Watchers, make_method
     from evomal.tasks import TaskSet
 
     together = TaskSet.of(tasks)
     method = make_method(run.settings)
     if run.settings.method == "glo" and not quiet and not run.folder.resumed:  # two phases are easily forgotten
         print(f"budget: {method.budget(len(tasks))}", file=stream, flush=True)
+    logs = _logs(run, tensorboard)
     with make_progress(together.name, run.settings, stream, quiet) as progress:
-        return method.learn(together, out=run.folder, watcher=progress, override=run.override)
+        return method.learn(together, out=run.folder, watcher=Watchers(progress, *logs), override=run.override)
+
+
+def _logs(run: Run, tensorboard: bool) -> "list[Watcher]":
+    folder = run.folder.path / "tensorboard"
+    if not tensorboard and not (run.folder.resumed and folder.is_dir()):
+        return []
+    from evomal.report.tensorboard import TensorBoard
+
+    return [TensorBoard(folder)]
 
 
 def _report(result: "LearnResult", run: Run, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """The search: engines that ask and tell, filters, the evaluation of candidates, and the methods made of them."""
 
 from evomal.evaluation.candidate import Candidate
-from evomal.evaluation.watching import Watcher
+from evomal.evaluation.watching import Watcher, Watchers
 from evomal.search.asked import AskedCandidate
 from evomal.search.asking import Search
 from evomal.search.method import METHODS, Method
@@ -23,6 +23,7 @@ __all__ = [
     "SearchInterrupted",
     "TaylorGLO",
     "Watcher",
+    "Watchers",
     "load_method",
     "make_method",
 ]

@@ -225,6 +225,7 @@ class Method(ABC):
             evaluator = Evaluator(tasks, settings, probes, executor, watcher, checkpointing, log.limits)
             members = list(past.members.values())
             with log:
+                watcher.baseline(baseline)
                 log.recall(members, first)
                 evaluator.recall([member for member in members if member.generation < first])
                 found = self._search(engine, evaluator, log, past, first)
