@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import evomal
+from evomal.tasks import load_user_task
+from helpers.tasks import quick
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -44,6 +48,14 @@ def test_an_optimizer_of_ones_own(tmp_path):
     ended = _run("-m", "evomal.cli", "learn", "--task", task, "--lr", "0.01", *options, "--out", "a", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert json.loads((tmp_path / "a" / "loss.json").read_text())["tuned_for"]["optimizer"] == "own (optimizer)"
+
+
+def test_a_model_with_several_inputs():
+    script = ROOT / "examples" / "several_inputs.py"
+    assert len(script.read_text().splitlines()) <= 30
+    small = quick(population_size=3, generations=1, meta_steps=2, partial_steps=50, rejection_steps=100, lr=1.0)
+    result = evomal.EvoMAL(small).learn(load_user_task(f"{script}:make_task"))
+    assert result.fitness < 0.2
 
 
 def test_a_table(tmp_path):

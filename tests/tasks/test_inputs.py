@@ -32,9 +32,6 @@ def _task(x=X, y=Y, outputs=2, **others):
         (X.numpy().astype(np.clongdouble), "holds complex numbers; give real ones"),
         (np.ma.array(X.numpy(), mask=X.numpy() > 2), "entries are masked (first in row "),
         ([np.ma.array([1.0], mask=[True])] * 60, "entries are masked (first in row 0)"),
-        ({"a": X}, "is a dict, as for a model with several inputs; give them as one tensor (torch.cat)"),
-        ([X, X], "is a list of 2 inputs with 60 rows each, as for a model with several inputs"),
-        ((X.numpy(), X[:, :2].numpy(), X), "is a tuple of 3 inputs with 60 rows each"),
         ([torch.zeros(2), torch.zeros(3)], "cannot be stacked"),
     ],
 )
@@ -52,12 +49,6 @@ def test_masked_labels_and_masked_items():
     assert int((_task(y=masked.filled(-100), valid=(X, Y)).train.y == -100).sum()) == 1
     with pytest.raises(DataError, match=r"^an item of .*: entries are masked"):
         Task(lambda: nn.Linear(1, 2), [(np.ma.array([1.0], mask=[row == 5]), row % 2) for row in range(60)])
-
-
-def test_items_with_several_inputs():
-    for inputs in (lambda row: (X[row], X[row]), lambda row: {"a": X[row], "b": X[row]}):
-        with pytest.raises(DataError, match="items have 2 inputs each; give them as one tensor"):
-            Task(lambda: nn.Linear(4, 2), [(inputs(row), int(Y[row])) for row in range(60)])
 
 
 def test_a_list_of_pairs_is_a_data_set():

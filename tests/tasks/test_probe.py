@@ -112,7 +112,7 @@ def fails_in_eval():
         (fails_in_eval, Y, r"model 'm' cannot be run in eval mode on x of shape \[8, 3\] .*: IndexError: "),
         (frozen, Y, "model 'm' has no trainable parameters; give it some for a loss to train"),
         (lambda: ONE, Y, "model 'm' gives the same network twice; its factory must build a fresh one"),
-        (lambda: Made(lambda h: (h, h)), Y, r"model 'm' gives a tuple for x of shape \[8, 3\]; return one tensor"),
+        (lambda: Made(lambda h: (h, h)), Y, r"model 'm' gives a tuple of 2 for x \[8, 3\]; return one tensor"),
         (
             lambda: Made(lambda h: h / 0),
             Y,

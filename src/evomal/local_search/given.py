@@ -1,8 +1,9 @@
 """What a user gives to `evomal.meta_gradient`, checked and brought to one form."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,15 +12,28 @@ from evomal.local_search.one_step import Batch
 from evomal.losses import get_handcrafted
 from evomal.losses.checks import checked_function, refuse_masked, require_scalar
 from evomal.losses.criterion import Criterion, LossFunction
+from evomal.tasks.inputs import Form, pack
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
-def read_batches(train_batches: Any, valid_batch: Any, device: torch.device) -> tuple[list[Batch], Batch]:
+def read_batches(
+    train_batches: Any, valid_batch: Any, device: torch.device, floating: torch.dtype | None = None
+) -> tuple[list[Batch], Batch, Form | None]:
     """Batches from a list, a generator or a `DataLoader` of pairs, of tensors or arrays; on the model's device.
+
+    Args:
+        train_batches: Pairs of inputs, or a tuple or a dict of several, and targets.
+        valid_batch: One such pair.
+        device: Where batches are put.
+        floating: What float64 of arrays becomes; None means the default type.
+
+    Returns:
+        The batches, and the form of several inputs, which lie in one tensor as bytes.
 
     Raises:
         SettingError: They are no pairs, or hold no numbers.
+        DataError: Several inputs have different lengths, or other forms in other batches.
 
     Example:
         >>> pair = ([[1.0]], [0])
@@ -31,8 +45,17 @@ def read_batches(train_batches: Any, valid_batch: Any, device: torch.device) -> 
         raise SettingError("train_batches holds no pairs; give one (inputs, targets) for each base step, in a list")
     if not _is_pair(valid_batch):
         raise SettingError(f"valid_batch is a {type(valid_batch).__name__}; give one pair (inputs, targets)")
-    train = [_read(batch, f"batch {number} of train_batches", device) for number, batch in enumerate(batches)]
-    return train, _read(valid_batch, "valid_batch", device)
+    form: Form | None = None
+    found = []
+    named = [(batch, f"batch {number} of train_batches") for number, batch in enumerate(batches)]
+    for (x, y), where in (*named, (valid_batch, "valid_batch")):
+        if _has_several_inputs(x):
+            read, form = pack(x, "inputs", where, floating, form)
+            read = read.to(device)
+        else:
+            read = _tensor(x, f"inputs of {where}", device, floating)
+        found.append((read, _tensor(y, f"targets of {where}", device, floating)))
+    return found[:-1], found[-1], form
 
 
 def read_loss(loss: Any) -> nn.Module:
@@ -108,14 +131,15 @@ def _is_pair(batch: Any) -> bool:
     return isinstance(batch, tuple | list) and len(batch) == 2
 
 
-def _read(batch: Any, where: str, device: torch.device) -> Batch:
-    x, y = (
-        _tensor(part, f"{what} of {where}", device) for part, what in zip(batch, ("inputs", "targets"), strict=True)
-    )
-    return x, y
+def _has_several_inputs(x: Any) -> bool:
+    """Whether x is inputs by name, or a tuple of arrays, or a list of them as a `DataLoader` makes of tuples."""
+    if isinstance(x, Mapping):
+        return True
+    kinds = (Tensor,) if isinstance(x, list) else (Tensor, np.ndarray)
+    return isinstance(x, tuple | list) and bool(x) and all(isinstance(part, kinds) and part.ndim > 0 for part in x)
 
 
-def _tensor(values: Any, where: str, device: torch.device) -> Tensor:
+def _tensor(values: Any, where: str, device: torch.device, floating: torch.dtype | None) -> Tensor:
     if isinstance(values, Tensor):
         return values.clone() if values.is_inference() else values  # which autograd would not keep
     refuse_masked(values, where)
@@ -123,4 +147,4 @@ def _tensor(values: Any, where: str, device: torch.device) -> Tensor:
         tensor = torch.as_tensor(values, device=device)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise SettingError(f"{where} cannot be read as numbers ({one_line(error)}); give a tensor") from None
-    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+    return tensor.to(floating or torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor

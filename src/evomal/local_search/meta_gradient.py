@@ -20,6 +20,8 @@ from evomal.local_search.unroll import unrolled
 from evomal.local_search.warm_up import STEPS, diagonal_scaling
 from evomal.losses.checks import checked_rates
 from evomal.losses.criterion import LossFunction
+from evomal.tasks.factories import floats_of
+from evomal.tasks.inputs import Outputs, adapted
 from evomal.tasks.rng import random_state, set_random_state
 from evomal.tasks.user_optimizer import NOTHING_OWN, OptimizerFactory, UserOptimizer
 from evomal.training.pooling import fast_pooling
@@ -42,6 +44,7 @@ def meta_gradient(
     weight_decay: float = 0.0,
     *,
     optimizer: str | OptimizerFactory = "sgd",
+    outputs: Outputs | None = None,
     **base: Any,
 ) -> list[Tensor]:
     r"""The gradient of the task loss after base steps with respect to the loss's parameters φ.
@@ -57,7 +60,8 @@ def meta_gradient(
         loss: M_φ, any module called as ``loss(outputs, targets) -> scalar``.
         model: The base model; parameters that do not require a gradient stay fixed.
         train_batches: One (inputs, targets) for each base step, in a list, a generator or a `DataLoader`; tensors,
-            or arrays, of which float64 becomes the default dtype.
+            or arrays, of which float64 becomes the default dtype, or stays where the model computes in it. Several
+            inputs are a tuple, or a dict by their names.
         valid_batch: The (inputs, targets) on which the task loss is taken.
         task_loss: Name of a handcrafted loss, or a function of (outputs, targets).
         lr: Base learning rate α.
@@ -67,6 +71,7 @@ def meta_gradient(
         optimizer: Its name, or a function ``optimizer(parameters, lr)`` that makes it. An adaptive one scales each
             weight by fixed factors, which some steps with the task loss on the training batches in turn have left (see
             `evomal.local_search.warm_up`).
+        outputs: Picks the raw outputs from what the model gives, such as ``lambda out: out["logits"]``.
         **base: Further settings of the base optimiser: ``clip``, ``betas``, ``smoothing``, ``eps``.
 
     Returns:
@@ -93,13 +98,13 @@ def meta_gradient(
     model, loss, function = read_model(model), read_loss(loss), read_task_loss(task_loss)
     checked_rates(lr=lr, momentum=momentum, weight_decay=weight_decay)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    train_batches, valid_batch = read_batches(train_batches, valid_batch, device)
+    train_batches, valid_batch, form = read_batches(train_batches, valid_batch, device, floats_of(model))
     named = {"optimizer": optimizer if isinstance(optimizer, str) else "own"}
     given = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
     settings = validated(BaseSettings, base | given | named)
     step = BaseStep(settings, NOTHING_OWN if isinstance(optimizer, str) else UserOptimizer(optimizer))
     with exclusive(), batch_statistics(model), fast_pooling(model):
-        functional = FunctionalModel(model)
+        functional = FunctionalModel(adapted(model, form, outputs))
         if not functional.parameters:
             raise ModelError("the model has no parameter that requires a gradient; there is nothing to train")
         state = random_state(device)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -33,6 +34,28 @@ def checked_factory(model: Any) -> Factory:
         raise ModelError(f"model is a {type(model).__name__}; give a function that builds and returns a network")
     factory: Factory = model
     return factory
+
+
+def own_floats(factory: Factory) -> torch.dtype | None:
+    """The type that a model computes in, where that is float64 though it is not the default; else None.
+
+    Args:
+        factory: Builds a network, which is thrown away.
+
+    Example:
+        >>> own_floats(lambda: nn.Linear(2, 1).double())
+        torch.float64
+    """
+    try:
+        return floats_of(build(factory, "", 0))
+    except EvomalError:  # whoever needs a network will be told
+        return None
+
+
+def floats_of(model: nn.Module) -> torch.dtype | None:
+    """As `own_floats`, of a network."""
+    floats = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    return torch.float64 if floats == {torch.float64} != {torch.get_default_dtype()} else None
 
 
 @recording()

@@ -28,8 +28,10 @@ def fingerprint(names: tuple[str, ...], splits: Iterable[AnySplit]) -> str:
     """
     digest = hashlib.sha256(repr(names).encode())
     for split in splits:
-        views = (split.normalisation, split.augmentation) if isinstance(split, Split) else ()
-        if any(views):  # plain splits keep the name that they had before there were any
+        views: tuple[object, ...] = () if split.form is None else (split.form,)
+        if isinstance(split, Split) and (split.normalisation or split.augmentation):
+            views = (split.normalisation, split.augmentation, *views)
+        if views:  # plain splits keep the name that they had before there were any
             digest.update(repr(views).encode())
         for tensor in _tensors(split):
             digest.update(repr((str(tensor.dtype), tuple(tensor.shape))).encode())

@@ -9,6 +9,7 @@ from evomal.foundation.errors import DataError, EvomalError, ModelError, Setting
 from evomal.foundation.recording import recording
 from evomal.losses.criterion import IGNORED, full_precision
 from evomal.tasks.direction import require_minimised
+from evomal.tasks.inputs import Adapted, described, how_to_pick, require_taken
 from evomal.tasks.rng import seeded
 from evomal.tasks.splits import strata
 from evomal.tasks.task import Task
@@ -42,6 +43,8 @@ def probe(task: Task) -> None:
     _check_enough(task)
     model = task.make_model(0)
     _check_fresh(task, model)
+    if task.form is not None and isinstance(model, Adapted):
+        require_taken(model.model, task.form, task.model_name)
     x, y = task.train.take(_sample(task))
     with seeded(0):
         outputs = _forward(task, model.train(), x)
@@ -97,19 +100,26 @@ def _forward(task: Task, model: nn.Module, x: Tensor) -> Tensor:
         raise
     except Exception as error:
         raise ModelError(
-            f"model '{task.model_name}' cannot be run in {mode} mode on x of shape {list(x.shape)} "
-            f"({x.dtype}): {one_line(error)}"
+            f"model '{task.model_name}' cannot be run in {mode} mode on {_of_shape(task, x)}: {one_line(error)}"
         ) from error
     if not isinstance(outputs, Tensor):
         raise ModelError(
-            f"model '{task.model_name}' gives a {type(outputs).__name__} for x of shape {list(x.shape)}; "
-            "return one tensor of raw outputs"
+            f"model '{task.model_name}' gives {described(outputs)} for x {_shape(task, x)}; return one tensor of raw "
+            f"outputs, or pick it by Task({how_to_pick(outputs)})"
         )
     return outputs
 
 
+def _shape(task: Task, x: Tensor) -> str:
+    return str(list(x.shape)) if task.form is None else f"of {len(x)} instances with {task.form}"
+
+
+def _of_shape(task: Task, x: Tensor) -> str:
+    return f"x of shape {list(x.shape)} ({x.dtype})" if task.form is None else f"x {_shape(task, x)}"
+
+
 def _check_outputs(task: Task, outputs: Tensor, x: Tensor, y: Tensor) -> None:
-    gives = f"model '{task.model_name}' gives outputs {list(outputs.shape)} for x {list(x.shape)}"
+    gives = f"model '{task.model_name}' gives outputs {list(outputs.shape)} for x {_shape(task, x)}"
     if not bool(torch.isfinite(outputs).all()):
         raise ModelError(f"{gives} that are not finite; check its initialisation and the scale of x")
     if outputs.dim() == 0 or len(outputs) != len(x):
@@ -128,7 +138,10 @@ def _check_outputs(task: Task, outputs: Tensor, x: Tensor, y: Tensor) -> None:
                 "labels in the shape of the outputs"
             )
     elif y.shape != outputs.shape[:1] + outputs.shape[2:]:
-        raise ModelError(f"{gives}, but labels are {list(y.shape)}; outputs [B, C, ...] need labels [B, ...]")
+        last = y.dim() > 1 and y.shape == outputs.shape[:-1]
+        move = "transpose(1, 2)" if outputs.dim() == 3 else "movedim(-1, 1)"
+        advice = f"; bring the classes to the second place by Task(outputs=lambda out: out.{move})" if last else ""
+        raise ModelError(f"{gives}, but labels are {list(y.shape)}; outputs [B, C, ...] need labels [B, ...]{advice}")
     elif task.classes is not None and task.classes > outputs.shape[1]:
         many = task.classes > len(task.train)
         advice = f"give the model at least {task.classes} outputs (number of classes)"

@@ -1,6 +1,6 @@
 """Data as users have it, read into splits and checked once, at the start."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,24 +12,29 @@ from evomal.foundation.errors import DataError
 from evomal.foundation.seeds import derive
 from evomal.losses.criterion import IGNORED
 from evomal.tasks.fetching import fetch
+from evomal.tasks.inputs import Form, pack
 from evomal.tasks.rng import seeded
 from evomal.tasks.splits import AnySplit, LazySplit, Split
-from evomal.tasks.tensors import ONE_TENSOR, as_tensor, first_row, require_finite
+from evomal.tasks.tensors import as_tensor, first_row, require_finite
 
 MOST_INPUTS = 100  # of a model; a longer list holds rows
 CHUNK = 1024  # items of a data set stacked at a time
+TRIED = 16  # items that are read twice: a flip of every second image shows in one of them
 
 
-def read_split(data: Any, part: str, dataset: str, resident: bool = True) -> AnySplit:
+def read_split(
+    data: Any, part: str, dataset: str, resident: bool | None = None, floating: torch.dtype | None = None
+) -> AnySplit:
     """A split from a pair (x, y) or a map-style data set.
 
     Args:
         data: A pair of tensors or arrays, or a `torch.utils.data.Dataset` (anything with ``len`` and
-            indexing; a list of more than two) whose items are pairs.
+            indexing; a list of more than two) whose items are pairs. x may be a tuple or a dict of several inputs.
         part: ``"training"``, ``"validation"`` or ``"test"``, for messages.
         dataset: Name of the data set, for messages.
-        resident: Read a `Dataset` once into tensors; False fetches its items each time. Pairs are always
-            resident.
+        resident: Read a `Dataset` once into tensors; False fetches its items each time; None reads it once unless
+            its items are others when they are read again. Pairs are always resident.
+        floating: What floats of x become; None: the default type where they are float64.
 
     Returns:
         The split, with targets as they are given.
@@ -50,15 +55,21 @@ def read_split(data: Any, part: str, dataset: str, resident: bool = True) -> Any
     if isinstance(data, tuple | list) and not _holds_items(data):
         if len(data) != 2:
             raise DataError(f"{where} must be a pair (x, y), but it has {len(data)} parts")
-        _refuse_several_inputs(data[0], data[1], where)
-        return _checked(as_tensor(data[0], f"x of {where}"), as_tensor(data[1], f"y of {where}"), where)
+        x, form = data[0], None
+        if _has_several_inputs(x, data[1]):
+            x, form = pack(x, "x", where, floating)
+        else:
+            x = as_tensor(x, f"x of {where}", floating)
+        return _checked(x, as_tensor(data[1], f"y of {where}", floating), where, form)
     indexable = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     if isinstance(data, DataLoader | IterableDataset | Tensor) or not indexable:
         raise DataError(f"{where} is a {type(data).__name__}; give a pair (x, y) or a map-style data set of such pairs")
     if len(data) == 0:
         raise DataError(f"{where} is empty; give at least one instance")
     with seeded(derive("reading")):  # a data set may draw random numbers
-        return _checked(*_stacked(data, where), where) if resident else _lazy(data, where)
+        if resident is None:
+            resident = not _is_random(data, where)
+        return _read_once(data, where, floating) if resident else _lazy(data, where, floating)
 
 
 def _holds_items(data: Sequence[Any]) -> bool:
@@ -66,20 +77,23 @@ def _holds_items(data: Sequence[Any]) -> bool:
     return len(data) > 2 and all(isinstance(item, tuple | list) and len(item) == 2 for item in data)
 
 
-def _refuse_several_inputs(x: Any, y: Any, where: str) -> None:
-    """Tell x as a list of inputs, each with a row per target, from x as a list of rows."""
+def _has_several_inputs(x: Any, y: Any) -> bool:
+    """Tell x as several inputs, each with a row per target, from x as a list of rows."""
+    if isinstance(x, Mapping):
+        return True
     if not isinstance(x, tuple | list) or not 1 < len(x) <= MOST_INPUTS:
-        return
-    lengths = {len(part) if getattr(part, "shape", ()) or isinstance(part, tuple | list) else 0 for part in x}
+        return False
     targets = len(y) if hasattr(y, "__len__") and getattr(y, "shape", True) != () else 0
-    if len(x) != targets and lengths == {targets}:
-        raise DataError(
-            f"x of {where} is a {type(x).__name__} of {len(x)} inputs with {targets} rows each, as for a model with "
-            f"several inputs; {ONE_TENSOR}"
-        )
+    if len(x) == targets:  # rows
+        return False
+    arrays = [len(getattr(part, "shape", ())) > 0 for part in x]
+    lengths = [
+        len(part) if array or isinstance(part, tuple | list) else 0 for part, array in zip(x, arrays, strict=True)
+    ]
+    return set(lengths) == {targets} or (isinstance(x, tuple) and all(arrays) and targets in lengths)
 
 
-def _checked(x: Tensor, y: Tensor, where: str) -> Split:
+def _checked(x: Tensor, y: Tensor, where: str, form: Form | None = None) -> Split:
     if x.dim() == 0 or y.dim() == 0:
         raise DataError(f"{where} needs a row per instance, but x has shape {list(x.shape)} and y {list(y.shape)}")
     if len(x) != len(y):
@@ -88,26 +102,42 @@ def _checked(x: Tensor, y: Tensor, where: str) -> Split:
         raise DataError(f"{where} is empty; give at least one instance")
     require_finite(x, f"x of {where}")
     require_finite(y, f"y of {where}")
-    return Split(x, y)
+    return Split(x, y, form=form)
 
 
-def _stacked(dataset: Dataset[Any], where: str) -> tuple[Tensor, Tensor]:
-    chunks = [fetch(dataset, rows, where) for rows in _chunks(len(dataset))]  # type: ignore[arg-type]
+def _is_random(dataset: Dataset[Any], where: str) -> bool:
+    """Whether items are others when they are read again, as those that are augmented at random."""
+    length = len(dataset)  # type: ignore[arg-type]
+    rows = list(range(0, length, max(1, length // TRIED)))[:TRIED]
+    pairs = zip(*(fetch(dataset, rows, where)[:2] for _ in range(2)), strict=True)
+    return any(
+        one.shape != other.shape or not torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs
+    )
+
+
+def _read_once(dataset: Dataset[Any], where: str, floating: torch.dtype | None) -> Split:
+    xs, ys, form = [], [], None
+    for rows in _chunks(len(dataset)):  # type: ignore[arg-type]
+        x, y, form = fetch(dataset, rows, where, floating, form)
+        xs.append(x)
+        ys.append(y)
     try:
-        return torch.cat([x for x, _ in chunks]), torch.cat([y for _, y in chunks])
+        return _checked(torch.cat(xs), torch.cat(ys), where, form)
     except RuntimeError as error:
         raise DataError(f"{where}: items cannot be stacked ({error}); give all of them one shape") from None
 
 
-def _lazy(dataset: Dataset[Any], where: str) -> LazySplit:
+def _lazy(dataset: Dataset[Any], where: str, floating: torch.dtype | None) -> LazySplit:
     length = len(dataset)  # type: ignore[arg-type]
-    return LazySplit(dataset, torch.arange(length), _lazy_targets(dataset, length, where), where=where)
-
-
-def _lazy_targets(dataset: Dataset[Any], length: int, where: str) -> Tensor | None:
-    """All targets [N] where they are single numbers: from `dataset.targets` if true, else by reading."""
     sample = list(range(0, length, max(1, length // 8)))[:8]
-    seen = fetch(dataset, sample, where)[1]
+    _, seen, form = fetch(dataset, sample, where, floating)
+    y = _lazy_targets(dataset, sample, seen, where)
+    return LazySplit(dataset, torch.arange(length), y, where=where, form=form, floating=floating)
+
+
+def _lazy_targets(dataset: Dataset[Any], sample: list[int], seen: Tensor, where: str) -> Tensor | None:
+    """All targets [N] where they are single numbers: from `dataset.targets` if true, else by reading."""
+    length = len(dataset)  # type: ignore[arg-type]
     if seen.dim() != 1:
         return None
     listed = getattr(dataset, "targets", None)
@@ -127,6 +157,14 @@ def check_parts_fit(parts: dict[str, AnySplit], dataset: str) -> None:
     """Raise a `DataError` if instances of a part differ in shape or type from those of the training split."""
     shapes = {name: split.take(torch.arange(1)) for name, split in parts.items()}
     x, y = shapes["training"]
+    form = parts["training"].form
+    for name, split in parts.items():
+        if split.form != form:
+            one, other = (f"the inputs {each}" if each else "one input" for each in (split.form, form))
+            raise DataError(
+                f"x of the {name} split of data set '{dataset}' has {one}, but training has {other}; give all splits "
+                "one form"
+            )
     for name, (other_x, other_y) in shapes.items():
         for what, ours, theirs in (("x", x, other_x), ("y", y, other_y)):
             if ours.shape != theirs.shape or ours.dtype != theirs.dtype:

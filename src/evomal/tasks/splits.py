@@ -16,6 +16,7 @@ from evomal.foundation.errors import DataError, SettingError
 from evomal.losses.criterion import IGNORED
 from evomal.tasks.augmentation import Augmentation, Normalisation
 from evomal.tasks.fetching import fetch
+from evomal.tasks.inputs import Form
 from evomal.tasks.rng import seeded
 from evomal.tasks.sending import by_value, known_here, pack_tensor, unpack_tensor
 from evomal.tasks.tensors import require_finite
@@ -32,6 +33,7 @@ class Split:
         y: Targets [N] or [N, ...].
         normalisation: Applied to each batch, on its device; None takes x as it is.
         augmentation: Applied to each batch before that; for training data only.
+        form: Of several inputs, which lie in x as bytes.
 
     Example:
         >>> split = Split(torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))
@@ -43,6 +45,7 @@ class Split:
     y: Tensor
     normalisation: Normalisation | None = None
     augmentation: Augmentation | None = None
+    form: Form | None = None
 
     def __len__(self) -> int:
         """Number of instances."""
@@ -56,7 +59,7 @@ class Split:
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as arrays, which worker processes can map into their memory instead of copying."""
         packed = pack_tensor(self.x), pack_tensor(self.y), self.x.device
-        return _unpacked, (*packed, self.normalisation, self.augmentation)
+        return _unpacked, (*packed, self.normalisation, self.augmentation, self.form)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The instances at `index` (int64 [B]) as (x [B, ...], y [B, ...])."""
@@ -88,12 +91,14 @@ class LazySplit:
     fetches it (D3), while the same instance looks different in another batch.
 
     Args:
-        dataset: Items are pairs (x, y) that `torch.utils.data.default_collate` can stack.
+        dataset: Items are pairs (x, y) that `torch.utils.data.default_collate` can stack; x may hold several inputs.
         rows: Which items belong to the split, int64 [N].
         y: Targets [N] where they are single numbers, as the reader found them; else None.
         device: Where batches are put.
         finish: Applied to the targets of each batch.
         where: How messages call the split.
+        form: Of several inputs, which lie in x as bytes.
+        floating: What floats of x become; None: the default type where they are float64.
     """
 
     dataset: Dataset[Any]
@@ -102,6 +107,8 @@ class LazySplit:
     device: torch.device | str = "cpu"
     finish: Callable[[Tensor], Tensor] | None = None
     where: str = "the data set"
+    form: Form | None = None
+    floating: torch.dtype | None = None
 
     def __len__(self) -> int:
         """Number of instances."""
@@ -120,13 +127,15 @@ class LazySplit:
             self.y,
             self.device,
             self.where,
+            self.form,
+            self.floating,
         )
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The instances at `index` (int64 [B]) as (x [B, ...], y [B, ...])."""
         rows = self.rows[index.cpu()].tolist()
         with seeded(seeds.derive("augmentation", *rows)):
-            x, y = fetch(self.dataset, rows, self.where)
+            x, y, _ = fetch(self.dataset, rows, self.where, self.floating, self.form)
         require_finite(x, f"x of {self.where}", rows)
         require_finite(y, f"y of {self.where}", rows)
         if self.finish is not None:
@@ -167,6 +176,8 @@ def augmented(split: AnySplit, augmentation: Augmentation | None, where: str) ->
     if augmentation is not None:
         if isinstance(split, LazySplit):
             raise SettingError(f"{where} is a lazy data set; augment in its own code, and leave augmentation out")
+        if split.form is not None:
+            raise SettingError(f"{where} has several inputs; augment in a data set's own code, with resident=False")
         augmentation.require_images(tuple(split.x.shape[1:]), where)
     return replace(split, augmentation=augmentation) if isinstance(split, Split) else split
 
@@ -179,16 +190,28 @@ def _counted(y: Tensor) -> Tensor | None:
 
 
 def _unpacked(
-    x: Any, y: Any, device: torch.device, normalisation: Normalisation | None, augmentation: Augmentation | None
+    x: Any,
+    y: Any,
+    device: torch.device,
+    normalisation: Normalisation | None,
+    augmentation: Augmentation | None,
+    form: Form | None = None,
 ) -> Split:
     device = known_here(device)
-    return Split(unpack_tensor(x, device), unpack_tensor(y, device), normalisation, augmentation)
+    return Split(unpack_tensor(x, device), unpack_tensor(y, device), normalisation, augmentation, form)
 
 
 def _unpacked_lazy(
-    code: dict[str, Any], rows: Tensor, y: Tensor | None, device: torch.device | str, where: str
+    code: dict[str, Any],
+    rows: Tensor,
+    y: Tensor | None,
+    device: torch.device | str,
+    where: str,
+    form: Form | None = None,
+    floating: torch.dtype | None = None,
 ) -> LazySplit:
-    return LazySplit(code["dataset"], rows, y, known_here(torch.device(device)), code["finish"], where)
+    device = known_here(torch.device(device))
+    return LazySplit(code["dataset"], rows, y, device, code["finish"], where, form, floating)
 
 
 def split_off(length: int, fraction: float, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -14,26 +14,30 @@ from evomal.losses import HANDCRAFTED, HandcraftedEntry, HandcraftedLoss, TaskTy
 from evomal.losses.checks import checked_function, checked_label
 from evomal.losses.criterion import IGNORED, LossFunction
 from evomal.tasks.augmentation import AUGMENTATIONS, Augmentation, get_augmentation
-from evomal.tasks.factories import build, checked_factory
+from evomal.tasks.factories import build, checked_factory, own_floats
 from evomal.tasks.fingerprint import fingerprint
+from evomal.tasks.inputs import Form, Outputs, adapted
 from evomal.tasks.kinds import fitting_metric, infer_task_type
 from evomal.tasks.metrics import CLASSIFICATION, REGRESSION, Metric
+from evomal.tasks.models.registry import ModelFactory
 from evomal.tasks.reading import check_labels, check_parts_fit, check_two_classes, read_split
 from evomal.tasks.sending import by_value
 from evomal.tasks.splits import AnySplit, LazySplit, Split, augmented, split_off, strata
 from evomal.tasks.tensors import as_targets, first_row
 from evomal.tasks.user_optimizer import OptimizerFactory, ScheduleFactory, UserOptimizer
 
-CODE = ("factory", "task_loss", "metric", "own")  # may be lambdas, or functions of a user's file
+CODE = ("factory", "outputs", "task_loss", "metric", "own")  # may be lambdas, or functions of a user's file
 
 
 class Task:
     """A model factory, splits, a differentiable task loss L_T and a metric L_P (Section 3).
 
     Args:
-        model: A function or class that, called without arguments, builds a fresh network.
+        model: A function or class that, called without arguments, builds a fresh network. One of float64 gets data in
+            float64.
         train: Training split: a pair (x [N, ...], y [N, ...]) of tensors or arrays, or a map-style data set
-            of pairs.
+            of pairs. For a model with several inputs x is a tuple of them, or a dict of them by their names, and the
+            model is called as ``model(*inputs)`` or ``model(**inputs)``.
         valid: Validation split; None takes `valid_fraction` of the training split, stratified, always the
             same.
         test: Test split, needed for meta-testing only.
@@ -47,8 +51,8 @@ class Task:
             targets.
         valid_fraction: Share of the training split that becomes the validation split if there is none.
         resident: Read a data set once into tensors; False fetches its items for every batch (random
-            augmentation, or more data than memory). Give `valid` then, as a part of an augmented data set is
-            augmented too.
+            augmentation, or more data than memory); None reads it once unless its items are others when they are read
+            again. Give `valid` beside a data set that augments, as a part of it is augmented too.
         device: Where data and models live.
         ignore_index: A label that does not count, -100 inside; None means that of the task loss, or -100.
         augmentation: What is done to batches of training images, a name in `AUGMENTATIONS` or an `Augmentation`; never
@@ -57,6 +61,8 @@ class Task:
             and in full trainings; None takes the one that settings name.
         schedule: Makes the schedule of its learning rate, ``schedule(optimizer, steps)``, for a training of so many
             steps; None takes the one that settings name.
+        outputs: Picks the raw outputs from what the model gives, such as ``lambda out: out["logits"]``, or
+            ``lambda out: out.transpose(1, 2)`` for a model that gives [B, T, V], as losses take classes second.
         valid_alike: Whether `valid`, if it is given, was drawn from the same data as `train`, so that finals may mix
             the two and divide them anew. What is split off here always is.
 
@@ -70,6 +76,9 @@ class Task:
         >>> task = Task(lambda: nn.Linear(3, 2), (x, y), name="mine")
         >>> task.task_type, task.metric.name, len(task.train), len(task.valid)
         ('classification', 'error_rate', 36, 4)
+        >>> both = {"input1": x, "input2": torch.randn(40, 2)}  # as the model's forward calls them
+        >>> Task(lambda: nn.Bilinear(3, 2, 2), (both, y), name="two inputs")
+        Task('two inputs', classification, 36 training, 4 validation instances)
     """
 
     def __init__(
@@ -86,12 +95,13 @@ class Task:
         model_name: str | None = None,
         task_type: TaskType | None = None,
         valid_fraction: float = 0.1,
-        resident: bool = True,
+        resident: bool | None = None,
         device: torch.device | str = "cpu",
         ignore_index: int | None = None,
         augmentation: str | Augmentation | None = None,
         optimizer: OptimizerFactory | None = None,
         schedule: ScheduleFactory | None = None,
+        outputs: Outputs | None = None,
         valid_alike: bool = False,
     ) -> None:
         self.name = str(name)
@@ -99,13 +109,15 @@ class Task:
         self.factory = checked_factory(model)
         self.model_name = model_name or _name_of(model)
         self.device = _usable_device(device)
+        self.outputs = _checked("outputs", outputs)
         self.own = UserOptimizer(_checked("optimizer", optimizer), _checked("schedule", schedule))
         self.task_loss_name = task_loss if isinstance(task_loss, str) else _name_of(task_loss)
         loss: Any = _entry(task_loss) if isinstance(task_loss, str) else checked_function(task_loss, "task_loss")
         ignored = _ignored_label(ignore_index, loss)
         given = {"training": train, "validation": valid, "test": test}
+        floating = None if isinstance(model, ModelFactory) else own_floats(self.factory)
         parts = {
-            part: read_split(data, part, self.dataset, resident)
+            part: read_split(data, part, self.dataset, resident, floating)
             for part, data in given.items()
             if data is not None or part == "training"
         }
@@ -113,7 +125,7 @@ class Task:
         some = parts["training"].take(torch.arange(1))[1] if known is None else known
         self.task_type = infer_task_type(task_type, loss, self.task_loss_name, metric, some)
         self.metric = fitting_metric(metric, self.task_type, self.name)
-        finish = partial(as_targets, task_type=self.task_type, ignore_index=ignored)
+        finish = partial(as_targets, task_type=self.task_type, ignore_index=ignored, floating=floating)
         parts = {part: split.map_targets(finish) for part, split in parts.items()}
         self.classes, self.greatest_label = self._checked_targets(parts)
         # Whatever label the user had for it; None, where nothing is ignored, saves losses the look.
@@ -150,6 +162,11 @@ class Task:
         return self.fingerprint
 
     @property
+    def form(self) -> Form | None:
+        """How several inputs lie in x; None where the model takes one."""
+        return self.train.form
+
+    @property
     def class_counts(self) -> Tensor | None:
         """How many training labels each class has, int64 [C] on the CPU; labels that are ignored do not count.
 
@@ -170,11 +187,14 @@ class Task:
         if not self.valid_alike:
             return None
         if isinstance(train, Split) and isinstance(valid, Split):
-            return Split(torch.cat([train.x, valid.x]), torch.cat([train.y, valid.y]), train.normalisation)
+            x, y = torch.cat([train.x, valid.x]), torch.cat([train.y, valid.y])
+            return Split(x, y, train.normalisation, form=train.form)
         assert isinstance(train, LazySplit)  # one data set, divided here
         assert isinstance(valid, LazySplit)
-        y = None if train.y is None or valid.y is None else torch.cat([train.y, valid.y])
-        return replace(train, rows=torch.cat([train.rows, valid.rows]), y=y)
+        rows = torch.cat([train.rows, valid.rows])
+        return replace(
+            train, rows=rows, y=None if train.y is None or valid.y is None else torch.cat([train.y, valid.y])
+        )
 
     def divided(self, share: float, most: int) -> "Task":
         """The same task with its training and validation data divided anew, always in the same way, stratified.
@@ -256,12 +276,13 @@ class Task:
             seed: A number in ``[0, 2**63)``.
 
         Returns:
-            The network, on the task's device, in train mode.
+            The network, on the task's device, in train mode; one that takes several inputs, or whose outputs are
+            picked, behind a module that takes and gives one tensor (`evomal.tasks.inputs.Adapted`).
 
         Raises:
             ModelError: The factory fails, or does not give a network.
         """
-        return build(self.factory, self.model_name, seed).to(self.device)
+        return adapted(build(self.factory, self.model_name, seed).to(self.device), self.form, self.outputs)
 
     def to(self, device: torch.device | str) -> "Task":
         """The same task with data and models on another device."""
@@ -354,6 +375,8 @@ def _checked(name: str, factory: Any) -> Any:
         return factory
     if isinstance(factory, str) and name == "optimizer":
         raise SettingError(f"optimizer is {factory!r}; name it in the settings, such as EvoMAL(optimizer={factory!r})")
+    if name == "outputs":
+        raise SettingError(f"outputs is a {type(factory).__name__}; give a function, outputs=lambda out: out['logits']")
     kind, arguments = type(factory).__name__, {"optimizer": "parameters, lr", "schedule": "optimizer, steps"}[name]
     raise SettingError(f"{name} is a {kind}; give a function that makes one, {name}=lambda {arguments}: …")
 

@@ -12,15 +12,15 @@ from evomal.losses.checks import refuse_masked
 from evomal.losses.criterion import IGNORED
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-ONE_TENSOR = "give them as one tensor (torch.cat), and let the model take it apart in its forward"
 
 
-def as_tensor(values: Any, where: str) -> Tensor:
+def as_tensor(values: Any, where: str, floating: torch.dtype | None = None) -> Tensor:
     """A tensor from a tensor, an array, or anything that NumPy makes an array of.
 
     Args:
         values: The numbers.
         where: How messages call them, such as ``"x of the training split of data set 'digits'"``.
+        floating: What all floats become, for a model that does not compute in the default type; None: see below.
 
     Returns:
         A tensor without gradient; float64 becomes PyTorch's default dtype (float32), other types are kept.
@@ -34,6 +34,8 @@ def as_tensor(values: Any, where: str) -> Tensor:
     """
     tensor = values.detach() if isinstance(values, Tensor) else _read(values, where)
     _require_ordinary(tensor, where)
+    if floating is not None and tensor.is_floating_point():
+        return tensor.to(floating)
     return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
 
 
@@ -60,7 +62,7 @@ def _read(values: Any, where: str) -> Tensor:
     for part in (values, *parts):
         refuse_masked(part, where)
     if isinstance(values, Mapping):
-        raise DataError(f"{where} is a {type(values).__name__}, as for a model with several inputs; {ONE_TENSOR}")
+        raise DataError(f"{where} is a {type(values).__name__}; give a tensor or an array")
     if hasattr(values, "toarray"):
         raise DataError(f"{where} is sparse ({type(values).__name__}); give a dense array (.toarray())")
     if parts and all(isinstance(part, Tensor) for part in parts):
@@ -85,10 +87,10 @@ def _from_numpy(values: Any, where: str) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def as_targets(values: Tensor, task_type: str, ignore_index: int) -> Tensor:
+def as_targets(values: Tensor, task_type: str, ignore_index: int, floating: torch.dtype | None = None) -> Tensor:
     """Targets as losses take them: floats for regression, else int64 labels or soft labels."""
     if task_type == "regression" or values.is_floating_point():
-        return values.to(torch.get_default_dtype())
+        return values.to(floating or torch.get_default_dtype())
     labels = values.long()
     return labels if ignore_index == IGNORED else torch.where(labels == ignore_index, IGNORED, labels)
 
