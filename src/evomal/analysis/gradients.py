@@ -1,7 +1,6 @@
 """A loss's values and gradients, instance by instance, at predictions that are given."""
 
 from collections.abc import Iterator
-from copy import deepcopy
 from typing import NamedTuple
 
 import torch
@@ -38,9 +37,8 @@ def response(loss: Criterion, outputs: Tensor, targets: Tensor) -> Response:
         outputs: Logits [N, C], or values [N, K].
         targets: One-hot or soft labels, or values, of the same shape.
     """
-    if isinstance(loss, LearnedLoss) and loss.class_counts is not None and len(loss.class_counts) != outputs.shape[1]:
-        loss = deepcopy(loss)
-        loss.class_counts = None  # here are other classes: the formula alone
+    if isinstance(loss, LearnedLoss) and loss.task_type == "classification":
+        loss = loss.at_classes(outputs.shape[1])
     leaf = outputs.detach().requires_grad_()
     with torch.enable_grad():
         values = loss.per_instance(leaf, targets)

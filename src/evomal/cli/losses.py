@@ -73,7 +73,6 @@ def fitted(loss: Loss, name: str, task: Task) -> Loss:
         SettingError: Regression and classification do not fit.
     """
     task.require_kind(loss.task_type, name)
-    if loss.class_counts is not None and task.class_counts is not None:
-        loss.class_counts = task.class_counts  # what it sees of classes is their share here
+    loss.meet_classes(task.class_counts)  # what it sees of classes is their share here
     moved: Loss = loss.to(task.device)  # type: ignore[assignment]
     return moved

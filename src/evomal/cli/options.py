@@ -115,7 +115,7 @@ def _shown(field: FieldInfo) -> str:
     if default is None:
         return f": {extra['none']}" if isinstance(extra, dict) else ": no limit"
     if isinstance(default, tuple):
-        return f" {' '.join(f'{value:.4g}' for value in default) or 'none'}"
+        return f" {' '.join(v if isinstance(v, str) else f'{v:.4g}' for v in default) or 'none'}"
     return f" {str(default).lower() if isinstance(default, bool) else default}"
 
 

@@ -33,8 +33,7 @@ def finished_loss(entry: Entry, task: Task) -> LossFunction:
     if entry.kind == "file":
         loss = learned_by_name(entry.name)
         task.require_kind(loss.task_type, entry.name)
-        if loss.class_counts is not None and task.class_counts is not None:
-            loss.class_counts = task.class_counts  # what it sees of classes is their share here
+        loss.meet_classes(task.class_counts)  # what it sees of classes is their share here
         return loss.to(task.device)
     # The task's own loss may be a function of the user.
     return task.task_loss if entry.name == task.task_loss_name else task.handcrafted(entry.name)

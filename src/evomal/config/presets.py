@@ -80,6 +80,8 @@ FIXED: dict[str, dict[str, Any]] = {
 METHOD_DEFAULTS: dict[str, dict[str, Any]] = {"glo": {"sigma": 0.3}}
 
 _TREES = (
+    "operators",
+    "terminals",
     "min_depth",
     "max_depth",
     "tournament_size",

@@ -119,6 +119,17 @@ class BaseSettings(Settings):
 class GeneticSettings(Settings):
     """The outer search over formulas (Section 3.1.2; D5)."""
 
+    operators: tuple[str, ...] = Field(
+        ("add", "sub", "mul", "div", "min", "max", "sign", "square", "abs", "log", "sqrt", "tanh"),
+        min_length=1,
+        description="operators that formulas are made of, the paper's unless told otherwise",
+    )
+    terminals: tuple[str, ...] = Field(
+        ("y", "f", "1", "-1"),
+        min_length=1,
+        description="leaves of formulas; beside the paper's four there are prior (the class's share of the training "
+        "labels) and progress (the share of a training's steps that are done)",
+    )
     population_size: Annotated[int, Field(ge=2)] = Field(25, description="formulas in a generation")
     generations: Count = Field(50, description="generations, the initial population counted")
     min_depth: Count = Field(2, description="least depth of an initial formula")

@@ -11,7 +11,16 @@ from typing import Any
 from evomal.config import GeneticSettings
 from evomal.engines.genetic_state import FormulaProposal, GeneticState, Origin
 from evomal.engines.genome import Formula
-from evomal.expressions import Expression, canonical, crossover, finished, mutate, ramped_half_and_half, repair
+from evomal.expressions import (
+    Expression,
+    canonical,
+    crossover,
+    finished,
+    mutate,
+    ramped_half_and_half,
+    repair,
+    vocabulary,
+)
 from evomal.expressions.tree import shortened
 from evomal.foundation.errors import EvomalError, ExpressionError, SettingError
 
@@ -41,6 +50,7 @@ class GeneticEngine:
 
     def __init__(self, settings: GeneticSettings, rng: random.Random, initial: Sequence[Formula] = ()) -> None:
         self.settings = settings
+        self._words = vocabulary(settings.operators, settings.terminals)
         self._rng = rng
         self._initial = _checked_initial(settings, initial)
         self._generation = 0
@@ -106,23 +116,24 @@ class GeneticEngine:
 
     def _first(self) -> list[FormulaProposal]:
         settings = self.settings
-        drawn = ramped_half_and_half(
-            self._rng, settings.population_size - len(self._initial), settings.min_depth, settings.max_depth
-        )
+        drawn = self._drawn(settings.population_size - len(self._initial))
         formulas = [*self._initial, *(Formula(self._fitting(tree)) for tree in drawn)]
         return [_copy(formula, "initial") for formula in formulas]
+
+    def _drawn(self, count: int) -> list[Expression]:
+        return ramped_half_and_half(self._rng, count, self.settings.min_depth, self.settings.max_depth, self._words)
 
     def _fitting(self, tree: Expression) -> Expression:
         """The tree repaired and canonical; drawn anew until repair keeps it within the height limit."""
         settings = self.settings
         while True:
             try:
-                done = canonical(repair(tree, self._rng))
+                done = canonical(repair(tree, self._rng, self._words))
             except ExpressionError:
                 done = None
             if done is not None and done.height <= settings.max_height:
                 return done
-            tree = ramped_half_and_half(self._rng, 1, settings.min_depth, settings.max_depth)[0]
+            tree = self._drawn(1)[0]
 
     def _bred(self) -> list[FormulaProposal]:
         size = len(self._told)
@@ -141,14 +152,14 @@ class GeneticEngine:
             child = crossover(parent.expression, self._told[second][0].expression, self._rng)
             return self._proposed(child, parent, "crossover", (first, second))
         if draw < settings.crossover_rate + settings.mutation_rate:
-            child = mutate(parent.expression, self._rng, settings.mutation_depth)
+            child = mutate(parent.expression, self._rng, settings.mutation_depth, self._words)
             return self._proposed(child, parent, "mutation", (first,))
         return _copy(parent, "reproduction", first)
 
     def _proposed(
         self, child: Expression, parent: Formula, origin: Origin, parents: tuple[int, ...]
     ) -> FormulaProposal:
-        tree = finished(child, parent.expression, self._rng, self.settings.max_height)
+        tree = finished(child, parent.expression, self._rng, self.settings.max_height, self._words)
         # What is its parent again is a copy of it; any other child finds coefficients of its own.
         weights = parent.weights if tree == parent.expression else None
         return FormulaProposal(tree, origin, parents, weights)

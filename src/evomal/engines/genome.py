@@ -7,10 +7,12 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
 from evomal.config import LearnSettings
 from evomal.expressions import Expression, canonical, to_text
 from evomal.expressions.canonical import canonical_weighted
+from evomal.foundation.errors import SettingError
 from evomal.foundation.seeds import generator
 from evomal.losses import LearnedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
 from evomal.tasks import TaskSet
@@ -123,6 +125,8 @@ class Formula:
             output_activation=settings.output_activation,
             ignore_index=tasks.ignore_index,
         )
+        if loss.needs_prior:
+            loss.meet_classes(prior_counts(tasks))
         return _seeing_classes(loss, tasks, settings)
 
 
@@ -207,6 +211,29 @@ def _seeing_classes(loss: Loss, tasks: TaskSet, settings: LearnSettings) -> Loss
             loss.class_counts = counts
     moved: Loss = loss.to(tasks.device)
     return moved
+
+
+def prior_counts(tasks: TaskSet) -> Tensor:
+    """Training labels of each class, which the terminal `prior` is made of.
+
+    Raises:
+        SettingError: A task cannot say, or tasks differ in it.
+    """
+    counts = [task.class_counts for task in tasks]
+    for task, own in zip(tasks, counts, strict=True):
+        if own is None:
+            raise SettingError(
+                f"terminal 'prior' is the classes' share of the training labels, and task '{task.name}' has no class "
+                "labels to count; leave it out"
+            )
+    first = counts[0]
+    assert first is not None
+    if any(own is None or not torch.equal(own, first) for own in counts):
+        raise SettingError(
+            f"terminal 'prior' is the classes' share of the training labels, which the tasks {tasks.name} differ in; "
+            "leave it out, or learn on one of them"
+        )
+    return first
 
 
 def _phi(genome: Genome, tasks: TaskSet, settings: LearnSettings) -> tuple[int | str, ...]:

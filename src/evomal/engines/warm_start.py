@@ -9,7 +9,7 @@ from types import MappingProxyType
 from evomal.config import LearnSettings
 from evomal.engines.genome import Formula
 from evomal.engines.known import KNOWN
-from evomal.expressions import parse
+from evomal.expressions import OPERATORS, Vocabulary, parse, vocabulary
 from evomal.expressions.text import MAX_TEXT
 from evomal.expressions.tree import shortened
 from evomal.foundation.errors import ExpressionError, SettingError, unknown_name
@@ -47,8 +47,9 @@ def resolved(settings: LearnSettings, task_type: str) -> LearnSettings:
         task_type: ``"classification"`` or ``"regression"``.
 
     Returns:
-        The settings, `start_from` being canonical formulas, each once, with coefficients where they are known;
-        among them formulas that are good already, as far as `known_start` leaves room.
+        The settings: operators and terminals in the order of their tables, and `start_from` canonical formulas, each
+        once, with coefficients where they are known; among them formulas that are good already, as far as
+        `known_start` leaves room.
 
     Raises:
         SettingError: An entry cannot begin this search.
@@ -60,6 +61,9 @@ def resolved(settings: LearnSettings, task_type: str) -> LearnSettings:
         >>> resolved(settings, "classification").genetic.start_from
         ('mul(-1, mul(y, log(f)))', 'abs(sub(f, y)) [2.0, 1.0, -1.0]')
     """
+    words = words_of(settings)
+    named = {"operators": words.operators, "terminals": words.terminals}
+    settings = settings.model_copy(update={"genetic": settings.genetic.model_copy(update=named)})
     entries = (*settings.genetic.start_from, *_known(settings, task_type))
     if not entries:
         return settings
@@ -88,19 +92,35 @@ def starts(settings: LearnSettings) -> list[Formula]:
     return _together([(entry, _written(entry)) for entry in settings.genetic.start_from], settings)
 
 
+def words_of(settings: LearnSettings) -> Vocabulary:
+    """The operators and terminals that a search's formulas are made of.
+
+    Raises:
+        UnknownNameError: There is no operator or terminal of a name.
+        SettingError: They make no loss.
+    """
+    return vocabulary(settings.genetic.operators, settings.genetic.terminals)
+
+
 def _known(settings: LearnSettings, task_type: str) -> tuple[str, ...]:
     """Known formulas for the room that `known_start` leaves them; they have no output activation."""
     genetic = settings.genetic
     if settings.method not in GENETIC or settings.output_activation != "identity":
         return ()
     room = int(genetic.known_start * genetic.population_size) - len(genetic.start_from)
-    return KNOWN[task_type][: max(room, 0)]
+    words = words_of(settings)
+    fitting = [text for text in KNOWN[task_type] if words.stranger(_written(text).expression) is None]
+    return tuple(fitting[: max(room, 0)])
 
 
 def _together(pairs: Iterable[tuple[str, Formula]], settings: LearnSettings) -> list[Formula]:
     """The formulas in canonical form, each once, known to fit into a generation."""
     formulas: dict[str, Formula] = {}
+    words = words_of(settings)
     for entry, formula in pairs:
+        if (stranger := words.stranger(formula.expression)) is not None:
+            kind = "operators" if stranger in OPERATORS else "terminals"
+            raise _refused(entry, f"holds '{stranger}', which is none of this search's {kind}; add it to `{kind}`")
         if fault := formula.fault(settings.genetic.max_height):
             raise _refused(entry, fault)
         known = formula.canonical()

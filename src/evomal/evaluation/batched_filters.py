@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from evomal.config import FilterSettings
-from evomal.evaluation.filters import FilterProbe, norm_texts
+from evomal.evaluation.filters import FilterProbe, norm_texts, of_stages
 from evomal.local_search.batched_tune import lanes_adam
 from evomal.losses.batched import BatchedLosses, finite_lanes
+from evomal.losses.criterion import STAGES
 from evomal.training.graphs import GraphedStep, graphs_on
 
 LOOK_EVERY = 50  # steps after which it is asked, on a CPU, whether any loss is still finite
@@ -27,6 +28,7 @@ def improvements(losses: BatchedLosses, probe: FilterProbe, settings: FilterSett
     search = Improving(losses, probe, settings)
     program = GraphedStep(search, search.state) if graphs_on(losses.device) else search
     for step in range(settings.rejection_steps):
+        losses.set_progress(step / settings.rejection_steps)
         program()
         if losses.device.type == "cpu" and step % LOOK_EVERY == 0 and not bool(search.good.any()):
             break
@@ -68,15 +70,20 @@ def signatures(losses: BatchedLosses, probe: FilterProbe) -> list[str | None]:
         losses: N candidates, with reduction ``mean``.
         probe: Predictions and targets.
     """
-    parts: list[list[str]] = [[] for _ in range(losses.lanes)]
+    found: list[list[str]] = [[] for _ in range(losses.lanes)]
     good = torch.ones(losses.lanes, dtype=torch.bool, device=probe.predictions.device)
-    for outputs in (probe.predictions, probe.wider):
-        values, slopes = losses.slopes(_for_all(outputs, losses), probe.targets, losses.coefficients())
-        good = good & finite_lanes(values, [slopes])
-        norms = slopes.flatten(2).norm(dim=2) if slopes.dim() > 2 else slopes.abs()
-        for own, row in zip(parts, (norms.shape[1] * norms).tolist(), strict=True):
-            own += norm_texts(row)
-    return [" ".join(own) if fine else None for own, fine in zip(parts, good.tolist(), strict=True)]
+    for share in STAGES if losses.sees_progress else (1.0,):
+        losses.set_progress(share)
+        parts: list[list[str]] = [[] for _ in range(losses.lanes)]
+        for outputs in (probe.predictions, probe.wider):
+            values, slopes = losses.slopes(_for_all(outputs, losses), probe.targets, losses.coefficients())
+            good = good & finite_lanes(values, [slopes])
+            norms = slopes.flatten(2).norm(dim=2) if slopes.dim() > 2 else slopes.abs()
+            for own, row in zip(parts, (norms.shape[1] * norms).tolist(), strict=True):
+                own += norm_texts(row)
+        for texts, own in zip(found, parts, strict=True):
+            texts.append(" ".join(own))
+    return [of_stages(texts) if fine else None for texts, fine in zip(found, good.tolist(), strict=True)]
 
 
 def _for_all(outputs: Tensor, losses: BatchedLosses) -> Tensor:

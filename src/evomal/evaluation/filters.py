@@ -11,7 +11,7 @@ from evomal.config import FilterSettings
 from evomal.foundation.errors import EvomalError
 from evomal.foundation.seeds import derive, generator
 from evomal.local_search.one_step import require_finite
-from evomal.losses.criterion import LossFunction, TaskType, full_precision
+from evomal.losses.criterion import STAGES, Criterion, LossFunction, TaskType, full_precision, told_progress
 from evomal.losses.slopes import slope
 from evomal.tasks import Metric, Task
 from evomal.tasks.direction import perfect_outputs
@@ -115,6 +115,7 @@ def improvement(loss: LossFunction, probe: FilterProbe, settings: FilterSettings
     :math:`(\mathcal{L}_P(\hat y) - \mathcal{L}_P(\hat y^*)) / (\mathcal{L}_P(\hat y) - \mathcal{L}_P(y))` where
     :math:`\hat y^* = \arg\min_{\hat y}\mathcal{M}_\phi(y, \hat y)` by Adam directly on the predictions: the share of
     the possible improvement, 1 being perfect. It is infinite where nothing can be improved, so that such a task passes.
+    A loss that looks at its progress sees that of Adam's steps.
 
     Args:
         loss: The candidate.
@@ -131,13 +132,15 @@ def improvement(loss: LossFunction, probe: FilterProbe, settings: FilterSettings
         return math.inf
     predictions = probe.predictions.clone()
     optimizer = torch.optim.Adam([predictions], lr=probe.rate(settings))
-    for step in range(settings.rejection_steps):
-        value, gradient = slope(loss, predictions, probe.targets)
-        require_finite(value, gradient)
-        if step == 0 and not gradient.any().item():
-            return 0.0  # Adam never moves
-        predictions.grad = gradient
-        optimizer.step()
+    with told_progress(loss) as tell:
+        for step in range(settings.rejection_steps):
+            tell(step / settings.rejection_steps)
+            value, gradient = slope(loss, predictions, probe.targets)
+            require_finite(value, gradient)
+            if step == 0 and not gradient.any().item() and not sees_progress(loss):
+                return 0.0  # Adam never moves
+            predictions.grad = gradient
+            optimizer.step()
     return probe.share(predictions)
 
 
@@ -150,7 +153,8 @@ def gradient_signature(loss: LossFunction, probe: FilterProbe) -> str:
     r"""What gradient-equivalent losses share: their gradient norms per instance, to two significant digits (D9).
 
     :math:`\{\|\nabla_{\hat y_b}\mathcal{M}_\phi\|_2\}_{b=1}^B` (Equation 10) at the untrained predictions and at wider
-    ones, since near-uniform predictions alone call very different losses equal.
+    ones, since near-uniform predictions alone call very different losses equal. Of a loss that looks at its progress,
+    those at the beginning, in the middle and at the end of a training, unless all are the same.
 
     Args:
         loss: The candidate, with reduction ``mean``.
@@ -162,13 +166,33 @@ def gradient_signature(loss: LossFunction, probe: FilterProbe) -> str:
     Raises:
         NotFiniteError: The loss or its gradient is not finite.
     """
-    parts = []
-    for outputs in (probe.predictions, probe.wider):
-        value, gradient = slope(loss, outputs, probe.targets)
-        require_finite(value, gradient)
-        norms = gradient.flatten(1).norm(dim=1) if gradient.dim() > 1 else gradient.abs()
-        parts += norm_texts((len(norms) * norms).tolist())
-    return " ".join(parts)
+    found = []
+    with told_progress(loss) as tell:
+        for share in STAGES if sees_progress(loss) else (1.0,):
+            tell(share)
+            parts = []
+            for outputs in (probe.predictions, probe.wider):
+                value, gradient = slope(loss, outputs, probe.targets)
+                require_finite(value, gradient)
+                norms = gradient.flatten(1).norm(dim=1) if gradient.dim() > 1 else gradient.abs()
+                parts += norm_texts((len(norms) * norms).tolist())
+            found.append(" ".join(parts))
+    return of_stages(found)
+
+
+def sees_progress(loss: LossFunction) -> bool:
+    """Whether a loss changes over a training."""
+    return isinstance(loss, Criterion) and loss.sees_progress
+
+
+def of_stages(texts: Sequence[str]) -> str:
+    """One signature of those at several stages of a training; the only one, if they are the same.
+
+    Example:
+        >>> of_stages(["1.0", "1.0", "1.0"]), of_stages(["1.0", "2.0", "2.0"])
+        ('1.0', '1.0 | 2.0 | 2.0')
+    """
+    return texts[0] if len(set(texts)) == 1 else " | ".join(texts)
 
 
 def norm_texts(norms: Sequence[float]) -> list[str]:

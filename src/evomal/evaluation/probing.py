@@ -1,7 +1,7 @@
 """What is tried before a search starts, so that nothing that can be known beforehand ends it hours later."""
 
-from evomal.config import LearnSettings
-from evomal.engines.genome import Formula
+from evomal.config import LearnSettings, method_entry
+from evomal.engines.genome import Formula, prior_counts
 from evomal.evaluation.filters import FilterProbe, improvement, make_probe, passes
 from evomal.expressions import parse
 from evomal.foundation.errors import EvomalError, ModelError, SettingError, one_line
@@ -20,8 +20,22 @@ def probed(tasks: TaskSet, settings: LearnSettings) -> tuple[FilterProbe, ...]:
     Raises:
         EvomalError: Something does not fit, in one sentence.
     """
+    counts = prior_counts(tasks) if looks_at_prior(tasks, settings) else None
     with precision(settings.execution.precision, tasks.device):
-        return tuple(_probed_one(task, settings) for task in tasks)
+        probes = tuple(_probed_one(task, settings) for task in tasks)
+    for task, each in zip(tasks, probes, strict=True):
+        if counts is not None and len(counts) != each.classes:
+            raise SettingError(
+                f"terminal 'prior' is the classes' share of the training labels, and task '{task.name}' has labels of "
+                f"{len(counts)} classes but outputs for {each.classes}; leave it out, or mend the number of outputs"
+            )
+    return probes
+
+
+def looks_at_prior(tasks: TaskSet, settings: LearnSettings) -> bool:
+    """Whether formulas of a search may look at how often classes occur."""
+    used = "terminals" not in method_entry(settings.method).unused
+    return used and "prior" in settings.genetic.terminals and tasks.task_type == "classification"
 
 
 def _probed_one(task: Task, settings: LearnSettings) -> FilterProbe:

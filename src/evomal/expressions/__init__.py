@@ -3,8 +3,25 @@
 from evomal.expressions.canonical import canonical
 from evomal.expressions.evaluate import evaluate
 from evomal.expressions.formula import to_formula, to_latex
-from evomal.expressions.generate import full, grow, ramped_half_and_half, random_leaf
-from evomal.expressions.operators import EPSILON, LEAVES, OPERATORS, Notation, Operator
+from evomal.expressions.generate import (
+    PAPER,
+    Vocabulary,
+    full,
+    grow,
+    ramped_half_and_half,
+    random_leaf,
+    vocabulary,
+)
+from evomal.expressions.operators import (
+    EPSILON,
+    LEAVES,
+    OPERATORS,
+    TABLE_1,
+    TERMINALS,
+    Notation,
+    Operator,
+    Terminal,
+)
 from evomal.expressions.simplify import Simplified, simplify, to_sympy
 from evomal.expressions.text import parse, to_text
 from evomal.expressions.tree import MAX_DEPTH, MAX_NODES, Expression
@@ -17,10 +34,15 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_NODES",
     "OPERATORS",
+    "PAPER",
+    "TABLE_1",
+    "TERMINALS",
     "Expression",
     "Notation",
     "Operator",
     "Simplified",
+    "Terminal",
+    "Vocabulary",
     "canonical",
     "check_weights",
     "crossover",
@@ -38,4 +60,5 @@ __all__ = [
     "to_latex",
     "to_sympy",
     "to_text",
+    "vocabulary",
 ]

@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import Any
 
-from evomal.expressions.operators import EPSILON
+from evomal.expressions.operators import EPSILON, TERMINALS
 from evomal.expressions.simplify import TIMED_OUT, to_sympy
 from evomal.expressions.text import parse
 
@@ -87,7 +87,8 @@ def _same_values(first: Any, second: Any, tolerance: float, points: tuple[tuple[
 
 def _value(formula: Any, y: float, f: float) -> complex:
     """The number that a formula has at a point; NaN where it has none, such as at the infinity of a logarithm."""
-    values = {symbol: {"y": y, "f": f}[symbol.name] for symbol in formula.free_symbols}
+    # Further terminals differ from point to point too, within what they may be.
+    values = {symbol: {"y": y, "f": f}.get(symbol.name, 0.05 + abs(f) / 3) for symbol in formula.free_symbols}
     for put_in in (_substituted, _replaced):
         try:
             return complex(put_in(formula, values))
@@ -119,7 +120,7 @@ def _shown(formula: Any, digits: int) -> Any:
 def _answer(formula: Any, notes: list[str], *, done: bool) -> None:
     import sympy
 
-    names = {sympy.Symbol("f", real=True): r"f_\theta(x)"}
+    names = {symbol: TERMINALS[symbol.name].latex for symbol in formula.free_symbols}
     latex = sympy.latex(formula, symbol_names=names)
     print(json.dumps({"text": str(formula), "latex": latex, "notes": notes, "done": done}), flush=True)
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from evomal.expressions.operators import LEAVES, OPERATORS
+from evomal.expressions.operators import OPERATORS, TERMINALS
 from evomal.expressions.tree import Expression
 from evomal.expressions.weights import check_weights
 
-_RANK = {symbol: rank for rank, symbol in enumerate((*LEAVES, *OPERATORS))}
+_RANK = {symbol: rank for rank, symbol in enumerate((*TERMINALS, *OPERATORS))}
 
 
 def canonical(expression: Expression) -> Expression:
@@ -68,6 +68,7 @@ def _sorted(node: Expression, weights: Iterator[float]) -> tuple[Expression, tup
     return Expression(node.symbol, children), tuple(weight for _, own in arguments for weight in own)
 
 
-def _order(expression: Expression) -> tuple[int, tuple[int, ...]]:
-    # Arities are fixed, so the symbols in pre-order tell any two trees apart: the order is total.
-    return expression.size, tuple(_RANK[node.symbol] for node in expression.preorder())
+def _order(expression: Expression) -> tuple[int, tuple[tuple[int, str], ...]]:
+    # Arities are fixed, so the symbols in pre-order tell any two trees apart: the order is total. Operators that users
+    # add come after all others, by name, in whatever order they were added.
+    return expression.size, tuple((_RANK.get(node.symbol, len(_RANK)), node.symbol) for node in expression.preorder())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from evomal.expressions.operators import OPERATORS
+from evomal.expressions.operators import OPERATORS, TERMINALS
 from evomal.expressions.tree import Expression
 from evomal.expressions.weights import check_count
 
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    expression: Expression, y: "Tensor", f: "Tensor", weights: "Sequence[float] | Tensor | None" = None
+    expression: Expression,
+    y: "Tensor",
+    f: "Tensor",
+    weights: "Sequence[float] | Tensor | None" = None,
+    **extras: "Tensor | float",
 ) -> "Tensor":
     """The value of an expression, element by element, straight from the operator table.
 
@@ -23,6 +27,8 @@ def evaluate(
         y: Targets, of a floating dtype; any shape that broadcasts with `f`.
         f: Predictions f(x), of the same dtype.
         weights: One number per edge, in pre-order of the child node, or a tensor [edges]; None is φ = 1.
+        **extras: Values of further terminals, such as ``prior`` and ``progress``, which broadcast with `f`; 1 where
+            they are not given.
 
     Returns:
         The unreduced loss M_φ(y, f), of the broadcast shape; 0-dimensional if neither `y` nor `f` occurs.
@@ -43,7 +49,11 @@ def evaluate(
     if weights is not None:
         check_count(expression, len(weights))
         weights = torch.as_tensor(weights, dtype=f.dtype, device=f.device)
-    leaves = {"y": y, "f": f, "1": f.new_ones(()), "-1": -f.new_ones(())}
+    leaves = {"y": y, "f": f}
+    for name, terminal in TERMINALS.items():
+        if name not in leaves:
+            value = terminal.constant if terminal.constant is not None else extras.get(name, terminal.default)
+            leaves[name] = torch.as_tensor(value, dtype=f.dtype, device=f.device)
     return _value(expression, leaves, None if weights is None else iter(weights))
 
 

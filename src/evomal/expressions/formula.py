@@ -1,6 +1,6 @@
 """Formulas for people: readable text and LaTeX, with every weight φ where it is applied."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from evomal.expressions.operators import (
@@ -10,8 +10,10 @@ from evomal.expressions.operators import (
     OPERATORS,
     POWER,
     PRODUCT,
+    TERMINALS,
     Notation,
     Operator,
+    Terminal,
 )
 from evomal.expressions.tree import Expression
 from evomal.expressions.weights import check_weights
@@ -101,7 +103,7 @@ def to_formula(
     """
     style = _Style(
         notation=lambda operator: operator.printed,
-        leaves={"y": "y", "f": "f"},
+        leaf=lambda terminal: terminal.name,
         number=lambda value: plain_number(value, digits),
         times="·",
         brackets=("(", ")"),
@@ -111,7 +113,7 @@ def to_formula(
 
 
 def to_latex(expression: Expression, weights: Sequence[float] | None = None, digits: int | None = 3) -> str:
-    r"""The formula as it is computed, in LaTeX, with `f` written as the base model's output.
+    r"""The formula as it is computed, in LaTeX: `f` is the base model's output, `prior` π and `progress` t.
 
     Args:
         expression: The formula.
@@ -131,7 +133,7 @@ def to_latex(expression: Expression, weights: Sequence[float] | None = None, dig
     """
     style = _Style(
         notation=lambda operator: operator.latex,
-        leaves={"y": "y", "f": r"f_\theta(x)"},
+        leaf=lambda terminal: terminal.latex,
         number=lambda value: latex_number(value, digits),
         times=r"\,",
         brackets=(r"\left(", r"\right)"),
@@ -142,7 +144,7 @@ def to_latex(expression: Expression, weights: Sequence[float] | None = None, dig
 @dataclass(frozen=True, slots=True)
 class _Style:
     notation: Callable[[Operator], Notation]
-    leaves: Mapping[str, str]
+    leaf: Callable[[Terminal], str]
     number: Callable[[float], str]
     times: str
     brackets: tuple[str, str]
@@ -166,10 +168,9 @@ def _written(expression: Expression, weights: Sequence[float] | None, style: _St
 
 def _piece(node: Expression, weights: Iterator[float], style: _Style) -> _Piece:
     """The written form of a node; takes the weights of the edges below it, in pre-order."""
-    if node.symbol in style.leaves:
-        return _Piece(style.leaves[node.symbol], ATOM)
     if not node.children:
-        return _constant(float(node.symbol), style)
+        terminal = TERMINALS[node.symbol]
+        return _Piece(style.leaf(terminal), ATOM) if terminal.constant is None else _constant(terminal.constant, style)
     notation = style.notation(OPERATORS[node.symbol])
     text = notation.template
     for place, (child, slot) in enumerate(zip(node.children, notation.slots, strict=True), start=1):
@@ -179,8 +180,9 @@ def _piece(node: Expression, weights: Iterator[float], style: _Style) -> _Piece:
 
 def _weighted(child: Expression, weights: Iterator[float], style: _Style) -> _Piece:
     weight = next(weights)
-    if child.symbol in ("1", "-1"):
-        return _constant(weight * float(child.symbol), style)
+    fixed = None if child.children else TERMINALS[child.symbol].constant
+    if fixed is not None:
+        return _constant(weight * fixed, style)
     piece = _piece(child, weights, style)
     factor = _constant(weight, style)
     if factor.text == "1":

@@ -1,6 +1,6 @@
-"""The one operator table: what a loss is made of, and how each piece computes, prints and goes to SymPy.
+"""The one table of operators and the one of terminals: how each piece computes, prints and goes to SymPy.
 
-Everything that depends on an operator reads it here, so a new operator is one new entry. The tensor
+Everything that depends on an operator or a terminal reads it here, so a new one is one new entry. The tensor
 functions use tensor methods only: this module does not import torch, and they work under vmap, forward mode
 and double backward.
 """
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 EPSILON = 1e-7
 """The ε inside the protected logarithm and square root (D1)."""
-
-LEAVES = ("y", "f", "1", "-1")
-"""The target, the prediction f(x) and the two constants (Section 3.1.1)."""
 
 # How tightly a printed piece holds together; a looser piece in a tighter place gets brackets.
 SUM, PRODUCT, POWER, ATOM = 1, 2, 3, 4
@@ -72,6 +69,44 @@ class Operator:
     sympy: Callable[..., Any]
     printed: Notation
     latex: Notation
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A leaf of an expression.
+
+    Attributes:
+        name: Its name in formulas, such as ``"f"``.
+        latex: How LaTeX reads it.
+        meaning: What it is, in a few words.
+        constant: Its value, where that is always the same; None for what is given with every call.
+        default: Its value where nobody gives one; None where it must be given.
+
+    Example:
+        >>> TERMINALS["-1"].constant, TERMINALS["progress"].default, TERMINALS["y"].default
+        (-1.0, 1.0, None)
+    """
+
+    name: str
+    latex: str
+    meaning: str
+    constant: float | None = None
+    default: float | None = None
+
+
+_TERMINALS = (
+    Terminal("y", "y", "the target"),
+    Terminal("f", r"f_\theta(x)", "the prediction"),
+    Terminal("1", "1", "the constant 1", constant=1.0),
+    Terminal("-1", "-1", "the constant -1", constant=-1.0),
+    Terminal("prior", r"\pi", "the class's share of the training labels; 1 in regression", default=1.0),
+    Terminal("progress", "t", "the share of the training's steps that are done, from 0 to 1", default=1.0),
+)
+TERMINALS: Mapping[str, Terminal] = MappingProxyType({terminal.name: terminal for terminal in _TERMINALS})
+"""Every terminal by name; the paper's four come first."""
+
+LEAVES = ("y", "f", "1", "-1")
+"""The terminals of the paper: the target, the prediction f(x) and the two constants (Section 3.1.1)."""
 
 
 def _analytic_quotient(a: "Tensor", b: "Tensor") -> "Tensor":
@@ -206,5 +241,9 @@ _TABLE = (
     ),
 )
 
-OPERATORS: Mapping[str, Operator] = MappingProxyType({operator.name: operator for operator in _TABLE})
-"""Every operator by name, in the order of Table 1."""
+TABLE_1 = tuple(operator.name for operator in _TABLE)
+"""The operators of the paper, in the order of its Table 1."""
+
+_KNOWN = {operator.name: operator for operator in _TABLE}
+OPERATORS: Mapping[str, Operator] = MappingProxyType(_KNOWN)
+"""Every operator by name: those of Table 1 in its order, then those that users have added."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evomal.expressions.formula import to_formula, to_latex
-from evomal.expressions.operators import EPSILON, OPERATORS
+from evomal.expressions.operators import EPSILON, OPERATORS, TERMINALS
 from evomal.expressions.tree import Expression
 from evomal.expressions.weights import check_weights
 
@@ -50,7 +50,7 @@ def to_sympy(expression: Expression, weights: Sequence[float] | None = None, eps
         epsilon: The ε of the protected operators; 0 leaves it out.
 
     Returns:
-        A SymPy expression in the real symbols `y` and `f`.
+        A SymPy expression in the real symbols `y` and `f`, and in `prior` and `progress`, which are never negative.
 
     Raises:
         ExpressionError: The weights do not fit the expression.
@@ -64,8 +64,12 @@ def to_sympy(expression: Expression, weights: Sequence[float] | None = None, eps
 
     numbers = None if weights is None else iter(check_weights(expression, weights))
     protection = sympy.Float(epsilon) if epsilon else sympy.Integer(0)
-    leaves = {name: sympy.Symbol(name, real=True) for name in ("y", "f")}
-    leaves |= {"1": sympy.Integer(1), "-1": sympy.Integer(-1)}
+    leaves: dict[str, Any] = {}
+    for name, terminal in TERMINALS.items():
+        # What a user says is never below 0: a share of labels, or of steps.
+        kind = {"real": True} if terminal.default is None else {"nonnegative": True}
+        fixed = terminal.constant
+        leaves[name] = sympy.Symbol(name, **kind) if fixed is None else sympy.Integer(int(fixed))
     return _built(expression, numbers, leaves, protection)
 
 

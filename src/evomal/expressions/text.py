@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from evomal.expressions.formula import to_formula
-from evomal.expressions.operators import LEAVES, OPERATORS
+from evomal.expressions.operators import OPERATORS, TERMINALS
 from evomal.expressions.tree import (
     MAX_DEPTH,
     MAX_NODES,
@@ -27,7 +27,7 @@ _TOKEN = re.compile(r"[(),]|[^\s(),]+")
 def parse(text: str) -> Expression:
     """The expression that `text` spells.
 
-    A formula is a leaf (`y`, `f`, `1`, `-1`) or ``operator(formula)`` or ``operator(formula, formula)``;
+    A formula is a terminal (such as `y`, `f`, `1`, `-1`) or ``operator(formula)`` or ``operator(formula, formula)``;
     white space between the pieces means nothing. Text is only read, never run.
 
     Args:
@@ -112,11 +112,11 @@ class _Parser:
         token = self._peek()
         if not token.is_word:
             raise self._error(f"an operator or leaf is missing {self._before(token)}")
-        if token.text not in OPERATORS and token.text not in LEAVES:
+        if token.text not in OPERATORS and token.text not in TERMINALS:
             raise self._error(unknown_symbol(token.text))
         self.next += 1
         called = self._peek().text == "("
-        if called and token.text in LEAVES:  # not even empty brackets
+        if called and token.text in TERMINALS:  # not even empty brackets
             raise self._error(arity_mismatch(token.text, 1), token)
         children = self._arguments() if called else ()
         if wrong := arity_mismatch(token.text, len(children)):

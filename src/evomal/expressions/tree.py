@@ -1,10 +1,10 @@
-"""The expression: an immutable tree over the operators of Table 1 with leaves `y`, `f`, `1` and `-1`."""
+"""The expression: an immutable tree over operators, with terminals as its leaves."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from evomal.expressions.operators import LEAVES, OPERATORS
+from evomal.expressions.operators import OPERATORS, TERMINALS
 from evomal.foundation.errors import ExpressionError
 
 MAX_DEPTH = 64
@@ -22,7 +22,7 @@ class Expression:
     pre-order of the child node, so the edge above node i is number i - 1 and the root has none (Section 3.2).
 
     Args:
-        symbol: The name of an operator, or one of the leaves `y`, `f`, `1`, `-1`.
+        symbol: The name of an operator, or of a terminal such as `y`, `f`, `1`, `-1`.
         children: The arguments of an operator, as many as its arity; none for a leaf.
 
     Attributes:
@@ -82,15 +82,21 @@ class Expression:
 
     @property
     def has_gradient(self) -> bool:
-        """Whether some `f` has no `sign` above it; else no φ gives a prediction a gradient (D10)."""
+        """Whether some `f` has nothing above it that never changes, as `sign`; else no φ gives a gradient (D10)."""
         stack = [self]
         while stack:
             node = stack.pop()
             if node.symbol == "f":
                 return True
-            if node.symbol != "sign":
+            if node.children and OPERATORS[node.symbol].tangent is not None:
                 stack.extend(node.children)
         return False
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Terminals beside `y` and `f` whose values come with every call, in the order of the table."""
+        found = {node.symbol for node in self.preorder() if not node.children}
+        return tuple(name for name, terminal in TERMINALS.items() if name in found and terminal.default is not None)
 
     def contains(self, symbol: str) -> bool:
         """Whether some node is `symbol`."""
@@ -174,7 +180,7 @@ def shortened(text: str, limit: int = 60) -> str:
 
 def unknown_symbol(symbol: str) -> str:
     """What is wrong with a symbol that does not exist, with the nearest one that does."""
-    known = (*OPERATORS, *LEAVES)
+    known = (*OPERATORS, *TERMINALS)
     near = get_close_matches(symbol[:40].lower(), known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
     return f"unknown name '{shortened(symbol, 40)}'; {hint}"
@@ -182,7 +188,7 @@ def unknown_symbol(symbol: str) -> str:
 
 def arity_mismatch(symbol: str, count: int) -> str:
     """What is wrong with the number of arguments of a known symbol; empty if nothing is."""
-    if symbol in LEAVES:
+    if symbol in TERMINALS:
         return f"leaf '{symbol}' takes no arguments" if count else ""
     arity = OPERATORS[symbol].arity
     noun = "argument" if arity == 1 else "arguments"
@@ -197,7 +203,7 @@ def too_large(height: int, size: int) -> ExpressionError:
 
 
 def _check_arity(symbol: str, count: int) -> None:
-    if symbol not in OPERATORS and symbol not in LEAVES:
+    if symbol not in OPERATORS and symbol not in TERMINALS:
         raise ExpressionError(unknown_symbol(symbol))
     if wrong := arity_mismatch(symbol, count):
         raise ExpressionError(wrong)

@@ -3,15 +3,12 @@
 import random
 
 from evomal.expressions.canonical import canonical
-from evomal.expressions.generate import grow
-from evomal.expressions.operators import OPERATORS
+from evomal.expressions.generate import PAPER, Vocabulary, grow
 from evomal.expressions.tree import Expression
 from evomal.foundation.errors import ExpressionError
 
-_BINARY = tuple(name for name, operator in OPERATORS.items() if operator.arity == 2)
 
-
-def repair(expression: Expression, rng: random.Random) -> Expression:
+def repair(expression: Expression, rng: random.Random, words: Vocabulary = PAPER) -> Expression:
     """The constraint that a loss has both arguments, `y` and `f`, enforced (D6).
 
     A random leaf is replaced by a random binary operator over `y` and `f` in random order; one replacement
@@ -20,6 +17,7 @@ def repair(expression: Expression, rng: random.Random) -> Expression:
     Args:
         expression: The formula.
         rng: Where the randomness comes from.
+        words: Where the operator is from.
 
     Returns:
         A formula that contains `y` and `f`.
@@ -38,7 +36,7 @@ def repair(expression: Expression, rng: random.Random) -> Expression:
         return expression
     places = [index for index, node in enumerate(expression.preorder()) if not node.children]
     order = rng.sample(("y", "f"), 2)
-    binary = Expression(rng.choice(_BINARY), tuple(Expression(leaf) for leaf in order))
+    binary = Expression(rng.choice(words.binary), tuple(Expression(leaf) for leaf in order))
     return expression.replace(rng.choice(places), binary)
 
 
@@ -68,7 +66,7 @@ def crossover(first: Expression, second: Expression, rng: random.Random) -> Expr
     return _grafted(first, place, second.at(rng.randrange(second.size)))
 
 
-def mutate(expression: Expression, rng: random.Random, max_depth: int = 2) -> Expression:
+def mutate(expression: Expression, rng: random.Random, max_depth: int = 2, words: Vocabulary = PAPER) -> Expression:
     """Uniform mutation: a random node's subtree is replaced by a new one (D5).
 
     The node is any, the root included, each as likely as the others; the new subtree is full, of a depth
@@ -78,6 +76,7 @@ def mutate(expression: Expression, rng: random.Random, max_depth: int = 2) -> Ex
         expression: The parent.
         rng: Where the randomness comes from.
         max_depth: The greatest depth of the new subtree.
+        words: What the new subtree is made of.
 
     Returns:
         The child, not yet repaired nor canonical (see `finished`).
@@ -94,10 +93,12 @@ def mutate(expression: Expression, rng: random.Random, max_depth: int = 2) -> Ex
     """
     place = rng.randrange(expression.size)
     depth = rng.randint(0, max_depth)
-    return _grafted(expression, place, grow(rng, depth, depth))
+    return _grafted(expression, place, grow(rng, depth, depth, words))
 
 
-def finished(child: Expression, parent: Expression, rng: random.Random, max_height: int) -> Expression:
+def finished(
+    child: Expression, parent: Expression, rng: random.Random, max_height: int, words: Vocabulary = PAPER
+) -> Expression:
     """What enters the population in place of `child`: repaired, canonical and not too high (D5, D6, D7).
 
     The height is checked last, because repair can add a level.
@@ -107,6 +108,7 @@ def finished(child: Expression, parent: Expression, rng: random.Random, max_heig
         parent: What a child that is too high gives way to.
         rng: Where the randomness of the repair comes from.
         max_height: The greatest height.
+        words: Where the operator of a repair is from.
 
     Returns:
         The finished child, or `parent`.
@@ -118,7 +120,7 @@ def finished(child: Expression, parent: Expression, rng: random.Random, max_heig
         True
     """
     try:
-        done = canonical(repair(child, rng))
+        done = canonical(repair(child, rng, words))
     except ExpressionError:  # repair would pass the limits that hold for every expression
         return parent
     return done if done.height <= max_height else parent

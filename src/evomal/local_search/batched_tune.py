@@ -10,6 +10,7 @@ from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.foundation.recording import recording
 from evomal.foundation.seeds import derive
 from evomal.local_search.batched_step import BatchedMetaTrainer
+from evomal.local_search.meta_batches import progress_at
 from evomal.local_search.meta_trainer import Tuned
 from evomal.losses import LearnedLoss
 from evomal.losses.batched import BatchedLosses
@@ -104,6 +105,7 @@ class LanesTuning:
 
     def step(self, number: int) -> None:
         """The meta step of a number; they come in order."""
+        self._losses.set_progress(progress_at(number))
         if number == 1 and self._losses.device.type == "cuda":  # the first one has told what the model is like
             self.reside()
         if self._numbers is None:

@@ -13,6 +13,21 @@ from evomal.local_search.one_step import Batch
 from evomal.local_search.warm_up import STEPS, diagonal_scaling
 from evomal.tasks import Batches, Task
 
+GOLDEN = 0.6180339887498949
+
+
+def progress_at(number: int) -> float:
+    """The progress that losses see in a meta step, as if its base steps were taken then: spread evenly over 0 to 1.
+
+    Base weights start anew at every meta step, so that meta steps are in no order: any few of them in a row see all
+    of a training.
+
+    Example:
+        >>> [round(progress_at(number), 2) for number in range(4)]
+        [0.0, 0.62, 0.24, 0.85]
+    """
+    return number * GOLDEN % 1.0
+
 
 class MetaBatches:
     """The meta steps of a tuning on one task, the same for all losses (D3).

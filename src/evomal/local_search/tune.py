@@ -8,9 +8,11 @@ from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.foundation.recording import recording
 from evomal.foundation.seeds import derive
 from evomal.local_search.given import require_reduced
+from evomal.local_search.meta_batches import progress_at
 from evomal.local_search.meta_trainer import MetaTrainer, Tuned, TuningState
 from evomal.local_search.one_step import reason_of
 from evomal.losses import LearnedLoss
+from evomal.losses.criterion import told_progress
 from evomal.tasks import Task, TaskSet
 from evomal.tasks.rng import seeded
 from evomal.training import one_thread
@@ -31,7 +33,8 @@ def tune(
     All losses walk through the meta steps together: initialisation, batches and the linearisation of the model are
     the same for all (D3) and are made once per step. What comes out for a loss does not depend on its company.
     The base weights start anew at every meta step. A gradient that is not finite ends the tuning of its loss, which
-    keeps the last finite φ (D4); a loss that is not finite itself at the predictions is of no use (D1).
+    keeps the last finite φ (D4); a loss that is not finite itself at the predictions is of no use (D1). A loss that
+    looks at the progress of a training sees another one at every meta step (`progress_at`).
 
     Args:
         losses: The losses, of one family, alike in task type, reduction and ignored label; φ is changed in place.
@@ -63,8 +66,9 @@ def tune(
         if not candidate.loss.tunable:  # D10
             candidate.outcome.note = "its gradient is zero for any φ"
     trainers = [MetaTrainer(task, settings, base, seed) for task in tasks]
-    with one_thread(), seeded(derive(seed, tasks.key, "tune", "noise")):
+    with one_thread(), seeded(derive(seed, tasks.key, "tune", "noise")), told_progress(*losses) as tell:
         for step in range(settings.meta_steps):
+            tell(progress_at(step))
             for trainer in trainers:
                 _advance(trainer, step, [c for c in candidates if c.outcome.active])
             active = [c for c in candidates if c.outcome.active]

@@ -73,9 +73,20 @@ class BatchedLosses(ABC):
         first = losses[0]
         self.task_type, self.reduction, self.ignore_index = first.task_type, first.reduction, first.ignore_index
         self.device = next(first.parameters()).device
+        self._progress: Tensor | None = None
         self.sizes = [sum(p.numel() for p in loss.parameters()) for loss in losses]
         scales = [loss.scale for loss in losses]
         self._scales = None if set(scales) == {1.0} else torch.tensor(scales, dtype=torch.float64, device=self.device)
+
+    @property
+    def sees_progress(self) -> bool:
+        """Whether any of the losses looks at the progress of a training."""
+        return self._progress is not None
+
+    def set_progress(self, share: float) -> None:
+        """Say what share of a training's steps is done, as for a single loss; without a look at the device."""
+        if self._progress is not None:
+            self._progress.fill_(share)
 
     @abstractmethod
     def per_class(self, y: Tensor, f: Tensor, phi: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from evomal.losses.batched import BatchedLosses, BatchingError
 from evomal.losses.batched_formulas import Levels
 from evomal.losses.criterion import prepare
-from evomal.losses.fused_formulas import FusedFormulas, can_fuse
+from evomal.losses.fused_formulas import FusedFormulas, can_fuse, in_table
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.symbolic import SymbolicLoss
 
@@ -37,17 +37,39 @@ class StackedLoss(BatchedLosses):
         super().__init__(losses)
         expressions = [loss.expression for loss in losses]
         self._levels = Levels(expressions, self.device)
-        self._fused = FusedFormulas(expressions, self.device) if can_fuse(self.device) else None
+        fused = all(map(in_table, expressions)) and can_fuse(self.device)
+        self._fused = FusedFormulas(expressions, self.device) if fused else None
+        self._take_extras(losses)
         soft = [loss.output_activation == "softplus" for loss in losses]
         self._soft = torch.tensor(soft, device=self.device) if any(soft) else None
 
     def per_class(self, y: Tensor, f: Tensor, phi: Tensor) -> Tensor:
         """The formulas' values, [N, B, C, ...]."""
-        values = self._levels(y, f, phi)
+        values = self._levels(y, f, phi, self._extras(f))
         if self._soft is None:
             return values
         soft = self._soft.reshape(-1, *[1] * (values.dim() - 1))
         return torch.where(soft, nn.functional.softplus(values), values)
+
+    def _take_extras(self, losses: Sequence[SymbolicLoss]) -> None:
+        """What the formulas look at beside y and f must be the same for all."""
+        looking = [loss for loss in losses if loss.needs_prior]
+        if len({loss.prior for loss in looking}) > 1:
+            raise BatchingError("losses in lanes must be of one prior")
+        self._of_classes = looking[0] if looking else None
+        self._wanted = {name for loss in losses for name in loss.expression.extras}
+        if any(loss.sees_progress for loss in losses):
+            # A tensor, which a CUDA graph reads at every step.
+            self._progress = torch.tensor(losses[0].progress, dtype=torch.float64, device=self.device)
+
+    def _extras(self, f: Tensor) -> dict[str, Tensor]:
+        """Values of further terminals, for predictions [N, B, C, ...]."""
+        found = {name: f.new_ones(()) for name in self._wanted}
+        if self._progress is not None:
+            found["progress"] = self._progress.to(f.dtype)
+        if self._of_classes is not None:
+            found["prior"] = torch.as_tensor(self._of_classes.extras(f, dim=2)["prior"])
+        return found
 
     def slopes(
         self, outputs: Tensor, targets: Tensor, phi: Tensor, *, create_graph: bool = False
@@ -113,6 +135,8 @@ class StackedFamily(BatchedLosses):
         shapes = [[(name, p.shape) for name, p in loss.named_parameters()] for loss in losses]
         if len({type(loss) for loss in losses}) != 1 or any(other != shapes[0] for other in shapes):
             raise BatchingError("losses in lanes must be of one family and size")
+        if any(loss.sees_progress for loss in losses):
+            raise BatchingError("a loss of its own kind may look at the progress of a training in ways of its own")
         self._module = _PerClass(losses[0])
         self._names = [f"loss.{name}" for name, _ in shapes[0]]
         self._shapes = [shape for _, shape in shapes[0]]

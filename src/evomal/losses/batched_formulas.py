@@ -1,16 +1,19 @@
 """Many expressions as one program: nodes of equal depth and operator are computed together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from evomal.expressions import OPERATORS, Expression
+from evomal.expressions import OPERATORS, TERMINALS, Expression
 
 Leaves = dict[str, Tensor]  # lanes that have such a leaf at some depth, int64 [K]
-KINDS = ("y", "f", "still f", "1", "-1")
+CONSTANTS = {name: terminal.constant for name, terminal in TERMINALS.items() if terminal.constant is not None}
+EXTRAS = tuple(name for name, terminal in TERMINALS.items() if terminal.default is not None)
+KINDS = ("y", "f", "still f", *EXTRAS, *CONSTANTS)
 """Leaves in the order in which they follow a depth's operators; no gradient reaches an `f` below a sign."""
+NOTHING: Mapping[str, Tensor] = {}
 
 
 @dataclass(slots=True)
@@ -82,13 +85,14 @@ class Levels:
             torch.tensor([node.place for node in wanted], device=device),
         )
 
-    def __call__(self, y: Tensor, f: Tensor, phi: Tensor) -> Tensor:
+    def __call__(self, y: Tensor, f: Tensor, phi: Tensor, extras: Mapping[str, Tensor] = NOTHING) -> Tensor:
         """The value of every lane's expression.
 
         Args:
             y: Targets [B, C, ...] of all lanes, or [N, B, C, ...].
             f: Predictions [N, B, C, ...].
             phi: Coefficients [N, width]; what a formula does not have is not looked at.
+            extras: Values of further terminals for all lanes, which broadcast with `y`.
 
         Returns:
             [N, B, C, ...].
@@ -96,11 +100,11 @@ class Levels:
         weights = phi.to(f.dtype).reshape(-1).index_select(0, self._edges).split(self._sizes)
         arguments = f
         for level, weight in zip(self._levels, weights, strict=True):
-            moving = [*_operated(level, arguments), *_taken(level, y, f)]
+            moving = [*_operated(level, arguments), *_taken(level, y, f, extras)]
             if not len(level.edges):
                 return torch.cat(moving).index_select(0, level.order)
             shape = (-1, *[1] * (f.dim() - 1))
-            constants = sum(len(level.leaves.get(kind, ())) for kind in ("1", "-1"))
+            constants = sum(len(level.leaves.get(kind, ())) for kind in CONSTANTS)
             free = weight[: len(weight) - constants].reshape(shape)
             parts = [free * torch.cat(moving)] if moving else []
             for kind, part in _constants(level, weight):  # 1·w is w, -1·w is -w
@@ -143,8 +147,8 @@ def _operated(level: _Level, arguments: Tensor) -> list[Tensor]:
     return results
 
 
-def _taken(level: _Level, y: Tensor, f: Tensor) -> list[Tensor]:
-    """The level's leaves `y` and `f`, each of its lane."""
+def _taken(level: _Level, y: Tensor, f: Tensor, extras: Mapping[str, Tensor]) -> list[Tensor]:
+    """The level's leaves that are no constants, each of its lane."""
     found = []
     for kind, values in (("y", y), ("f", f), ("still f", f.detach())):
         lanes = level.leaves.get(kind)
@@ -152,12 +156,15 @@ def _taken(level: _Level, y: Tensor, f: Tensor) -> list[Tensor]:
             continue
         shared = values.dim() < f.dim()
         found.append(values.expand(len(lanes), *values.shape) if shared else values.index_select(0, lanes))
+    for kind in EXTRAS:
+        if kind in level.leaves:
+            found.append(extras[kind].expand(len(level.leaves[kind]), *f.shape[1:]))
     return found
 
 
 def _constants(level: _Level, weight: Tensor) -> list[tuple[str, Tensor]]:
     """The weights of the level's constants, the last ones."""
-    sizes = [(kind, len(level.leaves.get(kind, ()))) for kind in ("1", "-1")]
+    sizes = [(kind, len(level.leaves.get(kind, ()))) for kind in CONSTANTS]
     start = len(weight) - sum(size for _, size in sizes)
     parts = weight[start:].split([size for _, size in sizes])
     return [(kind, part) for (kind, size), part in zip(sizes, parts, strict=True) if size]

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from evomal.expressions import OPERATORS, Expression
+from evomal.expressions import OPERATORS, TERMINALS, Expression
 
-FormulaFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
-DualFunction = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
+FormulaFunction = Callable[..., Tensor]
+DualFunction = Callable[..., tuple[Tensor, Tensor | None]]
 
 KEPT = 256  # programs of each kind: some generations' worth
 
@@ -29,7 +29,8 @@ def compile_expression(expression: Expression) -> FormulaFunction:
 
     Returns:
         A function of y and f (any shapes that broadcast, same dtype) and φ (shape [edges], same dtype), giving the
-        broadcast shape. Autograd of any order, forward mode and `torch.func` pass through it.
+        broadcast shape; and of the formula's `extras` by name, tensors or numbers that broadcast too. Autograd of any
+        order, forward mode and `torch.func` pass through it.
 
     Example:
         >>> from evomal.expressions import parse
@@ -38,6 +39,7 @@ def compile_expression(expression: Expression) -> FormulaFunction:
         tensor([0.2500])
     """
     code = _Code(expression)
+    code.take_extras(expression)
     code.graph.output(code.value(expression)[0])
     function: FormulaFunction = _function(code.graph)
     return function
@@ -63,7 +65,9 @@ def compile_dual(expression: Expression) -> DualFunction:
         (tensor([0.2500]), tensor([-1.]))
     """
     code = _Code(expression)
-    code.graph.output(code.value(expression, code.graph.placeholder("direction")))
+    direction = code.graph.placeholder("direction")
+    code.take_extras(expression)
+    code.graph.output(code.value(expression, direction))
     function: DualFunction = _function(code.graph)
     return function
 
@@ -83,13 +87,19 @@ class _Code:
         self.graph = fx.Graph()
         inputs = {name: self.graph.placeholder(name) for name in ("y", "f")}
         self.weights = self.graph.call_method("unbind", (self.graph.placeholder("phi"),))
-        self.leaves: dict[str, fx.Node | float] = {**inputs, "1": 1.0, "-1": -1.0}
+        self.leaves: dict[str, fx.Node] = {**inputs}
         self.edge = iter(range(expression.edges))
+
+    def take_extras(self, expression: Expression) -> None:
+        """Further terminals of the formula are the last arguments, with defaults."""
+        for name in expression.extras:
+            self.leaves[name] = self.graph.placeholder(name, default_value=TERMINALS[name].default)
 
     def value(self, node: Expression, direction: fx.Node | None = None) -> "tuple[fx.Node | float, fx.Node | None]":
         """The value of a node and its tangent; None where it does not change along the direction."""
         if not node.children:
-            return self.leaves[node.symbol], direction if node.symbol == "f" else None
+            constant = TERMINALS[node.symbol].constant
+            return self.leaves[node.symbol] if constant is None else constant, direction if node.symbol == "f" else None
         pairs = [self.weighted(child, direction) for child in node.children]
         values, tangents = tuple(v for v, _ in pairs), tuple(t for _, t in pairs)
         result = self.graph.call_function(OPERATORS[node.symbol].torch, values)

@@ -1,7 +1,8 @@
 """What every loss shares: the contract of a PyTorch criterion, from raw outputs to one number."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -16,6 +17,9 @@ TaskType = Literal["classification", "regression"]
 Reduction = Literal["none", "mean", "sum"]
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """What every loss is called as: ``(outputs, targets) -> scalar``."""
+
+STAGES = (0.0, 0.5, 1.0)
+"""Progress at which losses are compared, where one of them changes over a training."""
 
 IGNORED = -100
 """PyTorch's label for "does not count"."""
@@ -50,6 +54,7 @@ class Criterion(nn.Module):
         if task_type not in ("classification", "regression"):
             raise SettingError(f"task_type is {task_type!r}; use 'classification' or 'regression'")
         self.task_type: TaskType = task_type
+        self.progress = 1.0
         self.reduction = reduction
         self.ignore_index = checked_label(ignore_index)
 
@@ -63,6 +68,36 @@ class Criterion(nn.Module):
         if reduction not in ("none", "mean", "sum"):
             raise SettingError(f"reduction is {reduction!r}; use 'mean', 'sum' or 'none'")
         self._reduction: Reduction = reduction
+
+    @property
+    def progress(self) -> float:
+        """The share of the training's steps that are done, 0 to 1; may be set before each step, 1 if it never is.
+
+        Only losses that `sees_progress` of look at it.
+        """
+        return self._progress
+
+    @progress.setter
+    def progress(self, share: float) -> None:
+        try:
+            value = float(share)
+        except (TypeError, ValueError, RuntimeError):
+            value = -1.0
+        if not 0 <= value <= 1:
+            raise SettingError(f"progress is {share!r}; give the share of steps that are done, 0 to 1, as in k / steps")
+        self._progress = value
+
+    @property
+    def sees_progress(self) -> bool:
+        """Whether the loss changes over a training, by its `progress`."""
+        return False
+
+    def meet_classes(self, counts: Tensor | None) -> None:
+        """Take over how often each class of a task occurs, as far as the loss looks at that.
+
+        Args:
+            counts: Training labels of each class, [C]; None where a task cannot say, and nothing changes.
+        """
 
     def plot(self, what: str = "loss", classes: int = 10, ax: Any = None) -> Any:
         """A figure of what the loss does, beside cross-entropy or squared error.
@@ -140,6 +175,40 @@ class Criterion(nn.Module):
         if self.reduction == "sum":
             return values.sum()
         return values.mean() if weight is None else values.sum() / weight.sum()
+
+
+@contextmanager
+def told_progress(*losses: object) -> Iterator[Callable[[float], None]]:
+    """Within the block some losses can be told how far a training is; afterwards they are as they were before.
+
+    Args:
+        *losses: Any; those that are none of ours, or do not look at the progress, are left alone.
+
+    Yields:
+        A function of the share of steps that are done.
+
+    Example:
+        >>> from evomal.losses import SymbolicLoss
+        >>> loss = SymbolicLoss("mul(progress, sub(y, f))", task_type="regression")
+        >>> with told_progress(loss) as tell:
+        ...     tell(0.25)
+        ...     loss(torch.zeros(1), torch.ones(1)).item()
+        0.25
+        >>> loss.progress
+        1.0
+    """
+    looking = [loss for loss in losses if isinstance(loss, Criterion) and loss.sees_progress]
+    before = [loss.progress for loss in looking]
+
+    def tell(share: float) -> None:
+        for loss in looking:
+            loss.progress = share
+
+    try:
+        yield tell
+    finally:
+        for loss, share in zip(looking, before, strict=True):
+            loss.progress = share
 
 
 def untouched(module: nn.Module) -> bool:

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evomal.expressions import OPERATORS, Expression, parse
+from evomal.expressions import OPERATORS, TABLE_1, Expression, parse
 
-CODES = {name: code for code, name in enumerate(OPERATORS)}
+CODES = {name: code for code, name in enumerate(TABLE_1)}
 SLOT, SOURCES = 0, {"y": 1, "f": 2, "1": 3, "-1": 4}
 COLUMNS = 11
 """Operator; then for each argument: source, slot, edge, whether it moves with f, whether gradients reach it."""
@@ -48,6 +48,16 @@ def can_fuse(device: torch.device) -> bool:
     """Whether formulas on a device may be one kernel: there is Triton, and it does there what `Levels` does."""
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     return _allowed and (device.type == "cuda" or interpreted) and find_spec("triton") is not None and _faithful(device)
+
+
+def in_table(expression: Expression) -> bool:
+    """Whether the kernels know everything in a formula: the operators and terminals of the paper.
+
+    Example:
+        >>> in_table(parse("mul(y, log(f))")), in_table(parse("mul(prior, mul(y, log(f)))"))
+        (True, False)
+    """
+    return all(node.symbol in (CODES if node.children else SOURCES) for node in expression.preorder())
 
 
 class FusedFormulas:
@@ -115,7 +125,9 @@ def instructions(expression: Expression) -> list[Row]:
 
 def reached_by_f(node: Expression) -> bool:
     """Whether a node changes with f."""
-    return node.symbol == "f" or (node.symbol != "sign" and any(map(reached_by_f, node.children)))
+    if not node.children:
+        return node.symbol == "f"
+    return OPERATORS[node.symbol].tangent is not None and any(map(reached_by_f, node.children))
 
 
 class _Dual(torch.autograd.Function):

@@ -171,6 +171,11 @@ class HandcraftedLoss(Criterion):
             )
         return function(outputs, targets, self.class_counts)
 
+    def meet_classes(self, counts: Tensor | None) -> None:
+        """See `Criterion.meet_classes`."""
+        if self.class_counts is not None and counts is not None:
+            self.class_counts = counts
+
     def formula(self, digits: int | None = None) -> str:
         """What the loss is called; its formula stands in its documentation."""
         return self.name

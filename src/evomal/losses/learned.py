@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from copy import deepcopy
 from os import PathLike
 from typing import Any, ClassVar, Self
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from evomal.foundation.errors import DataError, SettingError
-from evomal.losses.checks import class_numbers, finite_numbers
+from evomal.losses.checks import class_numbers, class_shares, finite_numbers
 from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
 from evomal.losses.extra_state import described, read_state, written_state
 from evomal.losses.files import write_document
@@ -70,11 +71,33 @@ class LearnedLoss(Criterion):
             return
         if self.task_type != "classification":
             raise SettingError("class_counts are for classification; leave them out")
-        whole = class_numbers(counts, f"this {self.family} loss")
-        self._class_counts = tuple(whole.tolist())
+        owner = f"this {self.family} loss"
+        self._class_counts = tuple(class_numbers(counts, owner).tolist())
+        self._log_prior = class_shares(counts, owner).log().to(self._device())
+
+    def _device(self) -> torch.device:
         parameter = next(self.parameters(), None)
-        shares = whole.clamp(min=1).double() / whole.clamp(min=1).sum()
-        self._log_prior = shares.log().to(parameter if parameter is None else parameter.device)
+        return torch.device("cpu") if parameter is None else parameter.device
+
+    def meet_classes(self, counts: Tensor | None) -> None:
+        """See `Criterion.meet_classes`."""
+        if self.class_counts is not None and counts is not None:
+            self.class_counts = counts
+
+    def at_classes(self, classes: int) -> Self:
+        """The loss for so many classes, which are equally frequent if it has been told of other ones.
+
+        Args:
+            classes: How many there are.
+
+        Returns:
+            The loss itself where it fits, else a copy.
+        """
+        if self._class_counts is None or len(self._class_counts) == classes:
+            return self
+        other = deepcopy(self)
+        other.class_counts = None
+        return other
 
     def shifted(self, logits: Tensor, dim: int = 1) -> Tensor:
         """Logits as the softmax of f takes them: shifted by the log prior where there are `class_counts`.

@@ -148,7 +148,9 @@ def slope_gradient(loss: SymbolicLoss, at: Predictions, direction: Tensor) -> Te
 
 def _dual(loss: SymbolicLoss, at: Predictions, direction: Tensor) -> tuple[Tensor, Tensor | None]:
     """Values of the formula, and the counted tangent of its output activation along a direction of f."""
-    values, tangent = compile_dual(loss.expression)(at.y, at.f, loss.weights.to(at.f.dtype), direction)
+    values, tangent = compile_dual(loss.expression)(
+        at.y, at.f, loss.weights.to(at.f.dtype), direction, **loss.extras(at.f)
+    )
     if loss.output_activation == "softplus":
         tangent = None if tangent is None else tangent * torch.sigmoid(values)
         values = torch.nn.functional.softplus(values)

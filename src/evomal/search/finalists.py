@@ -15,7 +15,7 @@ from evomal.evaluation.finals.screening import FEW
 from evomal.evaluation.finals.shapes import shape_of, unlike
 from evomal.foundation.errors import EvomalError
 from evomal.losses import HANDCRAFTED, LearnedLoss
-from evomal.losses.criterion import IGNORED, LossFunction
+from evomal.losses.criterion import IGNORED, STAGES, LossFunction
 from evomal.tasks import TaskSet
 from evomal.training.step_size import mean_norm_ratio
 
@@ -53,13 +53,15 @@ def finalists(
         The finalists, candidates in the order of their ranking and no more than `finalists` of them.
     """
     points = points_of(probes)
+    stages = STAGES if "progress" in settings.genetic.terminals else (1.0,)
     task = Finalist(Entrant(tasks.task_loss_name, "task"), None)
-    own = shape_of(lambda outputs, targets: tasks[0].task_loss(outputs, targets).reshape(()), points)
-    known = [task, *unlike(_shaped([*_handcrafted(tasks), *_started(tasks, settings)], points), _some(own))]
-    shapes = [*_some(own), *(shape for _, shape in _shaped(known[1:], points) if shape is not None)]
+    own = shape_of(lambda outputs, targets: tasks[0].task_loss(outputs, targets).reshape(()), points, stages)
+    others = [*_handcrafted(tasks), *_started(tasks, settings)]
+    known = [task, *unlike(_shaped(others, points, stages), _some(own))]
+    shapes = [*_some(own), *(shape for _, shape in _shaped(known[1:], points, stages) if shape is not None)]
     ranked = _ranked(tasks, settings, members)
     found: list[Finalist] = []
-    for finalist in unlike(_shaped(ranked, points), shapes):
+    for finalist in unlike(_shaped(ranked, points, stages), shapes):
         found.append(finalist)
         if len(found) == settings.finals.finalists:
             break
@@ -85,11 +87,13 @@ def _some(shape: Tensor | None) -> list[Tensor]:
 
 
 def _shaped(
-    those: Sequence[Finalist] | Iterator[Finalist], points: Sequence[tuple[Tensor, Tensor]]
+    those: Sequence[Finalist] | Iterator[Finalist],
+    points: Sequence[tuple[Tensor, Tensor]],
+    stages: Sequence[float],
 ) -> Iterator[tuple[Finalist, Tensor | None]]:
     for finalist in those:
         assert finalist.loss is not None
-        yield finalist, shape_of(finalist.loss, points)
+        yield finalist, shape_of(finalist.loss, points, stages)
 
 
 def _handcrafted(tasks: TaskSet) -> Iterator[Finalist]:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from evomal.config import REGISTRY, LearnSettings, MethodEntry, Settings, flat_fields, learn_settings, register
 from evomal.engines.engine import Engine
-from evomal.engines.warm_start import resolved
+from evomal.engines.warm_start import resolved, words_of
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.evaluator import Evaluator
 from evomal.evaluation.filters import FilterProbe
@@ -82,6 +82,7 @@ class Method(ABC):
         self.settings = settings or learn_settings(**({"method": self.name} | flat))
         if self.settings.method != self.name:
             raise SettingError(f"setting 'method': {own} is '{self.name}', not '{self.settings.method}'; leave it out")
+        words_of(self.settings)
 
     @property
     def own(self) -> Any:

@@ -125,7 +125,7 @@ class LanesTraining:
     ) -> None:
         model.train()
         self.device, self._steps = next(model.parameters()).device, steps
-        self._split, self._batches = split, batches
+        self._split, self._batches, self._losses = split, batches, losses
         require_faithful(model, split.take(batches.index(0))[0], noise_seed)
         self._network = BatchedModel(model, setting)
         rates = [base.lr] * losses.lanes if rates is None else rates
@@ -146,6 +146,7 @@ class LanesTraining:
 
     def step(self, number: int) -> None:
         """The step of a number; they come in order."""
+        self._losses.set_progress(number / self._steps)
         self._descent.begin(number)
         if self._rows is not None:
             self._call(self._rows[number])

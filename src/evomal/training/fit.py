@@ -12,7 +12,7 @@ from evomal.config import BaseSettings
 from evomal.foundation.exclusive import exclusive
 from evomal.foundation.recording import recording
 from evomal.losses.checks import require_scalar
-from evomal.losses.criterion import IGNORED
+from evomal.losses.criterion import IGNORED, told_progress
 from evomal.tasks import AnySplit, Batches
 from evomal.tasks.rng import seeded
 from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
@@ -53,7 +53,8 @@ def fit(
     r"""Train a model with a loss.
 
     :math:`\theta \leftarrow \theta - \alpha\nabla_\theta\mathcal{M}(y, f_\theta(x))` (Equation 1), or what another
-    optimiser makes of the gradient; a schedule spans the steps of this training.
+    optimiser makes of the gradient; a schedule spans the steps of this training, and a loss that looks at its progress
+    is told k / steps before step k.
 
     Args:
         model: Trained in place, in training mode.
@@ -76,8 +77,9 @@ def fit(
     scheduler = make_schedule(base, optimizer, steps, own)
     model.train()
     watch = _Watch(next(model.parameters()).device)
-    with seeded(noise_seed), fast_pooling(model):
+    with seeded(noise_seed), fast_pooling(model), told_progress(criterion) as tell:
         for step in range(steps):
+            tell(step / steps)
             x, y = split.take(batches.index(step))
             loss = criterion(model(x), y)
             if step == 0:

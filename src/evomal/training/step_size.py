@@ -8,7 +8,7 @@ import torch
 
 from evomal.foundation.recording import recording
 from evomal.foundation.seeds import derive
-from evomal.losses.criterion import LossFunction
+from evomal.losses.criterion import LossFunction, told_progress
 from evomal.tasks import Batches, Task
 from evomal.tasks.rng import seeded
 from evomal.training.fit import one_thread
@@ -18,8 +18,8 @@ from evomal.training.fit import one_thread
 def gradient_norm_ratio(loss: LossFunction, task: Task, batch_size: int, seed: int) -> float | None:
     r"""How much longer a loss's gradient is than the task loss's on a first batch.
 
-    :math:`\|\nabla_\theta\mathcal{M}_\phi\| / \|\nabla_\theta\mathcal{L}_T\|` at a fresh initialisation. A ratio far
-    from 1 says that the loss changes the step size as well: compare with the task loss at its own best learning rate.
+    :math:`\|\nabla_\theta\mathcal{M}_\phi\| / \|\nabla_\theta\mathcal{L}_T\|` at a fresh initialisation and progress 0.
+    A ratio far from 1 says that the loss changes the step size as well: compare with the task loss at its own best rate.
 
     Args:
         loss: The loss.
@@ -32,7 +32,8 @@ def gradient_norm_ratio(loss: LossFunction, task: Task, batch_size: int, seed: i
     """
     key = task.key
     index = Batches.of(task.train, batch_size, seed, key, "partial", "batches").index(0)
-    with one_thread(), seeded(derive(seed, key, "ratio", "noise")):
+    with one_thread(), seeded(derive(seed, key, "ratio", "noise")), told_progress(loss) as tell:
+        tell(0.0)
         model = task.make_model(derive(seed, key, "partial", "init")).train()
         parameters = [p for p in model.parameters() if p.requires_grad]
         x, y = task.train.take(index)

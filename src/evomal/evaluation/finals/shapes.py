@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from evomal.losses.criterion import LossFunction
+from evomal.losses.criterion import LossFunction, told_progress
 from evomal.losses.slopes import slope
 
 Item = TypeVar("Item")
@@ -15,18 +15,25 @@ ALIKE = 0.02
 """Losses whose normalised gradients lie no further apart are one: that is an angle of a degree."""
 
 
-def shape_of(loss: LossFunction, probes: Sequence[tuple[Tensor, Tensor]]) -> Tensor | None:
+def shape_of(
+    loss: LossFunction, probes: Sequence[tuple[Tensor, Tensor]], stages: Sequence[float] = (1.0,)
+) -> Tensor | None:
     r"""The gradients of a loss with respect to outputs, end to end, at length 1: :math:`g / \lVert g\rVert`.
 
     Args:
         loss: The loss, with reduction ``mean``.
         probes: Outputs and their targets, [B, C, ...] each; the same for all losses that are to be compared.
+        stages: The progress at which gradients are taken, for a loss that looks at it; the same for all losses too.
 
     Returns:
         A float64 vector on the CPU; None where the gradient is zero or not finite.
     """
+    parts = []
     try:
-        parts = [slope(loss, outputs, targets)[1].detach().double().cpu().flatten() for outputs, targets in probes]
+        with told_progress(loss) as tell:
+            for share in stages:
+                tell(share)
+                parts += [slope(loss, *probe)[1].detach().double().cpu().flatten() for probe in probes]
     except Exception:  # a loss that cannot be computed is like no other
         return None
     whole = torch.cat(parts)
