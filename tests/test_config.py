@@ -22,12 +22,15 @@ from evomal.config import (
     unused,
     validated,
 )
+from evomal.expressions import LEAVES, TABLE_1
 from evomal.foundation.errors import SettingError, UnknownNameError
 
 
 def test_the_defaults_are_the_papers():
     settings = learn_settings()
     assert settings.genetic.model_dump() == {
+        "operators": TABLE_1,
+        "terminals": LEAVES,
         "population_size": 25,
         "generations": 50,
         "min_depth": 2,

@@ -28,7 +28,10 @@ ALLOWED = {
         "joblib.dump",
     ): "the task, for our own worker processes, in a temporary folder of this process",
     ("executors/processes.py", "joblib.load"): "the same file, in a worker",
-    ("tasks/sending.py", "joblib.wrap_non_picklable_objects"): "a user's functions, sent to our own worker processes",
+    (
+        "foundation/serialization.py",
+        "joblib.wrap_non_picklable_objects",
+    ): "a user's functions, sent to our own worker processes",
     ("tasks/user.py", "exec_module"): "--task my_module.py:make_task says that it runs that file",
     ("tasks/user.py", "import_module"): "--task my_package.tasks:make_task the same",
     ("foundation/later_rooms.py", "import_module"): "rooms of the package, from a table in that file",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from evomal.comparison import Comparison as Comparison
     from evomal.comparison import compare as compare
     from evomal.config import Settings as Settings
+    from evomal.expressions import register_operator as register_operator
     from evomal.foundation.errors import EvomalError as EvomalError
     from evomal.local_search.meta_gradient import meta_gradient as meta_gradient
     from evomal.losses import HandcraftedLoss as HandcraftedLoss
@@ -47,6 +48,7 @@ _HOMES = {
     "Method": "evomal.search",
     "ML3": "evomal.search",
     "NeuralLoss": "evomal.losses",
+    "register_operator": "evomal.expressions",
     "Search": "evomal.search",
     "Settings": "evomal.config",
     "SymbolicLoss": "evomal.losses",

@@ -6,7 +6,7 @@ they can be written as YAML, compared, and sent to another process.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from evomal.config.times import Duration
 
@@ -150,6 +150,14 @@ class GeneticSettings(Settings):
     start_from: tuple[str, ...] = Field(
         (), description="losses to begin with: names of handcrafted ones, formulas, or loss files"
     )
+
+    @field_validator("operators", mode="before")
+    @classmethod
+    def _by_name(cls, operators: Any) -> Any:
+        """An operator that a user has registered may stand for its name."""
+        if not isinstance(operators, list | tuple):
+            return operators
+        return tuple(each if isinstance(each, str) else getattr(each, "name", each) for each in operators)
 
     @model_validator(mode="after")
     def _ranges_fit(self) -> Self:

@@ -22,6 +22,7 @@ from evomal.expressions.operators import (
     Operator,
     Terminal,
 )
+from evomal.expressions.own_operators import forget_operator, register_operator
 from evomal.expressions.simplify import Simplified, simplify, to_sympy
 from evomal.expressions.text import parse, to_text
 from evomal.expressions.tree import MAX_DEPTH, MAX_NODES, Expression
@@ -48,12 +49,14 @@ __all__ = [
     "crossover",
     "evaluate",
     "finished",
+    "forget_operator",
     "full",
     "grow",
     "mutate",
     "parse",
     "ramped_half_and_half",
     "random_leaf",
+    "register_operator",
     "repair",
     "simplify",
     "to_formula",

@@ -53,6 +53,7 @@ class Operator:
             the SymPy module is imported by whoever needs it.
         printed: How people read it; plain text in which ``·``, ``²``, ``√`` and ``ε`` stand for themselves.
         latex: How LaTeX reads it.
+        module: Where an operator of a user is from; None for those of Table 1.
 
     Example:
         >>> OPERATORS["div"].arity, OPERATORS["div"].commutative, OPERATORS["div"].printed.template
@@ -69,6 +70,7 @@ class Operator:
     sympy: Callable[..., Any]
     printed: Notation
     latex: Notation
+    module: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,3 +249,19 @@ TABLE_1 = tuple(operator.name for operator in _TABLE)
 _KNOWN = {operator.name: operator for operator in _TABLE}
 OPERATORS: Mapping[str, Operator] = MappingProxyType(_KNOWN)
 """Every operator by name: those of Table 1 in its order, then those that users have added."""
+
+_editions = [0]
+
+
+def take_in(operator: Operator, *, out: bool = False) -> None:
+    """Take an operator of a user into the table, or out of it again; see `evomal.register_operator`."""
+    if operator.name in _KNOWN:
+        _editions[0] += 1
+    _KNOWN.pop(operator.name, None)
+    if not out:
+        _KNOWN[operator.name] = operator
+
+
+def edition() -> int:
+    """A number that changes whenever an operator becomes another one under its name."""
+    return _editions[0]

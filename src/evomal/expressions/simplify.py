@@ -113,7 +113,8 @@ def simplify(
         '(f - y)**2'
     """
     numbers = None if weights is None else check_weights(expression, weights)
-    answers, stopped = _ask_child(expression, numbers, digits, time_limit)
+    own = expression.own_operators
+    answers, stopped = ([], False) if own else _ask_child(expression, numbers, digits, time_limit)
     plain = {
         "text": to_formula(expression, numbers, digits, ascii=True),
         "latex": to_latex(expression, numbers, digits),
@@ -124,6 +125,8 @@ def simplify(
         notes.append(f"numbers rounded to {digits} digits")
     if stopped:
         notes.append(f"simplification stopped after {time_limit:g} s")
+    elif own:
+        notes.append(f"SymPy does not know {', '.join(operator.name for operator in own)}")
     elif not answers or not answers[-1].get("done"):
         notes.append("simplification failed")
     return Simplified(best["text"], best["latex"], "; ".join(notes))

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Any, SupportsIndex
 
-from evomal.expressions.operators import OPERATORS, TERMINALS
+from evomal.expressions.operators import OPERATORS, TERMINALS, Operator, take_in
 from evomal.foundation.errors import ExpressionError
+from evomal.foundation.serialization import by_value
 
 MAX_DEPTH = 64
 """No expression is higher: everything that walks a tree may recurse."""
@@ -64,6 +66,22 @@ class Expression:
     def __repr__(self) -> str:
         """The call that makes the tree again."""
         return f"parse({str(self)!r})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Expression":
+        """Itself, as nothing about it can change."""
+        return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """What is sent to other processes: operators of users go along, as they are known here alone."""
+        if not (own := self.own_operators):
+            return object.__reduce_ex__(self, protocol)
+        return _restored, (_plain(self), by_value(own))
+
+    @property
+    def own_operators(self) -> tuple[Operator, ...]:
+        """Operators of users that it holds, by name."""
+        found = {node.symbol for node in self.preorder() if node.children}
+        return tuple(OPERATORS[name] for name in sorted(found) if OPERATORS[name].module is not None)
 
     @property
     def edges(self) -> int:
@@ -171,6 +189,22 @@ class Expression:
             raise ExpressionError(
                 f"'{shortened(str(self))}' has no node {index}: its nodes are numbered 0 to {self.size - 1}"
             )
+
+
+def _plain(node: Expression) -> tuple[Any, ...]:
+    return (node.symbol, *map(_plain, node.children))
+
+
+def _built(plain: tuple[Any, ...]) -> Expression:
+    return Expression(plain[0], tuple(map(_built, plain[1:])))
+
+
+def _restored(plain: tuple[Any, ...], operators: tuple[Operator, ...]) -> Expression:
+    """An expression in another process, where the operators that came with it may not be known yet."""
+    for operator in operators:
+        if operator.name not in OPERATORS:
+            take_in(operator)
+    return _built(plain)
 
 
 def shortened(text: str, limit: int = 60) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from evomal.expressions import OPERATORS, TERMINALS, Expression
+from evomal.expressions.operators import edition
 
 FormulaFunction = Callable[..., Tensor]
 DualFunction = Callable[..., tuple[Tensor, Tensor | None]]
@@ -16,7 +17,6 @@ DualFunction = Callable[..., tuple[Tensor, Tensor | None]]
 KEPT = 256  # programs of each kind: some generations' worth
 
 
-@lru_cache(maxsize=KEPT)
 def compile_expression(expression: Expression) -> FormulaFunction:
     """A function ``(y, f, φ) -> values`` that computes the expression with an edge weight on every edge.
 
@@ -38,14 +38,9 @@ def compile_expression(expression: Expression) -> FormulaFunction:
         >>> square(torch.tensor([1.0]), torch.tensor([0.5]), torch.ones(3))
         tensor([0.2500])
     """
-    code = _Code(expression)
-    code.take_extras(expression)
-    code.graph.output(code.value(expression)[0])
-    function: FormulaFunction = _function(code.graph)
-    return function
+    return _plain(expression, edition())
 
 
-@lru_cache(maxsize=KEPT)
 def compile_dual(expression: Expression) -> DualFunction:
     """A function ``(y, f, φ, direction) -> (values, tangent)``: the expression, and how it changes along a direction.
 
@@ -64,6 +59,20 @@ def compile_dual(expression: Expression) -> DualFunction:
         >>> square(torch.tensor([1.0]), torch.tensor([0.5]), torch.ones(3), torch.tensor([1.0]))
         (tensor([0.2500]), tensor([-1.]))
     """
+    return _dual(expression, edition())
+
+
+@lru_cache(maxsize=KEPT)
+def _plain(expression: Expression, edition: int) -> FormulaFunction:
+    code = _Code(expression)
+    code.take_extras(expression)
+    code.graph.output(code.value(expression)[0])
+    function: FormulaFunction = _function(code.graph)
+    return function
+
+
+@lru_cache(maxsize=KEPT)
+def _dual(expression: Expression, edition: int) -> DualFunction:
     code = _Code(expression)
     direction = code.graph.placeholder("direction")
     code.take_extras(expression)

@@ -189,6 +189,7 @@ def told_progress(*losses: object) -> Iterator[Callable[[float], None]]:
 
     Example:
         >>> from evomal.losses import SymbolicLoss
+        >>> from evomal.losses.criterion import told_progress
         >>> loss = SymbolicLoss("mul(progress, sub(y, f))", task_type="regression")
         >>> with told_progress(loss) as tell:
         ...     tell(0.25)

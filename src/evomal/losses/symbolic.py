@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from evomal.expressions import Expression, parse, to_formula, to_text
 from evomal.expressions.formula import activated, scaled
+from evomal.expressions.own_operators import require_modules
 from evomal.foundation.errors import DataError, ExpressionError, SettingError
 from evomal.losses.checks import checked_shares, class_shares, finite_numbers, listed_numbers
 from evomal.losses.compiled import compile_expression
@@ -180,12 +181,14 @@ class SymbolicLoss(LearnedLoss):
         return scaled(activated(text, self.output_activation), self.scale, digits)
 
     def entries(self) -> dict[str, Any]:
-        """Expression, weights and output activation; the prior, where the formula looks at it."""
+        """Expression, weights and output activation; the prior, and the modules of own operators, where it has them."""
+        own = self.expression.own_operators
         return {
             "expression": to_text(self.expression),
             "weights": self.weights.detach().tolist(),
             "output_activation": self.output_activation,
             **({} if self.prior is None else {"prior": list(self.prior)}),
+            **({"operators": {operator.name: operator.module for operator in own}} if own else {}),
         }
 
     @classmethod
@@ -194,6 +197,7 @@ class SymbolicLoss(LearnedLoss):
         expression = entries.pop("expression", None)
         if not isinstance(expression, str):
             raise SettingError("it needs an expression (text); write it anew")
+        require_modules(entries.pop("operators", None))
         return {
             "expression": expression,
             "weights": listed_numbers(entries.pop("weights", None)),

@@ -34,22 +34,3 @@ def known_here(device: torch.device) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= max(1, torch.cuda.device_count()):
         return torch.device("cuda")
     return device
-
-
-def by_value(values: dict[str, Any]) -> Any:
-    """Functions and objects of a user, lambdas too, such that pickling sends their code along.
-
-    Args:
-        values: Anything by name.
-
-    Returns:
-        A stand-in; what comes out at the other end is the dictionary itself.
-
-    Example:
-        >>> import pickle
-        >>> pickle.loads(pickle.dumps(by_value({"three": lambda: 3})))["three"]()
-        3
-    """
-    from joblib import wrap_non_picklable_objects
-
-    return wrap_non_picklable_objects(values, keep_wrapper=False)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evomal.foundation.errors import DataError, SettingError, unknown_name
+from evomal.foundation.serialization import by_value
 from evomal.losses import HANDCRAFTED, HandcraftedEntry, HandcraftedLoss, TaskType, get_handcrafted
 from evomal.losses.checks import checked_function, checked_label
 from evomal.losses.criterion import IGNORED, LossFunction
@@ -21,7 +22,6 @@ from evomal.tasks.kinds import fitting_metric, infer_task_type
 from evomal.tasks.metrics import CLASSIFICATION, REGRESSION, Metric
 from evomal.tasks.models.registry import ModelFactory
 from evomal.tasks.reading import check_labels, check_parts_fit, check_two_classes, read_split
-from evomal.tasks.sending import by_value
 from evomal.tasks.splits import AnySplit, LazySplit, Split, augmented, split_off, strata
 from evomal.tasks.tensors import as_targets, first_row
 from evomal.tasks.user_optimizer import OptimizerFactory, ScheduleFactory, UserOptimizer

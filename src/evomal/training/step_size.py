@@ -19,7 +19,7 @@ def gradient_norm_ratio(loss: LossFunction, task: Task, batch_size: int, seed: i
     r"""How much longer a loss's gradient is than the task loss's on a first batch.
 
     :math:`\|\nabla_\theta\mathcal{M}_\phi\| / \|\nabla_\theta\mathcal{L}_T\|` at a fresh initialisation and progress 0.
-    A ratio far from 1 says that the loss changes the step size as well: compare with the task loss at its own best rate.
+    A ratio far from 1 says that the loss changes the step size as well: compare with the task loss at its best rate.
 
     Args:
         loss: The loss.
