@@ -56,8 +56,8 @@ def register_operator(
         >>> from evomal.losses import SymbolicLoss
         >>> import torch
         >>> loss = SymbolicLoss("softsign(square(sub(y, f)))", task_type="regression")
-        >>> loss(torch.tensor([1.0]), torch.tensor([2.0]))
-        tensor(0.5000)
+        >>> loss(torch.tensor([1.0]), torch.tensor([2.0])).item()
+        0.5
         >>> forget_operator("softsign")
     """
     _check_name(name)
@@ -212,6 +212,7 @@ def _check_tangent(operator: Operator, pairs: "tuple[Tensor, ...]", place: int) 
     if bool(wrong.any()):
         at = ", ".join(f"{float(each[wrong][0]):g}" for each in pairs)
         raise SettingError(
-            f"operator '{operator.name}': its tangent in argument {place + 1} at ({at}) is {float(found[wrong][0]):.6g}, "
-            f"but its derivative is {float(slope[wrong][0]):.6g}; mend it, or leave tangent out"
+            f"operator '{operator.name}': its tangent in argument {place + 1} at ({at}) is "
+            f"{float(found[wrong][0]):.6g}, but its derivative is {float(slope[wrong][0]):.6g}; mend it, or leave tangent "
+            "out"
         )

@@ -186,17 +186,6 @@ def told_progress(*losses: object) -> Iterator[Callable[[float], None]]:
 
     Yields:
         A function of the share of steps that are done.
-
-    Example:
-        >>> from evomal.losses import SymbolicLoss
-        >>> from evomal.losses.criterion import told_progress
-        >>> loss = SymbolicLoss("mul(progress, sub(y, f))", task_type="regression")
-        >>> with told_progress(loss) as tell:
-        ...     tell(0.25)
-        ...     loss(torch.zeros(1), torch.ones(1)).item()
-        0.25
-        >>> loss.progress
-        1.0
     """
     looking = [loss for loss in losses if isinstance(loss, Criterion) and loss.sees_progress]
     before = [loss.progress for loss in looking]

@@ -1,12 +1,14 @@
 """Loss files: one JSON object, read as data and never run. What its entries mean, each family of losses knows."""
 
 import json
+import re
 from contextlib import suppress
 from errno import EISDIR
 from os import PathLike, strerror
 from pathlib import Path
 from typing import Any, NoReturn
 
+from evomal.expressions import LEAVES, TERMINALS
 from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import LossFileError
 from evomal.foundation.plain_json import INVALID, NotPlainError, check_limits, parsed_json
@@ -15,7 +17,13 @@ FORMAT = "evomal-loss"
 VERSION = 2  # the latest that is read; a file has the lowest that tells all of it
 MAX_BYTES = 4_000_000  # a neural loss of the greatest width has 66,000 weights
 BY_EVOMAL = "give a file written by evomal"
-NEVER_INFO = {"scale", "class_counts"}  # a file leaves it out where it is 1: `info` must not put another one there
+BEYOND = {*TERMINALS} - {*LEAVES}
+"""Terminals that a reader of version 1 does not know."""
+NEVER_INFO = {
+    "scale",
+    "class_counts",
+    "operators",
+}  # a file leaves it out where it is 1: `info` must not put another one there
 
 
 def write_document(entries: dict[str, Any], info: dict[str, Any], path: str | PathLike[str]) -> None:
@@ -84,8 +92,13 @@ def loss_path(path: Any) -> Path:
 
 
 def _version_of(entries: dict[str, Any]) -> int:
-    """1, but for what a reader of version 1 would not know or would leave out: class counts, handcrafted losses."""
-    return 2 if "class_counts" in entries or entries.get("family") == "handcrafted" else 1
+    """1, but for what a reader of version 1 would not know or would leave out.
+
+    That is class counts, handcrafted losses, further terminals with what they stand for, operators of a user.
+    """
+    more = {"class_counts", "prior", "operators"} & entries.keys() or entries.get("family") == "handcrafted"
+    words = re.findall("[a-z_0-9]+", str(entries.get("expression", "")))
+    return 2 if more or BEYOND.intersection(words) else 1
 
 
 def read_document(file: Path) -> dict[str, Any]:
