@@ -213,5 +213,5 @@ def _check_tangent(operator: Operator, pairs: "tuple[Tensor, ...]", place: int) 
         at = ", ".join(f"{float(each[wrong][0]):g}" for each in pairs)
         raise SettingError(
             f"operator '{operator.name}': its tangent in argument {place + 1} at ({at}) is "
-            f"{float(found[wrong][0]):.6g}, but its derivative is {float(slope[wrong][0]):.6g}; mend it, or leave it out"
+            f"{float(found[wrong][0]):.6g}, but its derivative is {float(slope[wrong][0]):.6g}; mend or omit it"
         )

@@ -19,7 +19,8 @@ MAX_BYTES = 4_000_000  # a neural loss of the greatest width has 66,000 weights
 BY_EVOMAL = "give a file written by evomal"
 BEYOND = {*TERMINALS} - {*LEAVES}
 """Terminals that a reader of version 1 does not know."""
-NEVER_INFO = {
+NEVER_INFO = {"scale", "class_counts", "operators"}
+"""What a file leaves out where it is as usual: `info` must not put another one there."""
     "scale",
     "class_counts",
     "operators",
