@@ -21,10 +21,6 @@ BEYOND = {*TERMINALS} - {*LEAVES}
 """Terminals that a reader of version 1 does not know."""
 NEVER_INFO = {"scale", "class_counts", "operators"}
 """What a file leaves out where it is as usual: `info` must not put another one there."""
-    "scale",
-    "class_counts",
-    "operators",
-}  # a file leaves it out where it is 1: `info` must not put another one there
 
 
 def write_document(entries: dict[str, Any], info: dict[str, Any], path: str | PathLike[str]) -> None:
