@@ -5,23 +5,30 @@ import pytest
 import yaml
 
 from evomal.config import (
-    FIXED,
-    METHOD_DEFAULTS,
+    OPTIMIZERS,
     PRESETS,
-    STAGES,
-    UNUSED,
+    REGISTRY,
     BaseSettings,
     FinalsSettings,
     LearnSettings,
     TrainSettings,
     changed,
+    changes,
     fitting,
+    flat,
     flat_fields,
+    given,
+    idle,
+    lacking,
     learn_settings,
+    meanings,
+    setting,
     train_settings,
     unused,
     validated,
+    with_given,
 )
+from evomal.config.fields import Meaning, Settings, fields_of, stages_of
 from evomal.expressions import LEAVES, TABLE_1
 from evomal.foundation.errors import SettingError, UnknownNameError
 
@@ -85,19 +92,100 @@ def test_flat_names_find_their_stage_and_are_unique():
     assert (settings.base.lr, settings.local_search.meta_lr) == (0.5, 0.25)
     assert (settings.filters.rejection, settings.genetic.max_height, settings.workers) == (False, 12, 2)
     for kind in (LearnSettings, TrainSettings):
-        names = [name for name in kind.model_fields if name not in STAGES]
-        for stage in STAGES:
-            if stage in kind.model_fields:
-                names += kind.model_fields[stage].annotation.model_fields
+        names = [name for name in kind.model_fields if name not in stages_of(kind)]
+        names += [name for part in stages_of(kind).values() for name in part.model_fields]
         assert [name for name, count in Counter(names).items() if count > 1] == []
         assert set(names) - {"own"} == set(flat_fields(kind))  # a method's own are flat where that method is
 
 
-def test_every_setting_is_described():
-    for kind in (LearnSettings, TrainSettings):
-        stages = [kind.model_fields[stage].annotation for stage in STAGES if stage in kind.model_fields]
-        fields = {n: f for part in (kind, *stages) for n, f in part.model_fields.items() if n not in STAGES}
-        assert [name for name, field in fields.items() if not field.description] == []
+@pytest.mark.parametrize("kind", [LearnSettings, TrainSettings])
+def test_every_setting_says_what_it_means(kind):
+    fields = {name: field for name, (_, field) in fields_of(kind).items()}
+    assert [name for name, field in fields.items() if not field.description or field.description[-1] in ".;"] == []
+    silent = [name for name, field in fields.items() if not any(isinstance(m, Meaning) for m in field.metadata)]
+    assert silent == []  # a field of pydantic's would be taken to matter to all methods and never to change
+    for name, meaning in meanings(kind).items():
+        assert meaning.results or meaning.changes == "freely", name  # what no result depends on may change
+        if meaning.only is not None:
+            switch, values = meaning.only
+            assert switch in fields, name
+            assert values, name
+        if kind is LearnSettings:
+            assert any(entry.uses(name, meaning) for entry in REGISTRY.values()), name
+        if meaning.off is not None:
+            assert flat(learn_settings(**{name: meaning.off}))[name] == meaning.off
+
+
+def test_what_a_field_says_is_kept_beside_its_limits():
+    class Mine(Settings):
+        depth: int = setting(3, "greatest depth", part="formulas", changes="freely", ge=1)
+        plain: int = 3
+
+    assert meanings(Mine) == {"depth": Meaning(part="formulas", changes="freely"), "plain": Meaning()}
+    with pytest.raises(SettingError, match=r"^setting 'depth': input should be greater"):
+        validated(Mine, {"depth": 0})
+
+
+def test_no_result_depends_on_where_a_search_is_done():
+    assert idle(LearnSettings) == {"workers", "executor", "address", "object_store"}
+    assert idle(TrainSettings) == frozenset()
+
+
+def test_which_optimiser_has_which_setting():
+    has = {
+        "sgd": {"momentum", "nesterov", "weight_decay"},
+        "adam": {"betas", "eps", "weight_decay"},
+        "adamw": {"betas", "eps", "weight_decay"},
+        "rmsprop": {"momentum", "smoothing", "eps", "weight_decay"},
+        "own": set(),
+    }
+    every = set().union(*has.values())
+    assert {name: every - set(lacking(name)) for name in OPTIMIZERS} == has
+
+
+@pytest.mark.parametrize(
+    "flat_given", [{}, {"seed": 0}, {"lr": 0.03, "momentum": 0.9}, {"finals": True, "steps": 1_000, "workers": 1}]
+)
+def test_it_is_known_what_somebody_gave_though_a_preset_says_the_same(flat_given):
+    settings = learn_settings("practice", **flat_given)
+    assert settings == learn_settings("practice")
+    assert given(settings) == flat_given.keys()
+    assert given(changed(settings, seed=0)) == {*flat_given, "seed"}
+    assert given(changed(settings, "practice")) == flat_given.keys() - PRESETS["practice"].keys()
+    assert given(with_given(settings, ["clip"])) == {"clip"}
+    assert with_given(settings, ["clip"]) == settings
+    assert given(BaseSettings(momentum=0.0)) == {"momentum"}
+    assert given(train_settings("quick", seeds=(0,), lr=0.1)) == {"seeds", "lr", "lrs"}
+
+
+@pytest.mark.parametrize(
+    ("flat_given", "name", "optimizer"),
+    [
+        ({"optimizer": "adam", "momentum": 0.0}, "momentum", "adam"),
+        ({"betas": (0.9, 0.999)}, "betas", "sgd"),
+        ({"optimizer": "own", "weight_decay": 0.0}, "weight_decay", "own"),
+        ({"optimizer": "rmsprop", "nesterov": False}, "nesterov", "rmsprop"),
+    ],
+)
+@pytest.mark.parametrize("make", [learn_settings, train_settings])
+def test_a_setting_that_an_optimiser_lacks_is_refused_though_it_is_as_it_always_is(make, flat_given, name, optimizer):
+    message = f"setting '{name}': optimizer {optimizer} does not have it; leave it out"
+    with pytest.raises(SettingError) as caught:
+        make(**flat_given)
+    assert str(caught.value) == message
+
+
+def test_what_may_change_is_said_by_the_settings():
+    found = changes(learn_settings(method="glo"), learn_settings(method="glo", generations=9, cma_generations=9, lr=1))
+    assert {change.name: change.allowed for change in found} == {
+        "lr": False, "generations": False, "cma_generations": True
+    }  # fmt: skip
+    racing = learn_settings(racing=True), learn_settings(racing=True, max_evaluations=3, workers=2)
+    assert {change.name: change.allowed for change in changes(*racing)} == {"workers": True, "max_evaluations": False}
+    more, fewer = train_settings(seeds=(0, 1, 2), lrs=(0.1, 0.2)), train_settings(seeds=(0, 1), lrs=(0.1,))
+    assert [change.allowed for change in changes(fewer, more)] == [True, True]
+    assert [change.allowed for change in changes(more, fewer)] == [False, False]
+    assert next(map(str, changes(more, fewer))) == "seeds was (0, 1, 2), now (0, 1)"
 
 
 @pytest.mark.parametrize("settings", [learn_settings("quick", lr=0.1), train_settings("quick", seeds=(1, 2))])
@@ -205,24 +293,38 @@ def test_one_rate_for_meta_testing_is_the_rate_that_is_used():
     assert train_settings("quick", lrs=(0.1, 0.3)).lrs == (0.1, 0.3)
 
 
-METHODS = tuple(UNUSED)
-
-
-def _flat(settings):
-    """Every setting by its flat name."""
-    dumped = settings.model_dump()
-    return {name: dumped[stage][name] if stage else dumped[name] for name, stage in flat_fields(LearnSettings).items()}
+METHODS = tuple(REGISTRY)
+TREES = {
+    "operators", "terminals", "min_depth", "max_depth", "tournament_size", "crossover_rate", "mutation_rate", "mutation_depth", "elitism_rate",
+    "max_height", "known_start", "start_from",
+}  # fmt: skip
+CMA, NEURAL, TUNING = (
+    {"sigma", "cma_generations"},
+    {"hidden", "neural_steps"},
+    {"base_steps", "meta_lr", "task_loss_batch"},
+)
+ONE_LOSS = {
+    "population_size", "generations", "meta_steps", "rejection_steps", "rejection_lr", "rejection_threshold", "racing",
+    "racing_effort", "racing_keep",
+}  # fmt: skip
+IDLE = {
+    "evomal": CMA | NEURAL,
+    "gplfl": TUNING | CMA | NEURAL,
+    "glo": TUNING | NEURAL,
+    "taylorglo": TREES | {"cma_generations"} | TUNING | NEURAL,
+    "ml3": ONE_LOSS | TREES | CMA,
+}
+"""What has no effect on a method, written down independently of its parts."""
 
 
 @pytest.mark.parametrize("preset", [None, *PRESETS])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_has_its_fixed_and_takes_its_usual_settings_and_the_presets(method, preset):
-    plain, own = _flat(learn_settings(preset)), _flat(learn_settings(preset, method=method))
-    assert own == plain | {"method": method} | METHOD_DEFAULTS.get(method, {}) | FIXED.get(method, {})
+    plain, own = flat(learn_settings(preset)), flat(learn_settings(preset, method=method))
+    assert own == plain | {"method": method} | dict(REGISTRY[method].defaults) | dict(REGISTRY[method].fixed)
 
 
 def test_what_sets_the_methods_apart():
-    assert (set(FIXED) | set(METHOD_DEFAULTS)) <= set(METHODS)
     assert {m for m in METHODS if learn_settings(method=m).tuning.meta_steps == 0} == {"gplfl", "glo", "taylorglo"}
     assert learn_settings(method="ml3").tuning.meta_steps == 500
     assert learn_settings(method="ml3", neural_steps=7, base_steps=2, meta_lr=0.5).tuning.model_dump() == {
@@ -265,7 +367,7 @@ def test_generations_population_and_evaluations(method):
         ({"sigma": 0.5}, "setting 'sigma': method evomal does not use it; leave it out"),
         (
             {"method": "glo", "population_size": 2},
-            "setting 'population_size': CMA-ES needs 3 members or more, not 2; give more",
+            "setting 'population_size': method glo needs 3 members or more, not 2; give more",
         ),
         ({"method": "ml3", "hidden": 257}, "setting 'hidden': input should be less than or equal to 256 (got 257)"),
         (
@@ -311,9 +413,10 @@ def test_settings_for_several_methods_fit_each(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_what_a_method_does_not_use_changes_nothing(method):
     """Whatever is called unused is so: no such name has an effect on how a search is put together."""
-    assert not set(UNUSED[method]) & set(FIXED.get(method, {}))
-    for name in UNUSED[method]:
-        assert name in flat_fields(LearnSettings)
+    entry = REGISTRY[method]
+    idle_names = {name for name, meaning in meanings(LearnSettings).items() if not entry.uses(name, meaning)}
+    assert idle_names == IDLE[method]
+    for name in idle_names:
         with pytest.raises(SettingError, match=f"^setting '{name}': method {method} does not use it; leave it out$"):
             learn_settings(method=method, **{name: 3})
 
@@ -322,7 +425,7 @@ def test_what_a_method_does_not_use_changes_nothing(method):
 def test_settings_that_fit_are_taken(method):
     shared = {"meta_steps": 30, "rejection": True, "output_activation": "softplus", "population_size": 6, "sigma": 0.5}
     fitted = fitting(method, shared)
-    settings = _flat(learn_settings("quick", **fitted))
+    settings = flat(learn_settings("quick", **fitted))
     assert {name: settings[name] for name in fitted} == fitted
     assert shared["meta_steps"] == 30  # it is left as it was
 

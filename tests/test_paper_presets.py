@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evomal.config import PAIRS, PRESETS, learn_settings, paper_preset, preset_manual, train_settings
+from evomal.config import PAIRS, PRESETS, learn_settings, paper_preset, preset_manual, settings_manual, train_settings
 from evomal.config.paper import CODE, OURS, PAPER, SOURCES, preset_values
 from evomal.config.presets import IN_FULL
 from evomal.foundation.errors import SettingError
@@ -15,8 +15,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "presets.md"
 COLOURED = ["paper-cifar10", "paper-cifar100", "paper-svhn"]
 
 
-def test_the_page_of_the_manual_is_current():
-    assert PAGE.read_text(encoding="utf-8") == preset_manual() + "\n"
+@pytest.mark.parametrize(("name", "manual"), [("presets", preset_manual), ("settings", settings_manual)])
+def test_the_pages_of_the_manual_are_current(name, manual):
+    assert PAGE.with_name(f"{name}.md").read_text(encoding="utf-8") == manual() + "\n"
 
 
 def test_every_pair_of_both_tables_is_there():

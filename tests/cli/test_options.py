@@ -39,8 +39,18 @@ def test_a_setting_that_may_be_none_is_an_option_of_its_own_kind(run):
     assert shown["--start-from"] == "<list[str]>"
     options = options_of("learn")
     assert all(options[flag[2:].replace("-", "_")].help.endswith(" (default: no limit).") for flag in kinds)
-    assert options["start_from"].help.endswith(" (default none).")
+    assert options["start_from"].help.endswith(" (not taylorglo, ml3; default none).")
     assert not [name for name, option in options.items() if "None" in (option.help or "")]
+
+
+def test_the_help_says_whose_a_setting_is():
+    shown = {name: option.help for name, option in options_of("learn").items()}
+    assert shown["sigma"].endswith(" of CMA-ES (glo, taylorglo; default 1.2).")
+    assert shown["racing_keep"].endswith(" at least one (not ml3; with racing; default 0.15).")
+    assert shown["momentum"] == "Momentum (with optimizer sgd, rmsprop; default 0.0)."
+    assert shown["gamma"].endswith(" each milestone (with schedule step; default 0.1).")
+    assert shown["method"].endswith(": evomal, gplfl, glo, taylorglo, ml3 (default evomal).")
+    assert options_of("train")["gamma"].help == shown["gamma"]
 
 
 def test_limits_and_losses_to_start_from_reach_the_settings(run, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import evomal
-from evomal.config import FIXED, REGISTRY, fitting
+from evomal.config import REGISTRY, fitting
 from evomal.evaluation.candidate import Outcome
 from evomal.evaluation.probing import probed
 from evomal.foundation.errors import SettingError
@@ -187,9 +187,11 @@ def test_an_engine_goes_on_to_the_bit_from_its_state(name, given):
 OTHERWISE = {"meta_steps": 5, "output_activation": "softplus", "rejection": True, "gradient_equivalence": True}
 
 
-@pytest.mark.parametrize(("name", "setting"), [(name, setting) for name in FIXED for setting in FIXED[name]])
+@pytest.mark.parametrize(
+    ("name", "setting"), [(name, setting) for name in REGISTRY for setting in REGISTRY[name].fixed]
+)
 def test_settings_that_a_method_cannot_have(name, setting):
-    value, has = OTHERWISE[setting], FIXED[name][setting]
+    value, has = OTHERWISE[setting], REGISTRY[name].fixed[setting]
     with pytest.raises(SettingError) as caught:
         METHODS[name](**{setting: value})
     assert str(caught.value) == f"setting '{setting}': method {name} has {has}, not {value!r}; leave it out"
@@ -215,5 +217,5 @@ def test_settings_of_another_method_are_refused(name):
 def test_a_population_too_small_for_cma_es_is_refused_before_the_search(name, tmp_path):
     with pytest.raises(SettingError) as caught:
         _method(name, population_size=2).learn(tasks.blobs(), out=tmp_path / "a")
-    assert str(caught.value) == "setting 'population_size': CMA-ES needs 3 members or more, not 2; give more"
+    assert str(caught.value) == f"setting 'population_size': method {name} needs 3 members or more, not 2; give more"
     assert list(tmp_path.iterdir()) == []

@@ -77,7 +77,7 @@ def test_a_factory_whose_optimiser_is_another_one_now_is_noticed(tmp_path):
 
 
 def test_what_does_not_go_together_is_refused_before_anything_is_done(tmp_path):
-    with pytest.raises(SettingError, match=r"^setting 'optimizer': the task brings one of its own"):
+    with pytest.raises(SettingError, match=r"^setting 'optimizer': the task brings an optimizer of its own"):
         evomal.EvoMAL(optimizer="adam", **SMALL).learn(_task(optimizer=_nadam), out=tmp_path / "a")
     with pytest.raises(SettingError, match=r"^setting 'optimizer': the task brings none of its own"):
         evomal.EvoMAL(optimizer="own", **SMALL).learn(_task(), out=tmp_path / "a")
@@ -138,7 +138,7 @@ def test_an_optimiser_that_is_brought_is_as_good_as_the_same_by_name():
     assert values(task(schedule=cosine), optimizer="adamw") == named
     assert values(task(optimizer=adamw), schedule="cosine") == named
     assert values(task(optimizer=adamw)) != named != values(task())
-    with pytest.raises(SettingError, match=r"^setting 'optimizer': the task brings one of its own"):
+    with pytest.raises(SettingError, match=r"^setting 'optimizer': the task brings an optimizer of its own"):
         values(task(optimizer=adamw), optimizer="rmsprop")
 
 

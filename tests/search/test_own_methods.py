@@ -9,7 +9,7 @@ import pytest
 
 import evomal
 from evomal.cli.app import main
-from evomal.config import FIXED, REGISTRY, UNUSED, learn_settings
+from evomal.config import REGISTRY, learn_settings
 from evomal.engines.genome import Network
 from evomal.engines.single import SingleEngine
 from evomal.executors import InProcess
@@ -21,6 +21,7 @@ from evomal.tasks import TaskSet
 from helpers.tasks import blobs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_method.py"
+OURS = {"evomal", "gplfl", "glo", "taylorglo", "ml3"}
 SMALL = {
     "population_size": 4, "partial_steps": 15, "rejection_steps": 60, "rejection_threshold": 0.2,
     "rejection_lr": 0.05, "lr": 0.1, "finals": False,
@@ -30,7 +31,7 @@ SMALL = {
 @pytest.fixture(autouse=True)
 def _nothing_stays():
     yield
-    for name in set(REGISTRY) - set(UNUSED):
+    for name in set(REGISTRY) - OURS:
         REGISTRY.pop(name, None)
         _METHODS.pop(name, None)
 
@@ -95,7 +96,7 @@ def test_what_it_fixes_and_its_parent_has_holds():
         Child(max_depth=3)
     with pytest.raises(SettingError, match=r"^setting 'depth': input should be|^unknown setting 'depth'"):
         Child(depth=3)
-    assert FIXED["gplfl"] == {"meta_steps": 0}
+    assert REGISTRY["gplfl"].fixed == {"meta_steps": 0}
     assert learn_settings(method="gplfl").own == ()
 
 

@@ -7,24 +7,15 @@ import yaml
 from torch import nn
 
 import evomal
-from evomal.config import WHERE, LearnSettings, fitting, flat_fields, learn_settings
+from evomal.cli import main
+from evomal.config import LearnSettings, changes, fitting, flat, flat_fields, given, learn_settings, meanings
 from evomal.executors import InProcess
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.search import GLO, make_method
 from evomal.store import RunFolder
 from evomal.store.environment import versions
 from evomal.store.previous_run import PreviousRun
-from evomal.store.resuming import (
-    FINALS,
-    LIMITS,
-    MAY_CHANGE,
-    describe,
-    flat,
-    may_change,
-    opened,
-    require_settings,
-    with_lanes,
-)
+from evomal.store.resuming import describe, opened, require_settings, with_lanes
 from evomal.store.task_identity import identity
 from evomal.tasks import TaskSet
 from helpers import stops
@@ -122,16 +113,17 @@ def test_settings_have_their_flat_names():
     values = flat(settings)
     assert values.keys() == flat_fields(LearnSettings).keys()
     assert (values["lr"], values["seed"], values["patience"], values["start_from"]) == (0.5, 3, 2, ("mse",))
-    assert LIMITS == ("max_time", "max_evaluations", "target_fitness", "patience")
+
+
+FIXED = {name for name, meaning in meanings(LearnSettings).items() if meaning.changes == "never"}
 
 
 def test_what_may_change():
-    assert (
-        may_change(learn_settings())
-        == MAY_CHANGE
-        == ("generations", "cma_generations", "workers", *WHERE, *LIMITS, *FINALS)
-    )
-    assert may_change(learn_settings(method="glo")) == ("cma_generations", "workers", *WHERE, *LIMITS, *FINALS)
+    assert [name for name in flat_fields(LearnSettings) if name not in FIXED] == [
+        "workers", "generations", "cma_generations", "finals", "finalists", "steps", "folds", "retests",
+        "finals_budget", "executor", "address", "object_store", "max_time", "max_evaluations", "target_fitness",
+        "patience",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("override", [True, False])
@@ -160,7 +152,6 @@ def test_what_may_change_changes_if_that_is_asked_for(past, flat, told):
     )
 
 
-FIXED = sorted(set(flat_fields(LearnSettings)) - set(MAY_CHANGE))
 OTHER = {
     "seed": 3, "partial_steps": 7, "output_activation": "softplus", "scale_control": True, "fitness_lrs": (0.5,),
     "lr": 0.2, "momentum": 0.5, "weight_decay": 0.1, "batch_size": 16, "population_size": 7, "min_depth": 1,
@@ -209,8 +200,11 @@ def test_all_that_may_not_change_is_told_and_nothing_else(past):
 
 @pytest.mark.parametrize("flat", [{"racing": True}, {"lanes": 2}])
 def test_who_is_evaluated_with_whom_depends_on_how_many_still_may_be(flat):
-    assert "max_evaluations" not in may_change(learn_settings(**flat))
-    assert "workers" in may_change(learn_settings(**flat))
+    before, now = learn_settings(**flat), learn_settings(**flat, max_evaluations=9, workers=2)
+    assert {change.name: change.allowed for change in changes(before, now)} == {
+        "workers": True,
+        "max_evaluations": False,
+    }
 
 
 class OnGpu:
@@ -278,6 +272,24 @@ def test_workers_may_change_in_the_midst_of_a_run_if_that_is_asked_for(stopped, 
     assert _config(place)["settings"]["workers"] == 2
 
 
+def test_a_search_that_is_asked_and_told_is_no_run(tmp_path, capsys):
+    place = tmp_path / "asked"
+    evomal.Search("gplfl", "classification", out=place, population_size=4, generations=2).ask()
+    before = _files(place)
+    message = (
+        f"'{place}' holds a search that is asked and told, not a run; go on with it by "
+        f"evomal.Search(out={str(place)!r})"
+    )
+    for resume in (["--resume", place], ["--resume", place, "--dataset", "iris", "--model", "linear"]):
+        assert main(["learn", *map(str, resume)]) == 2
+        assert capsys.readouterr() == ("", f"evomal: error: {message}\n")
+    with pytest.raises(RunFolderError) as caught:
+        stops.learn(place, resume=True)
+    assert str(caught.value) == message
+    assert _files(place) == before
+    assert evomal.Search("gplfl", "classification", out=place, population_size=4, generations=2).ask()
+
+
 def _described(folder, tasks=None, settings=None):
     tasks = TaskSet.of(tasks or stops.tasks.line())
     describe(folder, tasks, settings or stops.tiny(), PreviousRun(folder))
@@ -293,6 +305,7 @@ def test_a_run_says_its_tasks_and_versions(tmp_path):
         "format": "evomal-run",
         "version": 1,
         "settings": json.loads(json.dumps(stops.tiny().model_dump(mode="json"))),
+        "given": sorted(given(stops.tiny())),
         "tasks": [identity(task) for task in both],
         "command": None,
         "versions": versions(),

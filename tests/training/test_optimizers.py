@@ -10,7 +10,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam, AdamW, NAdam, RMSprop
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
 
-from evomal.config import BaseSettings
+from evomal.config import OPTIMIZERS, PRESETS, BaseSettings, learn_settings, train_settings
 from evomal.foundation.errors import SettingError
 from evomal.losses import SymbolicLoss
 from evomal.losses.batched_families import stack
@@ -18,7 +18,7 @@ from evomal.tasks import Batches, Split, Task, probe
 from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
 from evomal.training import fit
 from evomal.training.batched_fit import fit_lanes
-from evomal.training.optimizers import base_optimizer, fitted_base, norm_of, shortened
+from evomal.training.optimizers import NAMED, base_optimizer, fitted_base, norm_of, shortened
 
 # Settings, and the same for PyTorch.
 GRID = [
@@ -220,12 +220,55 @@ def test_what_is_no_factory_is_refused_at_once(own, message):
     assert str(caught.value) == message
 
 
+def test_settings_know_every_optimiser_by_name():
+    assert [*NAMED, "own"] == list(OPTIMIZERS)
+
+
 def test_settings_and_a_task_must_agree():
     own = OWN["optimizer"]
     assert fitted_base(BaseSettings(lr=0.1), own) == BaseSettings(lr=0.1, optimizer="own")
     assert fitted_base(BaseSettings(optimizer="own"), own).optimizer == "own"
     assert fitted_base(BaseSettings(optimizer="adam"), OWN["schedule"]).optimizer == "adam"
-    with pytest.raises(SettingError, match=r"^setting 'optimizer': the task brings one of its own, and set"):
-        fitted_base(BaseSettings(optimizer="adam"), own)
+    for optimizer in ("adam", "sgd"):
+        with pytest.raises(SettingError) as caught:
+            fitted_base(BaseSettings(optimizer=optimizer), own)
+        assert str(caught.value) == (
+            f"setting 'optimizer': the task brings an optimizer of its own, so that '{optimizer}' would have no "
+            "effect; leave it out"
+        )
     with pytest.raises(SettingError, match=r"^setting 'optimizer': the task brings none of its own; give Task\("):
         fitted_base(BaseSettings(optimizer="own"), OWN["schedule"])
+
+
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+@pytest.mark.parametrize("make", [learn_settings, train_settings])
+def test_what_a_preset_says_gives_way_to_the_tasks_own(make, preset):
+    base = make(preset, clip=2.0).base
+    fitted = fitted_base(base, OWN["both"])
+    kept = {name: getattr(base, name) for name in ("lr", "batch_size", "schedule", "milestones", "gamma", "clip")}
+    assert fitted == BaseSettings(optimizer="own", **kept)
+    assert fitted_base(fitted, OWN["both"]) == fitted
+
+
+GIVEN = [
+    ("optimizer", {"momentum": 0.9}),  # the preset's own value
+    ("optimizer", {"momentum": 0.0}),
+    ("optimizer", {"weight_decay": 0.1}),
+    ("optimizer", {"optimizer": "sgd"}),
+    ("schedule", {"schedule": "cosine"}),
+    ("schedule", {"warmup": 0.0}),
+]
+
+
+@pytest.mark.parametrize(("what", "flat"), GIVEN)
+@pytest.mark.parametrize("make", [learn_settings, train_settings])
+def test_what_somebody_gave_never_gives_way(make, what, flat):
+    ((name, value),) = flat.items()
+    base, article = make("practice", **flat).base, "an" if what == "optimizer" else "a"
+    with pytest.raises(SettingError) as caught:
+        fitted_base(base, OWN["both"])
+    assert str(caught.value) == (
+        f"setting '{name}': the task brings {article} {what} of its own, so that {value!r} would have no effect; leave "
+        "it out"
+    )
+    assert fitted_base(base, NOTHING_OWN) == base

@@ -10,7 +10,7 @@ import typer
 from evomal.cli import options
 from evomal.cli.output import GOOD, INTERRUPTED, lasting, print_json, say, warn_of_workers
 from evomal.cli.source import TaskSource, task_options
-from evomal.config import WHERE, LearnSettings, flat_fields
+from evomal.config import LearnSettings, flat_fields, idle
 
 if TYPE_CHECKING:
     from evomal.comparison import Comparison
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 # The method is an entry of --methods, the seeds are a list, and workers, which are processes here, take whole searches
 # and trainings.
-ELSEWHERE = ("method", "seed", "workers", *WHERE)
-LEARN = [name for name in flat_fields(LearnSettings) if name not in ELSEWHERE]
+LEARN = [name for name in flat_fields(LearnSettings) if name not in {"method", "seed", *idle(LearnSettings)}]
 
 
 Methods = Annotated[

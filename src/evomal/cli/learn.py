@@ -11,7 +11,7 @@ from evomal.cli.arguments import given_task_options
 from evomal.cli.output import GOOD, INTERRUPTED, lasting, print_json, say, warn_of_workers
 from evomal.cli.own_method import with_own_method
 from evomal.cli.run import Given, Run, new_run, old_run
-from evomal.config import PRACTICE, LearnSettings, learn_settings
+from evomal.config import PRACTICE, LearnSettings, learn_settings, method_entry
 from evomal.foundation.errors import SettingError
 from evomal.store import RunFolder
 
@@ -112,7 +112,9 @@ def _search(run: Run, quiet: bool, tensorboard: bool, stream: Any) -> "LearnResu
 
     together = TaskSet.of(tasks)
     method = make_method(run.settings)
-    if run.settings.method == "glo" and not quiet and not run.folder.resumed:  # two phases are easily forgotten
+    if (
+        len(method_entry(run.settings.method).phases) > 1 and not quiet and not run.folder.resumed
+    ):  # two phases are easily forgotten
         print(f"budget: {method.budget(len(tasks))}", file=stream, flush=True)
     logs = _logs(run, tensorboard)
     with make_progress(together.name, run.settings, stream, quiet) as progress:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 from typer.core import TyperCommand
 
-from evomal.config import PRESETS, Settings, flat_fields
+from evomal.config import PRESETS, REGISTRY, LearnSettings, Meaning, Settings, fields_of, meanings
 from evomal.foundation.errors import unknown_name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -55,7 +55,9 @@ def setting_options(kind: type[Settings], names: Collection[str] | None = None) 
         signature = inspect.signature(command, eval_str=True)
         own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
         added = [
-            _parameter(kind, name, stage) for name, stage in flat_fields(kind).items() if names is None or name in names
+            _parameter(kind, name, field)
+            for name, (_, field) in fields_of(kind).items()
+            if names is None or name in names
         ]
         replaced = signature.replace(parameters=[p.replace(kind=_KEYWORD) for p in own] + added)
         command.__signature__ = replaced  # type: ignore[attr-defined]
@@ -67,15 +69,15 @@ def setting_options(kind: type[Settings], names: Collection[str] | None = None) 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
-def _parameter(kind: type[Settings], name: str, stage: str) -> inspect.Parameter:
-    owner = kind.model_fields[stage].annotation if stage else kind
-    assert owner is not None
-    field: FieldInfo = owner.model_fields[name]
+def _parameter(kind: type[Settings], name: str, field: FieldInfo) -> inspect.Parameter:
     flag = SPELLED.get(name, f"--{name.replace('_', '-')}")
-    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    registry = meanings(kind)[name].names
+    listed = get_args(field.annotation) if get_origin(field.annotation) is Literal else registry and tuple(registry())
+    # A class of the user's own may be named in the place of a method; it enters the registry then.
+    choices = () if name == "method" or not listed else listed
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag,
-        help=_help(field, choices),
+        help=_help(kind, name, field, listed or ()),
         show_default=False,  # the option's own is None, "not given"; the help says the setting's
         callback=_known(name, choices) if choices else None,
     )
@@ -104,16 +106,35 @@ def _plain(kind: Any) -> Any:
     return kind
 
 
-def _help(field: FieldInfo, choices: tuple[Any, ...]) -> str:
-    text = f"{field.description}"
+def _help(kind: type[Settings], name: str, field: FieldInfo, choices: tuple[Any, ...]) -> str:
+    """What a setting is, from its field: what it does, what it takes, whose it is, what it is if it is left out."""
+    text, meaning = f"{field.description}", meanings(kind)[name]
     listed = f": {', '.join(choices)}" if choices else ""
-    return f"{text[0].upper()}{text[1:]}{listed} (default{_shown(field)})."
+    whose = f"{_whose(name, meaning)}; " if kind is LearnSettings and _whose(name, meaning) else ""
+    return f"{text[0].upper()}{text[1:]}{listed} ({whose}{_with(meaning)}default{_shown(field, meaning.none)})."
 
 
-def _shown(field: FieldInfo) -> str:
-    default, extra = field.default, field.json_schema_extra
+def _whose(name: str, meaning: Meaning) -> str:
+    """Which methods have a setting that can be chosen; nothing where all do."""
+    have = {method: name not in entry.fixed and entry.uses(name, meaning) for method, entry in REGISTRY.items()}
+    users, others = ([method for method in have if have[method] is has] for has in (True, False))
+    if not users or not others:
+        return ""
+    return f"not {', '.join(others)}" if len(others) < len(users) else ", ".join(users)
+
+
+def _with(meaning: Meaning) -> str:
+    """What else must be so that a setting has an effect; nothing where it always has."""
+    if meaning.only is None:
+        return ""
+    switch, values = meaning.only
+    return f"with {switch if values == (True,) else f'{switch} ' + ', '.join(values)}; "
+
+
+def _shown(field: FieldInfo, none: str) -> str:
+    default = field.default
     if default is None:
-        return f": {extra['none']}" if isinstance(extra, dict) else ": no limit"
+        return f": {none}"
     if isinstance(default, tuple):
         return f" {' '.join(v if isinstance(v, str) else f'{v:.4g}' for v in default) or 'none'}"
     return f" {str(default).lower() if isinstance(default, bool) else default}"

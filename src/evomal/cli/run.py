@@ -12,7 +12,7 @@ from evomal.cli.source import TaskSource
 from evomal.config import PRACTICE, LearnSettings, changed, learn_settings
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.store import RunFolder
-from evomal.store.config import CONFIG, stored_settings
+from evomal.store.config import CONFIG, described, require_own_training, stored_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def new_run(given: Given, out: Path | None, force: bool) -> Run:
             "task": sources[0].stored(),
             "also": list(given.also),
             "directory": str(Path.cwd()),
-            "settings": settings.model_dump(mode="json"),
+            **described(settings),
             **({} if given.method is None else {"method_from": given.method}),
         }
     )
@@ -97,7 +97,8 @@ def old_run(given: Given, path: Path) -> Run:
         RunFolderError: There is no such run, it is damaged, or another process is at work on it.
     """
     folder = RunFolder(path, resume=True)
-    try:
+    with folder.closed_if_refused():
+        require_own_training(folder.config, folder.path)
         stored = folder.config.get("task")
         sources = given.sources if stored is None else _same_sources(given, folder)
         _require_method(given, folder)
@@ -106,9 +107,6 @@ def old_run(given: Given, path: Path) -> Run:
         if method not in (None, before.method):
             raise _other(folder, [f"method was {before.method!r}, now {method!r}"])
         settings = changed(before, given.preset, **given.settings)
-    except BaseException:
-        folder.discard()
-        raise
     return Run(folder, sources, settings, given.override, given.method)
 
 

@@ -12,6 +12,7 @@ from evomal.cli.going_on import found_here
 from evomal.cli.output import require_free
 from evomal.cli.source import TaskSource
 from evomal.config import BaseSettings, TrainSettings, train_settings
+from evomal.config import given as given_names
 from evomal.foundation.errors import SettingError
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def new_job(given: Given, out: Path | None, force: bool) -> Job:
         call = TrainCall(
             losses=tuple(NamedLoss(name=name, digest=digest(loss)) for name, loss in losses.items()),
             settings=settings,
+            given=tuple(sorted(given_names(settings))),
             options=source.stored(),
             directory=str(Path.cwd()),
             task=task_identity(task),

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from evomal.comparison.plan import Plan
-from evomal.config import BaseSettings, with_schedule_in_base
+from evomal.config import BaseSettings, TrainSettings, meanings, with_schedule_in_base
 from evomal.store import task_identity as identity
 from evomal.tasks import Task
 from evomal.tasks.fingerprint import fingerprint
@@ -39,7 +39,8 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 def _fixed(document: dict[str, Any], shared: Collection[str]) -> dict[str, Any]:
     """What of a comparison, its task apart, may not change from call to call."""
     found = with_schedule_in_base(document["training"])
-    training = {name: value for name, value in found.items() if name not in ("seeds", "lrs")}
+    said = meanings(TrainSettings)
+    training = {name: value for name, value in found.items() if name not in said or said[name].changes == "never"}
     methods = {name: _with_base(document["methods"][name]) for name in shared}
     return {"training": _with_base(training), "methods": methods}
 

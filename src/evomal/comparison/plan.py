@@ -8,15 +8,25 @@ from os import PathLike, fspath
 from typing import Any
 
 from evomal.comparison.entries import Entry, read_entries
-from evomal.config import WHERE, LearnSettings, TrainSettings, flat_fields, train_settings
+from evomal.config import LearnSettings, TrainSettings, flat_fields, idle, train_settings
 from evomal.foundation.errors import SettingError, unknown_name
 
 LEAST_SEEDS = 2
 # Of each search, and what no result depends on.
-OWN: dict[str, Any] = {"seed": True, "workers": True, "execution": set(WHERE)}
+
+
+def _own() -> dict[str, Any]:
+    own: dict[str, Any] = {"seed": True}
+    for name in idle(LearnSettings):
+        stage = flat_fields(LearnSettings)[name]
+        own |= {stage: {*own.get(stage, ()), name}} if stage else {name: True}
+    return own
+
+
+OWN = _own()
 # What a comparison has several of, or decides itself, with the argument that says so.
 INSTEAD = {"lrs": "lr_grid", "seed": "seeds", "method": "methods", "workers": "the executor's workers"}
-INSTEAD |= dict.fromkeys(WHERE, "processes of this machine")
+INSTEAD |= {name: "processes of this machine" for name in idle(LearnSettings) if name not in INSTEAD}
 
 
 @dataclass(frozen=True, slots=True)

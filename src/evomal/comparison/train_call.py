@@ -6,8 +6,8 @@ from typing import Any, Self
 from pydantic import Field, ValidationError
 
 from evomal.comparison.records import digest
-from evomal.config import TrainSettings, flat_fields, validated
-from evomal.config.stages import Count, Settings
+from evomal.config import TrainSettings, flat_fields, holds, meanings, validated, with_given
+from evomal.config.fields import Count, Settings
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.losses.criterion import LossFunction
 from evomal.store import task_identity as identity
@@ -17,8 +17,7 @@ from evomal.tasks.fingerprint import fingerprint
 from evomal.training.meta_testing import require_test_split
 
 MARK, VERSION = "evomal-trainings", 1
-FREE = ("workers", "device")  # no result depends on them
-GROWING = ("seeds", "lrs")
+ANYWHERE = ("workers", "device")  # no setting of a training, and no result depends on them
 OWN = ("losses", "preset", "workers")  # options that are neither settings nor the task's
 
 
@@ -37,6 +36,7 @@ class TrainCall(Settings):
         settings: How networks are trained.
         options: What the options of the task said.
         task: What task that was, as `task_identity` says it.
+        given: Settings that somebody gave, by flat name, as against those of the preset.
         workers: Trainings at a time.
         preset: The name of its preset.
         command: The command line that began it.
@@ -48,6 +48,7 @@ class TrainCall(Settings):
     settings: TrainSettings
     options: dict[str, str | int | float | None]
     task: dict[str, Any]
+    given: tuple[str, ...] = ()
     workers: Count = 1
     preset: str | None = None
     command: str | None = None
@@ -63,7 +64,8 @@ class TrainCall(Settings):
         """
         values = {name: value for name, value in record.items() if name not in ("format", "version")}
         try:
-            return cls.model_validate(values)
+            call = cls.model_validate(values)
+            return call.model_copy(update={"settings": with_given(call.settings, call.given)})
         except ValidationError as error:
             where = error.errors()[0]["loc"]
             raise ValueError(f"its {'.'.join(map(str, where))} is odd") from None
@@ -127,9 +129,11 @@ class TrainCall(Settings):
         known = {loss.name: loss for loss in self.losses}
         names = dict.fromkeys(given.get("losses", known))
         options = {name: value for name, value in given.items() if name not in stages and name not in OWN}
+        names_given = {*self.given, *(given.keys() & stages.keys())}
         changes = {
             "losses": tuple(known.get(name, NamedLoss(name=name, digest=None)) for name in names),
-            "settings": validated(TrainSettings, nested),
+            "settings": with_given(validated(TrainSettings, nested), names_given),
+            "given": tuple(sorted(names_given)),
             "options": self.options | options,
             "versions": versions(),
             **{name: given[name] for name in ("preset", "workers") if name in given},
@@ -174,7 +178,7 @@ class TrainCall(Settings):
 
 
 def _still_holds(name: str, before: Any, now: Any) -> bool:
-    return name in FREE or (name in GROWING and set(before) <= set(now))
+    return name in ANYWHERE or holds(meanings(TrainSettings).get(name), before, now)
 
 
 def task_identity(task: Task) -> dict[str, Any]:

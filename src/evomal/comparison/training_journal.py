@@ -125,7 +125,8 @@ class TrainingJournal:
     def go_on(self, call: TrainCall) -> None:
         """Write from now on; what the call does is written down where it differs from what stands there."""
         self._journal = Journal(self.path)
-        before = [each.model_copy(update={"command": call.command}) for each in self._calls[-1:]]
+        said = {"command": call.command, "given": call.given}
+        before = [each.model_copy(update=said) for each in self._calls[-1:]]
         if before != [call]:
             self._journal.write(call.as_record())
             self._calls.append(call)

@@ -1,21 +1,16 @@
 """Settings, presets, and how one becomes the other."""
 
-from evomal.config.building import (
-    STAGES,
-    changed,
-    fitting,
-    flat_fields,
-    learn_settings,
-    train_settings,
-    unused,
-    validated,
-)
+from evomal.config.building import changed, fitting, learn_settings, train_settings, unused, validated
+from evomal.config.changes import Change, changes, holds, idle
+from evomal.config.fields import Meaning, Settings, fields_of, flat, flat_fields, given, meanings, setting, with_given
+from evomal.config.manual import preset_manual, settings_manual
 from evomal.config.methods import REGISTRY, MethodEntry, method_entry, register
-from evomal.config.paper import PAIRS, Pair, paper_preset, preset_manual
-from evomal.config.presets import FIXED, IN_FULL, METHOD_DEFAULTS, PRACTICE, PRESETS, UNUSED, WHERE
+from evomal.config.paper import PAIRS, Pair, paper_preset
+from evomal.config.presets import IN_FULL, PRACTICE, PRESETS
 from evomal.config.settings import LearnSettings, TrainSettings, with_schedule_in_base
 from evomal.config.stages import (
     OPTIMIZERS,
+    SCHEDULE,
     BaseSettings,
     CmaSettings,
     ExecutionSettings,
@@ -26,22 +21,19 @@ from evomal.config.stages import (
     LocalSearchSettings,
     NeuralSettings,
     RacingSettings,
-    Settings,
+    lacking,
 )
 
 __all__ = [
-    "FIXED",
     "IN_FULL",
-    "METHOD_DEFAULTS",
     "OPTIMIZERS",
     "PAIRS",
     "PRACTICE",
     "PRESETS",
     "REGISTRY",
-    "STAGES",
-    "UNUSED",
-    "WHERE",
+    "SCHEDULE",
     "BaseSettings",
+    "Change",
     "CmaSettings",
     "ExecutionSettings",
     "FilterSettings",
@@ -50,6 +42,7 @@ __all__ = [
     "LearnSettings",
     "LimitSettings",
     "LocalSearchSettings",
+    "Meaning",
     "MethodEntry",
     "NeuralSettings",
     "Pair",
@@ -57,15 +50,26 @@ __all__ = [
     "Settings",
     "TrainSettings",
     "changed",
+    "changes",
+    "fields_of",
     "fitting",
+    "flat",
     "flat_fields",
+    "given",
+    "holds",
+    "idle",
+    "lacking",
     "learn_settings",
+    "meanings",
     "method_entry",
     "paper_preset",
     "preset_manual",
     "register",
+    "setting",
+    "settings_manual",
     "train_settings",
     "unused",
     "validated",
+    "with_given",
     "with_schedule_in_base",
 ]

@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from evomal.config.fields import Settings, flat_fields, given, meanings, with_given
+from evomal.config.fields import flat as by_name
 from evomal.config.methods import REGISTRY, MethodEntry, method_entry
 from evomal.config.presets import IN_FULL, PRESETS
 from evomal.config.settings import LearnSettings, TrainSettings
-from evomal.config.stages import OPTIMIZER_DEFAULTS, SPECIFIC, Settings
+from evomal.config.stages import OPTIMIZERS, BaseSettings, not_had
 from evomal.foundation.errors import SettingError, UnknownNameError, unknown_name
-
-STAGES = ("base", "genetic", "cma", "neural", "local_search", "filters", "racing", "finals", "execution", "limits")
 
 OF_TASK = {
     name: name
@@ -50,17 +50,6 @@ MEANT: dict[str, tuple[str, ...]] = {
 S = TypeVar("S", bound=Settings)
 
 
-def flat_fields(kind: type[Settings]) -> dict[str, str]:
-    """Every flat setting name of `kind` with the stage that it belongs to ("" for the top level)."""
-    names = {name: "" for name in kind.model_fields if name not in STAGES and name != "own"}
-    for stage in STAGES:
-        if stage in kind.model_fields:
-            stage_class = kind.model_fields[stage].annotation
-            assert stage_class is not None
-            names |= dict.fromkeys(stage_class.model_fields, stage)
-    return names
-
-
 def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
     """Settings of a search from flat names; explicit values override the preset's.
 
@@ -82,24 +71,24 @@ def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
     """
     method = flat.get("method") or "evomal"
     entry = method_entry(method)
-    fixed = dict(entry.fixed)
     for name in unused(method, flat):
-        if name in fixed:
-            raise SettingError(f"setting '{name}': method {method} has {fixed[name]}, not {flat[name]!r}; leave it out")
-        raise SettingError(f"setting '{name}': method {method} does not use it; leave it out")
-    settings = _build(LearnSettings, preset, flat, dict(entry.defaults), fixed, entry)
-    _require_racing(settings, flat)
-    return settings
+        has = f"has {entry.fixed[name]}, not {flat[name]!r}" if name in entry.fixed else "does not use it"
+        raise SettingError(f"setting '{name}': method {method} {has}; leave it out")
+    return _build(LearnSettings, preset, flat, entry)
 
 
-def _require_racing(settings: LearnSettings, flat: dict[str, Any]) -> None:
-    """Refuse settings of a race or of finals where there are none, so that nobody believes that they had an effect."""
-    for name in ("finalists", "folds", "retests", "finals_budget"):
-        if flat.get(name) is not None and not settings.finals.finals:
-            raise SettingError(f"setting '{name}': it has no effect without finals; add finals, or leave it out")
-    for name in ("racing_effort", "racing_keep"):
-        if flat.get(name) is not None and not settings.racing.racing:
-            raise SettingError(f"setting '{name}': it has no effect without racing; add racing, or leave it out")
+def _require_effect(settings: Settings, names: Iterable[str]) -> None:
+    """Refuse settings without the one that they go with, so that nobody believes that they had an effect.
+
+    A schedule may be that of full trainings alone, and where a search is done is not always known when it is set up.
+    """
+    said, values = meanings(type(settings)), by_name(settings)
+    for name in names:
+        switch, has = said[name].only or ("", ()) if name in said else ("", ())
+        if switch == "optimizer" and values[switch] not in has:
+            raise SettingError(not_had(name, values[switch]))
+        if has == (True,) and not values[switch]:
+            raise SettingError(f"setting '{name}': it has no effect without {switch}; add {switch}, or leave it out")
 
 
 def changed(settings: LearnSettings, preset: str | None = None, **flat: Any) -> LearnSettings:
@@ -125,14 +114,16 @@ def changed(settings: LearnSettings, preset: str | None = None, **flat: Any) -> 
     named = _preset(preset, flat.get("optimizer") or settings.base.optimizer)
     presets = named | dict(entry.defaults) | dict(entry.fixed)
     again = {name: value for name, value in presets.items() if name in named and name in fields}
-    given = again | {name: value for name, value in flat.items() if value is not None}
+    anew = {name: value for name, value in flat.items() if value is not None}
     nested = settings.model_dump()
-    for name, value in given.items():
+    for name, value in (again | anew).items():
         if name not in fields:
             raise _unknown_setting(name, fields)
         stage = fields[name]
         (nested[stage] if stage else nested)[name] = value
-    return validated(LearnSettings, nested)
+    found = with_given(validated(LearnSettings, nested), (given(settings) - again.keys()) | anew.keys())
+    _require_effect(found, anew)
+    return found
 
 
 def unused(method: str, flat: dict[str, Any]) -> list[str]:
@@ -142,13 +133,17 @@ def unused(method: str, flat: dict[str, Any]) -> list[str]:
         >>> unused("gplfl", {"meta_steps": 100, "generations": 5, "hidden": None})
         ['meta_steps']
     """
-    entry = method_entry(method)
-    others = {name for other in REGISTRY.values() for name in other.own_fields} - {*entry.own_fields}
-    idle = {*entry.unused, *(others - {*flat_fields(LearnSettings)})}
+    entry, said = method_entry(method), meanings(LearnSettings)
+    others = {name for other in REGISTRY.values() for name in other.own_fields} - {*entry.own_fields, *said}
     return [
         name
         for name, value in flat.items()
-        if value is not None and (name in idle or (name in entry.fixed and entry.fixed[name] != value))
+        if value is not None
+        and (
+            name in others
+            or (name in said and not entry.uses(name, said[name]))
+            or (name in entry.fixed and entry.fixed[name] != value)
+        )
     ]
 
 
@@ -166,36 +161,32 @@ def fitting(method: str, flat: dict[str, Any]) -> dict[str, Any]:
 def train_settings(preset: str | None = None, **flat: Any) -> TrainSettings:
     """Settings of meta-testing from flat names, like `learn_settings`; without `lrs`, the one rate is `lr`."""
     optimizer = flat.get("optimizer")
-    lr = flat.get("lr") or _preset(preset, optimizer).get("lr") or OPTIMIZER_DEFAULTS.get(optimizer or "", {}).get("lr")
+    lr = flat.get("lr") or _preset(preset, optimizer).get("lr") or OPTIMIZERS.get(optimizer or "", {}).get("lr")
     if flat.get("lrs") is None and lr is not None:
         flat = flat | {"lrs": (lr,)}
     return _build(TrainSettings, preset, flat)
 
 
-def _build(
-    kind: type[S],
-    preset: str | None,
-    flat: dict[str, Any],
-    usual: dict[str, Any] | None = None,
-    fixed: dict[str, Any] | None = None,
-    entry: MethodEntry | None = None,
-) -> S:
-    fields = flat_fields(kind) | ({} if entry is None else entry.own_fields)
-    given = {name: value for name, value in flat.items() if value is not None}
-    for name in given:
+def _build(kind: type[S], preset: str | None, flat: dict[str, Any], entry: MethodEntry | None = None) -> S:
+    """Settings from a preset, a method's defaults, what was given, and what the method always has, in that order."""
+    entry = entry or MethodEntry("")
+    fields = flat_fields(kind) | entry.own_fields
+    anew = {name: value for name, value in flat.items() if value is not None}
+    for name in anew:
         if name not in fields:
             raise _unknown_setting(name, fields)
     # A preset serves learning and meta-testing at once: each takes what it knows.
     named = _preset(preset, flat.get("optimizer")) | (IN_FULL.get(preset or "", {}) if kind is TrainSettings else {})
     presets = {k: v for k, v in named.items() if k in fields}
-    chosen = presets | (usual or {}) | given | (fixed or {})
     nested: dict[str, Any] = {}
-    for name, value in chosen.items():
+    for name, value in (presets | dict(entry.defaults) | anew | dict(entry.fixed)).items():
         stage = fields[name]
         (nested.setdefault(stage, {}) if stage else nested)[name] = value
-    if entry is not None and entry.own is not None:
+    if entry.own is not None:
         nested["own"] = validated(entry.own, nested.get("own", {})).model_dump()
-    return validated(kind, nested)
+    settings = with_given(validated(kind, nested), anew)
+    _require_effect(settings, anew)
+    return settings
 
 
 def _preset(preset: str | None, optimizer: str | None) -> dict[str, Any]:
@@ -205,7 +196,10 @@ def _preset(preset: str | None, optimizer: str | None) -> dict[str, Any]:
     values = PRESETS.get(preset or "", {})
     if optimizer in (None, values.get("optimizer", "sgd")):
         return values
-    return {name: value for name, value in values.items() if name not in ("lr", "weight_decay", *SPECIFIC)}
+    of_optimizers = {
+        name for name, meaning in meanings(BaseSettings).items() if (meaning.only or "?")[0] == "optimizer"
+    }
+    return {name: value for name, value in values.items() if name != "lr" and name not in of_optimizers}
 
 
 def _unknown_setting(name: str, fields: Iterable[str]) -> UnknownNameError:
@@ -228,8 +222,9 @@ def validated(kind: type[S], values: dict[str, Any]) -> S:
         # In a list the last part of the place is a number; the setting is the last name.
         where = next((part for part in reversed(first["loc"]) if isinstance(part, str)), kind.__name__)
         message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "literal_error" and isinstance(first["input"], str):
-            known = re.findall("'(.*?)'", first["ctx"]["expected"])
+        if first["type"] in ("literal_error", "unknown_name") and isinstance(first["input"], str):
+            listed = first["ctx"]
+            known = listed["names"].split(", ") if "names" in listed else re.findall("'(.*?)'", listed["expected"])
             raise unknown_name(where.replace("_", " "), first["input"], known) from None
         if first["type"] == "value_error":  # our own sentence, which names its settings
             raise SettingError(message) from None

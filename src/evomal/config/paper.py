@@ -2,8 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from evomal.config.building import flat_fields, learn_settings, train_settings
-from evomal.config.presets import IN_FULL, PRESETS
+from evomal.config.building import learn_settings, train_settings
+from evomal.config.fields import flat_fields
+from evomal.config.presets import IN_FULL
 from evomal.config.settings import LearnSettings
 from evomal.foundation.errors import SettingError
 
@@ -134,49 +135,3 @@ def preset_values(preset: str) -> dict[str, Any]:
             stage = learning[fields[name]] if fields[name] else learning
             values[name] = stage[name]
     return values
-
-
-def preset_manual() -> str:
-    """The manual's page on the presets of the paper, as Markdown; ``docs/presets.md`` is this text."""
-    presets = [name for name in PRESETS if name.startswith("paper-")]
-    values = {preset: preset_values(preset) for preset in presets}
-    rows = [
-        [f"`{name}`", *(_shown(values[preset].get(name)) for preset in presets), source.kind, source.where]
-        for name, source in SOURCES.items()
-        if any(name in values[preset] for preset in presets)
-    ]
-    pairs = [
-        [pair.dataset, pair.model, f"`{pair.preset}`", " and ".join(map(str, pair.tables)), pair.network]
-        for pair in PAIRS
-    ]
-    data = [[what, value, source.kind, source.where] for what, value, source in DATA]
-    return "\n\n".join(
-        [
-            "# The presets of the paper",
-            'Made from `evomal.config.paper` by `python -c "from evomal.config import preset_manual; '
-            'print(preset_manual())" > docs/presets.md`.',
-            "What `--preset` sets, with its source: the paper, its authors' published code where the paper prints no "
-            "number, or a decision of ours. Everything else has its setting's default.",
-            _table(["setting", *(f"`{preset}`" for preset in presets), "from", "where"], rows),
-            "## Pairs of Tables 2 and 3",
-            "In Table 3 losses are learned on CIFAR-10 with the same network and transferred.",
-            _table(["data set", "model", "preset", "table", "how the network is read"], pairs),
-            "## Data",
-            _table(["what", "value", "from", "where"], data),
-        ]
-    )
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, tuple | list):
-        return ", ".join(map(_shown, value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""Named settings, and what each method takes or has: plain tables of flat names."""
+"""Named settings: plain tables of flat names."""
 
 from typing import Any
 
@@ -64,46 +64,3 @@ IN_FULL: dict[str, dict[str, Any]] = {
     name: {"schedule": "step", "milestones": (2 / 3, 0.9), "gamma": 0.1} for name in _COLOURED
 }
 """What presets say of full trainings alone; the partial ones of a search have a constant rate."""
-
-WHERE = ("executor", "address", "object_store")
-"""Settings that say where candidates are evaluated, beside the number of workers; no result depends on them."""
-
-# What makes a method what it is (D12 to D14); presets give way to it, and an option that contradicts it is refused.
-FIXED: dict[str, dict[str, Any]] = {
-    "gplfl": {"meta_steps": 0},
-    "glo": {"meta_steps": 0},
-    "taylorglo": {"meta_steps": 0, "output_activation": "identity"},
-    # The one loss that ML³ trains is its result, whatever a filter would say.
-    "ml3": {"rejection": False, "gradient_equivalence": False, "output_activation": "identity"},
-}
-# What a method takes unless told otherwise: GLO's coefficients start from 1, not from 0 as TaylorGLO's do.
-METHOD_DEFAULTS: dict[str, dict[str, Any]] = {"glo": {"sigma": 0.3}}
-
-_TREES = (
-    "operators",
-    "terminals",
-    "min_depth",
-    "max_depth",
-    "tournament_size",
-    "crossover_rate",
-    "mutation_rate",
-    "mutation_depth",
-    "elitism_rate",
-    "max_height",
-    "known_start",
-    "start_from",
-)
-_CMA = ("sigma", "cma_generations")
-_NEURAL = ("hidden", "neural_steps")
-_TUNING = ("base_steps", "meta_lr", "task_loss_batch")
-_RACING = ("racing", "racing_effort", "racing_keep")  # a single loss has nobody to race against
-_REJECTION = ("rejection_steps", "rejection_lr", "rejection_threshold")
-
-# What has no effect on a method; giving it is refused, so that nobody believes that it had.
-UNUSED: dict[str, tuple[str, ...]] = {
-    "evomal": (*_CMA, *_NEURAL),
-    "gplfl": (*_TUNING, *_CMA, *_NEURAL),
-    "glo": (*_TUNING, *_NEURAL),
-    "taylorglo": (*_TREES, "cma_generations", *_TUNING, *_NEURAL),
-    "ml3": ("population_size", "generations", *_TREES, *_CMA, "meta_steps", *_REJECTION, *_RACING),
-}

@@ -4,13 +4,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
 
-from evomal.config.methods import REGISTRY, method_entry
+from evomal.config.fields import Count, CountOrZero, Positive, Rate, Settings, flat, setting
+from evomal.config.methods import REGISTRY, MethodEntry, method_entry
 from evomal.config.stages import (
     SCHEDULE,
     BaseSettings,
     CmaSettings,
-    Count,
-    CountOrZero,
     ExecutionSettings,
     FilterSettings,
     FinalsSettings,
@@ -18,13 +17,8 @@ from evomal.config.stages import (
     LimitSettings,
     LocalSearchSettings,
     NeuralSettings,
-    Positive,
     RacingSettings,
-    Rate,
-    Settings,
 )
-
-LEAST_FOR_CMA = 3  # members of a generation, from which CMA-ES can learn
 
 
 def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -39,37 +33,48 @@ def _frozen(value: Any) -> Any:
 class LearnSettings(Settings):
     """All settings of one search; `learn_settings` builds it from flat names."""
 
-    method: str = Field(
+    method: str = setting(
         "evomal",
-        description="how the loss is learned: evomal, gplfl, ml3, taylorglo, glo, or a class of your own as "
-        "my_module.py:Mine (runs that file)",
+        "how the loss is learned, or a class of your own as my_module.py:Mine (runs that file)",
+        needs="nothing",
+        names=lambda: REGISTRY,
     )
-    seed: CountOrZero = Field(0, description="the run is a function of its seed")
-    partial_steps: Count = Field(500, description="base steps of the partial training that gives the fitness")
-    output_activation: Literal["identity", "softplus"] = Field(
-        "identity", description="softplus keeps the loss above zero"
+    seed: CountOrZero = setting(0, "the run is a function of its seed", needs="nothing")
+    partial_steps: Count = setting(500, "base steps of the partial training that gives the fitness", needs="training")
+    output_activation: Literal["identity", "softplus"] = setting(
+        "identity", "softplus keeps the loss above zero", needs="nothing"
     )
-    scale_control: bool = Field(
-        False, description="rescale tuned losses so that their first gradient is as long as the task loss's"
+    scale_control: bool = setting(
+        False, "rescale tuned losses so that their first gradient is as long as the task loss's", off=False
     )
-    fitness_lrs: tuple[Positive, ...] = Field(
-        (1.0,), min_length=1, description="multiples of the base learning rate; the fitness is that at the best"
+    fitness_lrs: tuple[Positive, ...] = setting(
+        (1.0,),
+        "multiples of the base learning rate; the fitness is that at the best",
+        needs="training",
+        off=(1.0,),
+        min_length=1,
     )
-    fitness_trial: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+    fitness_trial: Annotated[float, Field(gt=0, lt=1)] | None = setting(
         None,
-        description="share of partial_steps after which only the best of several fitness_lrs is trained in full",
-        json_schema_extra={"none": "all are"},
+        "share of partial_steps after which only the best of several fitness_lrs is trained in full",
+        needs="training",
+        none="all are",
     )
-    fitness_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+    fitness_share: Annotated[float, Field(gt=0, lt=1)] | None = setting(
         None,
-        description="share of training and validation data that the search validates on, of no more than 5,000",
-        json_schema_extra={"none": "the task's own split"},
+        "share of training and validation data that the search validates on, of no more than 5,000",
+        needs="training",
+        none="the task's own split",
     )
-    log_prior: bool = Field(
-        False, description="where classes are uneven, formulas see the softmax of logits plus log prior"
+    log_prior: bool = setting(
+        False, "where classes are uneven, formulas see the softmax of logits plus log prior", needs="training"
     )
-    break_ties: bool = Field(False, description="of equal fitnesses prefer the lower task loss on validation data")
-    workers: Count = Field(1, description="processes that evaluate candidates, one thread each")
+    break_ties: bool = setting(
+        False, "of equal fitnesses prefer the lower task loss on validation data", needs="training", off=False
+    )
+    workers: Count = setting(
+        1, "processes that evaluate candidates, one thread each", needs="training", results=False, changes="freely"
+    )
     base: BaseSettings = BaseSettings()
     genetic: GeneticSettings = GeneticSettings()
     cma: CmaSettings = CmaSettings()
@@ -81,7 +86,7 @@ class LearnSettings(Settings):
     execution: ExecutionSettings = ExecutionSettings()
     limits: LimitSettings = LimitSettings()
 
-    own: tuple[tuple[str, Any], ...] = Field((), description="settings that the method alone has, by name")
+    own: tuple[tuple[str, Any], ...] = setting((), "settings that the method alone has, by name")
 
     _each_once = field_validator("fitness_lrs")(_once)
 
@@ -105,7 +110,7 @@ class LearnSettings(Settings):
 
     @model_validator(mode="after")
     def _own_fit_the_method(self) -> Self:
-        kind = method_entry(self.method).own
+        kind = self._entry.own
         if kind is None and self.own:
             raise ValueError(f"setting '{self.own[0][0]}': method {self.method} does not have it; leave it out")
         try:
@@ -118,26 +123,27 @@ class LearnSettings(Settings):
 
     @model_validator(mode="after")
     def _is_the_methods_own(self) -> Self:
-        for name, value in method_entry(self.method).fixed.items():
-            stages = [
-                getattr(self, stage) for stage in type(self).model_fields if isinstance(getattr(self, stage), Settings)
-            ]
-            owner = next(part for part in (self, *stages) if name in type(part).model_fields)
-            if getattr(owner, name) != value:
+        values = flat(self)
+        for name, value in self._entry.fixed.items():
+            if values[name] != value:
                 raise ValueError(
-                    f"method {self.method} has {name} {value}, not {getattr(owner, name)!r}; take its settings from "
+                    f"method {self.method} has {name} {value}, not {values[name]!r}; take its settings from "
                     f"learn_settings(method={self.method!r})"
                 )
         return self
 
     @model_validator(mode="after")
-    def _cma_can_learn(self) -> Self:
-        size = self.genetic.population_size
-        if self.method in ("taylorglo", "glo") and size < LEAST_FOR_CMA:
+    def _engine_can_learn(self) -> Self:
+        size, least = self.genetic.population_size, self._entry.least_population
+        if size < least:
             raise ValueError(
-                f"setting 'population_size': CMA-ES needs {LEAST_FOR_CMA} members or more, not {size}; give more"
+                f"setting 'population_size': method {self.method} needs {least} members or more, not {size}; give more"
             )
         return self
+
+    @property
+    def _entry(self) -> MethodEntry:
+        return method_entry(self.method)
 
     @property
     def trial(self) -> "LearnSettings":
@@ -155,21 +161,31 @@ class LearnSettings(Settings):
     @property
     def tuning(self) -> LocalSearchSettings:
         """How the method tunes a loss: ML³ has steps of its own."""
-        if self.method != "ml3":
+        steps = self._entry.instead.get("meta_steps")
+        if steps is None:
             return self.local_search
-        return self.local_search.model_copy(update={"meta_steps": self.neural.neural_steps})
+        return self.local_search.model_copy(update={"meta_steps": flat(self)[steps]})
 
     @property
     def generations(self) -> int:
-        """Generations in all: GLO adds those of CMA-ES, ML³ has a single one."""
-        if self.method == "ml3":
-            return 1
-        return self.genetic.generations + (self.cma.cma_generations if self.method == "glo" else 0)
+        """Generations in all, of one phase after the other: GLO adds those of CMA-ES, ML³ has a single one."""
+        values = flat(self)
+        return sum(values[phase] for phase in self._entry.phases) or 1
 
     @property
     def population(self) -> int:
         """Members of a generation; ML³ trains one loss."""
-        return 1 if self.method == "ml3" else self.genetic.population_size
+        return self.genetic.population_size if "population" in self._entry.parts else 1
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """Settings that a run may change as it goes on, but not this one.
+
+        Phases follow one another, so all but the last keep their length. Who races or shares lanes with whom depends
+        on how many may still be evaluated.
+        """
+        together = {"max_evaluations"} if self.racing.racing or self.lanes > 1 else set()
+        return frozenset({*self._entry.phases[:-1], *together})
 
     @property
     def evaluations(self) -> int:
@@ -197,10 +213,13 @@ def with_schedule_in_base(values: Any) -> Any:
 class TrainSettings(Settings):
     """Meta-testing: fresh networks trained with a finished loss (Section 4; D4)."""
 
-    steps: Count = Field(10_000, description="base steps of a full training")
-    seeds: tuple[CountOrZero, ...] = Field((0,), min_length=1, description="one fresh network for each seed")
-    lrs: tuple[Rate, ...] = Field(
-        (0.01,), min_length=1, description="base learning rates; of several the best on validation is taken"
+    steps: Count = setting(10_000, "base steps of a full training")
+    seeds: tuple[CountOrZero, ...] = setting((0,), "one fresh network for each seed", changes="more", min_length=1)
+    lrs: tuple[Rate, ...] = setting(
+        (0.01,),
+        "base learning rates; of several the best on validation is taken",
+        changes="more",
+        min_length=1,
     )
     base: BaseSettings = BaseSettings()
 

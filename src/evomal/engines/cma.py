@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evomal.config.settings import LEAST_FOR_CMA
+from evomal.config.methods import LEAST_FOR_CMA
 from evomal.engines.engine import Proposal
 from evomal.engines.genome import GREATEST, Genome
 from evomal.engines.states import MOST_GENERATIONS, ODD, damaged, fitness, listed

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from evomal.config import LearnSettings
+from evomal.config import LearnSettings, method_entry
 from evomal.engines.genome import Formula
 from evomal.engines.known import KNOWN
 from evomal.expressions import OPERATORS, Vocabulary, parse, vocabulary
@@ -29,9 +29,6 @@ FORMULAS: Mapping[str, str] = MappingProxyType(
 
 Those of regression are means over outputs, a learned loss is a sum: with K outputs it is K times as large.
 """
-
-GENETIC = ("evomal", "gplfl", "glo")
-"""Methods whose first generation is of formulas."""
 
 _NAME = re.compile(r"[A-Za-z_][\w+-]*")
 
@@ -105,7 +102,7 @@ def words_of(settings: LearnSettings) -> Vocabulary:
 def _known(settings: LearnSettings, task_type: str) -> tuple[str, ...]:
     """Known formulas for the room that `known_start` leaves them; they have no output activation."""
     genetic = settings.genetic
-    if settings.method not in GENETIC or settings.output_activation != "identity":
+    if "formulas" not in method_entry(settings.method).parts or settings.output_activation != "identity":
         return ()
     room = int(genetic.known_start * genetic.population_size) - len(genetic.start_from)
     words = words_of(settings)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from evomal.config.stages import CountOrZero, NotNegative, Settings
+from evomal.config.fields import CountOrZero, NotNegative, Settings
 from evomal.evaluation.candidate import Candidate
 from evomal.local_search import Tuned
 from evomal.losses import LearnedLoss

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from evomal.config import LearnSettings, flat_fields, learn_settings, unused
+from evomal.config import LearnSettings, learn_settings, meanings, unused
 from evomal.engines.warm_start import resolved
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.filters import FilterProbe
@@ -36,7 +36,7 @@ from evomal.search.search_log import SearchLog
 from evomal.search.unseen import CLASSES, NUMBERS, UnseenTasks, fixed_probe
 from evomal.store import RunFolder
 from evomal.store.checkpointing import Checkpointing
-from evomal.store.config import CONFIG
+from evomal.store.config import CONFIG, described
 from evomal.store.environment import origin_now
 from evomal.store.previous_run import PreviousRun
 from evomal.store.resuming import describe, require_settings, require_tasks
@@ -45,17 +45,6 @@ from evomal.tasks import Task, TaskSet
 from evomal.training.optimizers import fitted_settings
 
 PATIENCE = 600.0  # seconds that a process waits for another one that filters and tunes
-ELSEWHERE: dict[str, Any] = {"fitness_lrs": (1.0,), "break_ties": False, "racing": False, "finals": False, "lanes": 1}
-"""Of a search that trains nothing itself; presets give way to it."""
-UNSEEN = {"rejection": False, "scale_control": False}
-"""Of one that knows no task, besides."""
-SINGLE = (
-    "method", "seed", "output_activation", "gradient_equivalence", "rejection_instances", "max_evaluations",
-    "target_fitness", "patience",
-)  # fmt: skip
-STAGES = ("genetic", "cma")
-"""Settings and stages of settings that have an effect without a task, and those of more stages with one."""
-WITH_TASK = ("base", "local_search", "neural", "filters")
 
 
 class Search:
@@ -185,7 +174,7 @@ class Search:
         there = (self._path / CONFIG).exists()
         if not there:
             tasks = [identity(task) for task in self._tasks]
-            config = {"asked": kind, "settings": settings.model_dump(mode="json"), "tasks": tasks}
+            config = {"asked": kind, **described(settings), "tasks": tasks}
             self._make({**config, **origin_now(None, {}).as_dict()})
         with self._opened() as folder:
             before = folder.config.get("asked")
@@ -196,7 +185,7 @@ class Search:
             require_settings(PreviousRun(folder), settings, override)
             if there:  # whatever is asked for next, told, or looked at
                 require_tasks(folder, self._tasks)
-            folder.describe({"settings": settings.model_dump(mode="json")})
+            folder.describe(described(settings))
 
     def _make(self, config: dict[str, Any]) -> None:
         """A new folder, unless another process is quicker."""
@@ -287,17 +276,16 @@ def _tasks(task: Task | Sequence[Task] | None, task_type: TaskType | None, outpu
 
 def _settings(tasks: TaskSet, preset: str | None, flat: dict[str, Any]) -> LearnSettings:
     """The settings, without any that has no effect where somebody else trains."""
-    fields = flat_fields(LearnSettings)
-    stages = (*STAGES, *WITH_TASK) if tasks else STAGES
+    lacking = ("training",) if tasks else ("training", "task")
+    without = {name: meaning for name, meaning in meanings(LearnSettings).items() if meaning.needs in lacking}
     for name, value in flat.items():
-        effective = name in SINGLE or fields.get(name) in stages or (name == "scale_control" and bool(tasks))
-        if value is not None and name in fields and not effective:
+        if value is not None and name in without:
             raise SettingError(
                 f"setting '{name}': it has no effect where {'another one trains' if tasks else 'no task is given'}; "
                 "leave it out"
             )
-    fixed = ELSEWHERE | ({} if tasks else UNSEEN)
-    known = {name: value for name, value in fixed.items() if name not in unused(flat["method"], fixed)}
+    off = {name: meaning.off for name, meaning in without.items() if meaning.off is not None}
+    known = {name: value for name, value in off.items() if name not in unused(flat["method"], off)}
     chosen = learn_settings(preset, **flat | known)
     if not tasks and chosen.tuning.meta_steps > 0:
         raise SettingError(

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from evomal.config import LearnSettings
-from evomal.config.stages import CountOrZero, NotNegative, Settings
+from evomal.config.fields import CountOrZero, NotNegative, Settings
 from evomal.evaluation.finals import Trial
 from evomal.evaluation.finals.training import FinalTraining
 from evomal.foundation.errors import RunFolderError

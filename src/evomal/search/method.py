@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from logging import getLogger
 from math import ceil
 from os import PathLike
@@ -308,5 +309,6 @@ def enter(method: type[Method]) -> None:
                 f"setting '{twice[0]}' of method '{name}' is one that all methods have; call it otherwise"
             )
         fixed, defaults = {**parent.fixed, **method.fixed}, {**parent.defaults, **method.defaults}
-        register(MethodEntry(name, fixed, defaults, (*parent.unused, *method.unused), own))
+        unused = (*parent.unused, *method.unused)
+        register(replace(parent, name=name, fixed=fixed, defaults=defaults, unused=unused, own=own))
     _METHODS[name] = method

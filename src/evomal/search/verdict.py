@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from evomal.config.stages import CountOrZero, Settings
+from evomal.config.fields import CountOrZero, Settings
 from evomal.evaluation.finals import FinalsOutcome, Row
 from evomal.evaluation.finals.plan import Kind
 from evomal.evaluation.statistics import holm, resampled_test

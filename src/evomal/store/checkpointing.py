@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from evomal.config.stages import CountOrZero, NotNegative, Settings
+from evomal.config.fields import CountOrZero, NotNegative, Settings
 from evomal.engines.engine import Engine
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.limits import Ended

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evomal.config import LearnSettings, validated
+from evomal.config import LearnSettings, given, validated, with_given
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.foundation.plain_yaml import read_yaml
 
@@ -44,6 +44,24 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def require_own_training(config: Mapping[str, Any], path: Path) -> None:
+    """Refuse the folder of an `evomal.Search`, which somebody asks and tells: only that goes on with it.
+
+    Raises:
+        RunFolderError: It is one.
+    """
+    if "asked" in config:
+        raise RunFolderError(
+            f"'{path}' holds a search that is asked and told, not a run; go on with it by "
+            f"evomal.Search(out={str(path)!r})"
+        )
+
+
+def described(settings: LearnSettings) -> dict[str, Any]:
+    """The settings of a search as a configuration has them, with the names of those that somebody gave."""
+    return {"settings": settings.model_dump(mode="json"), "given": sorted(given(settings))}
+
+
 def stored_settings(config: Mapping[str, Any], path: Path) -> LearnSettings:
     """The settings of a search from its configuration.
 
@@ -58,6 +76,7 @@ def stored_settings(config: Mapping[str, Any], path: Path) -> LearnSettings:
     if isinstance(settings, dict) and "finals" not in settings:  # of before there were any: the run had none
         settings = {**settings, "finals": {"finals": False}}
     try:
-        return validated(LearnSettings, settings)
+        # An older evomal did not write down which of them were given.
+        return with_given(validated(LearnSettings, settings), config.get("given") or ())
     except SettingError as error:
         raise RunFolderError(f"'{path / CONFIG}' is damaged ({error}); start anew with `force=True`") from None

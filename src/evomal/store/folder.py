@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,15 @@ class RunFolder:
                 if self.records():
                     sweep(self._place)
         except RunFolderError:
+            self.discard()
+            raise
+
+    @contextmanager
+    def closed_if_refused(self) -> Iterator[None]:
+        """A block in which any error lets other processes in."""
+        try:
+            yield
+        except BaseException:
             self.discard()
             raise
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from evomal.config import LearnSettings, Settings
-from evomal.config.stages import CountOrZero, NotNegative
+from evomal.config.fields import CountOrZero, NotNegative
 from evomal.engines.genome import Formula, Genome, Network, Polynomial
 from evomal.evaluation.candidate import Candidate, Outcome
 from evomal.expressions import parse

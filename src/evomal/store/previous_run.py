@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
-from evomal.config import LearnSettings
+from evomal.config import LearnSettings, changes, idle
 from evomal.engines.engine import Engine
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.limits import FINISHED
@@ -56,7 +56,7 @@ class PreviousRun:
         """The last checkpoint of a run that is finished; None if there is something left to do.
 
         Args:
-            now: The settings to go on with; with others than those of then, workers apart, there may be more to do.
+            now: The settings to go on with; if others that results depend on, there may be more to do.
         """
         state = self.ended
         if self.folder is None or self.settings is None or state is None or state.ended is None:
@@ -64,8 +64,9 @@ class PreviousRun:
         generations = now.generations if state.ended == "generations" else state.generation
         if state.members != len(self.members):
             return None
-        where = {"workers": now.workers, "execution": now.execution}  # what of it may not change was looked at before
-        if now != self.settings.model_copy(update=where) or not self._complete(generations):
+        then = {"lanes": now.execution.lanes}  # left open or not, it was looked at before
+        others = {change.name for change in changes(self.settings, now, then)} - idle(LearnSettings)
+        if others or not self._complete(generations):
             return None
         return state
 

@@ -7,21 +7,16 @@ from os.path import exists
 from pathlib import Path
 from typing import Any
 
-from evomal.config import WHERE, LearnSettings, flat_fields
+from evomal.config import LearnSettings, changes, lacking
 from evomal.evaluation.lane_count import choose_lanes
 from evomal.foundation.errors import RunFolderError, SettingError
-from evomal.store import RunFolder
+from evomal.store import RunFolder, task_identity
 from evomal.store.cleanup import bring_back
-from evomal.store.config import CONFIG
+from evomal.store.config import CONFIG, described, require_own_training
 from evomal.store.environment import origin_now
 from evomal.store.previous_run import PreviousRun
-from evomal.store.task_identity import changes, identity
+from evomal.store.task_identity import identity
 from evomal.tasks import TaskSet
-
-LIMITS = tuple(name for name, stage in flat_fields(LearnSettings).items() if stage == "limits")
-FINALS = tuple(name for name, stage in flat_fields(LearnSettings).items() if stage == "finals")
-MAY_CHANGE = ("generations", "cma_generations", "workers", *WHERE, *LIMITS, *FINALS)
-"""Settings that a run may go on with otherwise, if that is asked for: what is finished does not depend on them."""
 
 
 def opened(
@@ -38,8 +33,10 @@ def opened(
     if out is not None:
         bring_back(Path(out).absolute())
         folder = RunFolder(out, force, resume=resume and exists(Path(out) / CONFIG))
+        with folder.closed_if_refused():
+            require_own_training(folder.config, folder.path)
         if not folder.resumed:
-            folder.prepare({"settings": settings.model_dump(mode="json")})
+            folder.prepare(described(settings))
         return folder
     if resume:
         raise SettingError("there is no run to go on with; give its folder as out")
@@ -69,20 +66,21 @@ def require_settings(past: PreviousRun, now: LearnSettings, override: bool) -> N
     """
     if past.folder is None or past.settings is None:
         return
-    path, before, after = past.folder.path, flat(past.settings), flat(now)
-    if not past.members:  # a call that ended before it had seen the task did not know of an optimiser of the task's own
-        before["optimizer"] = after["optimizer"]
-    # Left open they are 1, or, before anything was evaluated, not chosen yet.
-    before["lanes"], after["lanes"] = past.settings.lanes if past.members else now.lanes, now.lanes
-    told = {name: f"{name} was {old!r}, now {after[name]!r}" for name, old in before.items() if old != after[name]}
-    fixed = [text for name, text in told.items() if name not in may_change(past.settings)]
+    path, tasks_own = past.folder.path, now.base.optimizer == "own"
+    # Left open, lanes are 1, or, before anything was evaluated, not chosen yet.
+    now = now.model_copy(update={"execution": now.execution.model_copy(update={"lanes": now.lanes})})
+    then = {"lanes": past.settings.lanes if past.members else now.lanes}
+    if not past.members and tasks_own:  # a call that ended before it had seen the task did not know of its optimiser
+        then |= {name: getattr(now.base, name) for name in ("optimizer", *lacking("own"))}
+    found = changes(past.settings, now, then)
+    fixed = "; ".join(str(change) for change in found if not change.allowed)
     if fixed:
         raise SettingError(
-            f"'{path}' was begun with other settings, which may not change ({'; '.join(fixed)}); give those of then, "
-            "or start another run"
+            f"'{path}' was begun with other settings, which may not change ({fixed}); give those of then, or start "
+            "another run"
         )
-    if told and not override:
-        differ = "; ".join(told.values())
+    if found and not override:
+        differ = "; ".join(map(str, found))
         raise SettingError(
             f"'{path}' was begun with other settings ({differ}); give those of then, or add `override=True`"
         )
@@ -105,7 +103,7 @@ def describe(folder: RunFolder, tasks: TaskSet, settings: LearnSettings, past: P
             getLogger("evomal").warning("'%s': %s; results may differ in their last bits", folder.path, change)
     if past.ended is not None:  # it goes on all the same, with other settings
         folder.checkpoints.write(past.ended.model_copy(update={"ended": None}).model_dump(mode="json"))
-    folder.describe({"settings": settings.model_dump(mode="json"), "tasks": now, **origin.as_dict()})
+    folder.describe({**described(settings), "tasks": now, **origin.as_dict()})
 
 
 def require_tasks(folder: RunFolder, tasks: TaskSet) -> None:
@@ -123,7 +121,7 @@ def _require_same(folder: RunFolder, now: Sequence[Mapping[str, Any]]) -> None:
         raise RunFolderError(
             f"'{folder.path / CONFIG}' is damaged: its tasks are missing; start anew with `force=True`"
         )
-    found = [change for old, new in zip(before, now, strict=False) for change in changes(old, new)]
+    found = [change for old, new in zip(before, now, strict=False) for change in task_identity.changes(old, new)]
     if len(before) != len(now):
         found = [f"there were {len(before)} tasks, now {len(now)}"]
     if found:
@@ -131,29 +129,3 @@ def _require_same(folder: RunFolder, now: Sequence[Mapping[str, Any]]) -> None:
             f"'{folder.path}' was begun on another task ({'; '.join(found[:3])}); bring back the data and the model of "
             "then, or start another run"
         )
-
-
-def may_change(settings: LearnSettings) -> tuple[str, ...]:
-    """Flat names of settings that may change.
-
-    GLO's phases follow one another, so its first one keeps its length. Who races or shares lanes with whom depends on
-    how many may still be evaluated.
-    """
-    fixed = {"generations"} if settings.method == "glo" else set()
-    if settings.racing.racing or settings.lanes > 1:
-        fixed.add("max_evaluations")
-    return tuple(name for name in MAY_CHANGE if name not in fixed)
-
-
-def flat(settings: LearnSettings) -> dict[str, Any]:
-    """Settings by their flat names.
-
-    Example:
-        >>> from evomal.config import learn_settings
-        >>> flat(learn_settings(lr=0.5))["lr"]
-        0.5
-    """
-    return {
-        name: getattr(getattr(settings, stage) if stage else settings, name)
-        for name, stage in flat_fields(LearnSettings).items()
-    } | dict(settings.own)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from evomal.config import PRACTICE, PRESETS, BaseSettings, LearnSettings
+from evomal.config import SCHEDULE, BaseSettings, LearnSettings, given, lacking
 from evomal.foundation.errors import SettingError
 from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
 
@@ -285,26 +285,38 @@ def base_optimizer(base: BaseSettings, own: UserOptimizer = NOTHING_OWN) -> Base
 
 
 def fitted_base(base: BaseSettings, own: UserOptimizer) -> BaseSettings:
-    """Settings as they hold for a task: with an optimiser of its own, they name that.
+    """Settings as they hold for a task: what it brings of its own goes before what a preset or a default says.
+
+    Args:
+        base: The settings.
+        own: What the task brings.
 
     Raises:
-        SettingError: They name another one.
+        SettingError: Somebody gave a setting that the task's own optimiser or schedule has no use for.
 
     Example:
         >>> fitted_base(BaseSettings(lr=0.1), UserOptimizer(lambda parameters, lr: SGD(parameters, lr))).optimizer
         'own'
     """
+    if own.schedule is not None:
+        _require_none(base, SCHEDULE, "schedule")
     if own.optimizer is None or base.optimizer == "own":
         base_optimizer(base, own)
         return base
-    if base.momentum == PRESETS[PRACTICE]["momentum"]:  # of the preset of those who name none
-        base = base.model_copy(update={"momentum": 0.0})
-    if base.optimizer != "sgd" or base.momentum or base.weight_decay:
-        has = f"optimizer {base.optimizer}" if base.optimizer != "sgd" else "momentum or weight decay"
-        raise SettingError(
-            f"setting 'optimizer': the task brings one of its own, and settings have {has}; leave it out"
-        )
-    return base.model_copy(update={"optimizer": "own"})
+    without = lacking("own")
+    _require_none(base, ("optimizer", *without), "optimizer")
+    fields = type(base).model_fields
+    return base.model_copy(update={"optimizer": "own"} | {name: fields[name].default for name in without})
+
+
+def _require_none(base: BaseSettings, names: Iterable[str], what: str) -> None:
+    """Refuse settings that somebody gave, and of which nothing would be seen."""
+    for name in names:
+        if name in given(base):
+            raise SettingError(
+                f"setting '{name}': the task brings a{'n' * (what[0] == 'o')} {what} of its own, so that "
+                f"{getattr(base, name)!r} would have no effect; leave it out"
+            )
 
 
 def fitted_settings(settings: LearnSettings, own: Iterable[UserOptimizer]) -> LearnSettings:
