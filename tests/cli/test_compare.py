@@ -190,7 +190,7 @@ TWO = ["--seeds", "0", "1"]
         (["--methods", "ml3", "--seeds", "0", "0"], "a paired test over seeds needs at least 2 of them, "),
         (["--methods", "ml3", "--seeds", "0", "-1"], "invalid value for '--seeds': "),
         (["--methods", "glo", *TWO, "--generations", "0"], "setting 'generations': input should be greater "),
-        (["--methods", "glo", *TWO, "--population", "2"], "setting 'population_size': CMA-ES needs 3 members or "),
+        (["--methods", "glo", *TWO, "--population", "2"], "setting 'population_size': method glo needs 3 members or "),
         (["--methods", "glo", *TWO, "--population", "0"], "setting 'population_size': input should be greater "),
         (["--methods", "ml3", *TWO, "--steps", "0"], "setting 'steps': input should be greater "),
         (["--methods", "ml3", *TWO, "--lr-grid", "nan"], "setting 'lr_grid': nan is no learning rate; give "),

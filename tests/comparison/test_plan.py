@@ -129,7 +129,9 @@ def test_names_that_another_argument_stands_for_are_not_offered():
 def test_a_population_too_small_for_cma_es(method):
     with pytest.raises(SettingError) as caught:
         make_plan([method], "cross_entropy", [0, 1], population_size=2)
-    assert str(caught.value) == ("setting 'population_size': CMA-ES needs 3 members or more, not 2; give more")
+    assert str(caught.value) == (
+        f"setting 'population_size': method {method.partition('+')[0]} needs 3 members or more, not 2; give more"
+    )
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,6 @@ def test_settings_that_compare_has_other_arguments_for(iris, tmp_path, flat):
 
 
 def test_a_population_too_small_for_cma_es_is_refused_before_any_work(iris, tmp_path):
-    with pytest.raises(SettingError, match=r"^setting 'population_size': CMA-ES needs 3 members or more, not 2; "):
+    with pytest.raises(SettingError, match=r"^setting 'population_size': method glo needs 3 members or more, not 2; "):
         evomal.compare(iris, ["evomal", "glo"], SEEDS, out=tmp_path / "c", population_size=2)
     assert list(tmp_path.iterdir()) == []
