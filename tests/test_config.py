@@ -295,8 +295,8 @@ def test_one_rate_for_meta_testing_is_the_rate_that_is_used():
 
 METHODS = tuple(REGISTRY)
 TREES = {
-    "operators", "terminals", "min_depth", "max_depth", "tournament_size", "crossover_rate", "mutation_rate", "mutation_depth", "elitism_rate",
-    "max_height", "known_start", "start_from",
+    "operators", "terminals", "min_depth", "max_depth", "tournament_size", "crossover_rate", "mutation_rate",
+    "mutation_depth", "elitism_rate", "max_height", "known_start", "start_from",
 }  # fmt: skip
 CMA, NEURAL, TUNING = (
     {"sigma", "cma_generations"},

@@ -161,7 +161,7 @@ OTHER = {
     "rejection_lr": 0.1, "rejection_threshold": 0.1, "gradient_equivalence": False,
     "racing": True, "lanes": 2, "precision": "bf16", "optimizer": "adam", "clip": 1.0, "schedule": "cosine",
     "milestones": (0.5,), "gamma": 0.5, "warmup": 0.1, "break_ties": True, "fitness_share": 0.2, "known_start": 0.4,
-    "log_prior": True,
+    "log_prior": True, "operators": ("add", "mul", "log"), "terminals": ("y", "f"),
 }  # fmt: skip
 
 
