@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -56,6 +57,16 @@ def test_a_model_with_several_inputs():
     small = quick(population_size=3, generations=1, meta_steps=2, partial_steps=50, rejection_steps=100, lr=1.0)
     result = evomal.EvoMAL(small).learn(load_user_task(f"{script}:make_task"))
     assert result.fitness < 0.2
+
+
+def test_an_estimator(capsys):
+    script = ROOT / "examples" / "estimator.py"
+    assert len(script.read_text().splitlines()) <= 30
+    runpy.run_path(str(script), run_name="__main__")
+    accuracy, trained, probabilities = capsys.readouterr().out.splitlines()
+    assert float(accuracy.split()[1]) > 0.8
+    assert trained.startswith("trained with ")
+    assert "class_0" in probabilities
 
 
 def test_a_table(tmp_path):

@@ -25,6 +25,7 @@ ROOMS = [
     "comparison",
     "analysis",
     "report",
+    "sklearn",
     "cli",
 ]
 LEVEL = {room: level for level, room in enumerate(ROOMS)}

@@ -61,6 +61,8 @@ __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "sklearn":  # a module, whose name is not to be confused with scikit-learn's
+        return import_module("evomal.sklearn")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'evomal' has no attribute '{name}'")

@@ -1,5 +1,7 @@
 import io
 import math
+import sys
+import types
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ import evomal
 from evomal.config import learn_settings
 from evomal.engines.genome import Formula
 from evomal.expressions import parse
-from evomal.report.progress import LineProgress, LiveProgress, Progress, make_progress
+from evomal.report.progress import LineProgress, LiveProgress, NotebookProgress, Progress, make_progress
 from evomal.search import Candidate
 from evomal.search.search_log import SearchLog
 from evomal.tasks import TaskSet
@@ -97,3 +99,72 @@ def test_progress_suits_where_it_goes(settings):
     assert type(make_progress("t", settings, io.StringIO())) is LineProgress
     assert type(make_progress("t", settings, Terminal())) is LiveProgress
     assert type(make_progress("t", settings, Terminal(), quiet=True)) is Progress
+
+
+class Display:
+    """What a notebook shows below a cell."""
+
+    def __init__(self):
+        self.shown = []
+
+    def display(self, data, raw, display_id):
+        assert raw
+        assert display_id
+        self.shown.append(data["text/html"])
+        return self
+
+    def update(self, data, raw):
+        self.shown.append(data["text/html"])
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    display, ipython = Display(), types.ModuleType("IPython")
+    ipython.get_ipython = type("ZMQInteractiveShell", (), {})
+    ipython.display = display
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return display
+
+
+def test_a_table_in_a_notebook(settings, notebook):
+    clock = Clock()
+    with NotebookProgress("a<b", settings, clock) as progress:
+        go_through(progress, clock)
+    first, *_, last = notebook.shown
+    assert "1 of 4" in first
+    assert "a&lt;b" in first
+    for part in ("2 of 4  done", "(2·(y - f))²", "trained 1, rejected 2", '<progress value="5" max="20">'):
+        assert part in last
+    count = len(notebook.shown)
+    with NotebookProgress("mine", settings, Clock()) as progress:  # no more than twice a second
+        for _ in range(50):
+            progress.stage("train", 3)
+    assert len(notebook.shown) == count + 3
+
+
+def _learn(**options):
+    task = evomal.Task(lambda: torch.nn.Linear(1, 2), (torch.randn(20, 1), torch.arange(20) % 2))
+    tiny = {"population_size": 2, "generations": 1, "partial_steps": 1, "rejection": False, "finals": False}
+    return evomal.GPLFL(**tiny).learn(task, **options)
+
+
+def test_learning_in_python_shows_its_progress_where_somebody_watches(monkeypatch, capsys, notebook):
+    heard = []
+    watcher = type("Heard", (evomal.search.Watcher,), {"generation": lambda self, number, best: heard.append(number)})()
+    _learn(watcher=watcher)
+    assert "1 of 1  done" in notebook.shown[-1]
+    assert heard == [0]
+    shown = len(notebook.shown)
+    _learn(progress=False)
+    assert len(notebook.shown) == shown
+    monkeypatch.delitem(sys.modules, "IPython")
+    _learn()  # in a pipe nobody watches
+    assert capsys.readouterr().err == ""
+    _learn(progress=True)
+    assert capsys.readouterr().err.startswith("generation 1/1  best ")
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    _learn()
+    assert "1 of 1" in terminal.getvalue()

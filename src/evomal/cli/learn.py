@@ -118,7 +118,8 @@ def _search(run: Run, quiet: bool, tensorboard: bool, stream: Any) -> "LearnResu
         print(f"budget: {method.budget(len(tasks))}", file=stream, flush=True)
     logs = _logs(run, tensorboard)
     with make_progress(together.name, run.settings, stream, quiet) as progress:
-        return method.learn(together, out=run.folder, watcher=Watchers(progress, *logs), override=run.override)
+        watcher = Watchers(progress, *logs)
+        return method.learn(together, out=run.folder, watcher=watcher, override=run.override, progress=False)
 
 
 def _logs(run: Run, tensorboard: bool) -> "list[Watcher]":

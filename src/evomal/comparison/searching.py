@@ -82,4 +82,4 @@ def _learn(task: Task, job: Job, path: Path, resume: bool) -> tuple[RunFolder, L
     run = RunFolder(path, force=path.exists() and not resume, resume=resume, patience=PATIENCE)
     if not resume:
         run.prepare({"task": described(task), "settings": job.settings.model_dump(mode="json")})
-    return run, make_method(job.settings).learn(task, out=run)
+    return run, make_method(job.settings).learn(task, out=run, progress=False)

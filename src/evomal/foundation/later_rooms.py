@@ -11,6 +11,7 @@ HOMES = MappingProxyType(
     {
         "plot_criterion": "evomal.report.drawing",
         "plot_result": "evomal.report.drawing",
+        "progress_of": "evomal.report.progress",
         "report_of_result": "evomal.report.page",
     }
 )

@@ -1,10 +1,14 @@
-"""Progress of a search: live on a terminal, one line a generation in a pipe, or nothing."""
+"""Progress of a search: live on a terminal or in a notebook, one line a generation in a pipe, or nothing."""
 
+import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from html import escape
+from importlib import import_module
 from time import perf_counter
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -17,6 +21,7 @@ from evomal.foundation.serialization import duration
 from evomal.report.text import outcomes_text
 from evomal.search import Candidate, Watcher
 
+REFRESH = 2  # times a second
 STAGES = {"heat": "racing", "tune": "tuning", "filter": "filtering", "train": "training", "finals": "finals, training"}
 
 
@@ -173,6 +178,19 @@ class LineProgress(Progress):
             print(f"finals: {count} trainings, after {self.final_steps} steps", file=self._stream, flush=True)
 
 
+def rows_of(progress: Progress, stage: str) -> list[tuple[str, str]]:
+    """What a display that is kept up to date shows: names and values."""
+    generations = progress.settings.generations
+    rows = [
+        ("generation", f"{min(progress.done + 1, generations)} of {generations}  {stage}"),
+        ("best", f"{progress.fitness}  {progress.formula}"),
+        ("outcomes", outcomes_text(progress.counts)),
+    ]
+    if progress.plan is not None:
+        rows.append(("finals", f"{progress.final_steps} of {progress.plan.budget} steps, {progress.entrants} losses"))
+    return [*rows, ("pace", f"{progress.pace}, {duration(progress.seconds)} so far")]
+
+
 class LiveProgress(Progress):
     """A display that is kept up to date in its place on a terminal.
 
@@ -188,7 +206,7 @@ class LiveProgress(Progress):
     ) -> None:
         super().__init__(name, settings, clock)
         self._stage = ""
-        self._live = Live(get_renderable=self.render, console=console, refresh_per_second=2, transient=True)
+        self._live = Live(get_renderable=self.render, console=console, refresh_per_second=REFRESH, transient=True)
 
     def stage(self, name: str, count: int) -> None:
         """Show what is going on."""
@@ -196,18 +214,14 @@ class LiveProgress(Progress):
 
     def render(self) -> Table:
         """The display as it stands."""
-        total, generations = self.settings.evaluations, self.settings.generations
         grid = Table.grid(padding=(0, 2))
         grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
-        current = min(self.done + 1, generations)
-        grid.add_row("generation", f"{current} of {generations}  {self._stage}")
-        grid.add_row("", ProgressBar(total=total, completed=self.counts.total(), width=40))
-        grid.add_row("best", f"{self.fitness}  {self.formula}")
-        grid.add_row("outcomes", outcomes_text(self.counts))
-        if self.plan is not None:
-            grid.add_row("finals", f"{self.final_steps} of {self.plan.budget} steps, {self.entrants} losses")
-        grid.add_row("pace", f"{self.pace}, {duration(self.seconds)} so far")
+        first, *others = rows_of(self, self._stage)
+        grid.add_row(*first)
+        grid.add_row("", ProgressBar(total=self.settings.evaluations, completed=self.counts.total(), width=40))
+        for row in others:
+            grid.add_row(*row)
         return grid
 
     def __enter__(self) -> Self:
@@ -220,6 +234,75 @@ class LiveProgress(Progress):
     ) -> None:
         """Take the display away; what follows is printed in its place."""
         self._live.stop()
+
+
+class NotebookProgress(Progress):
+    """A table that is kept up to date in its place below the cell of a notebook.
+
+    Args:
+        name: What is learned on.
+        settings: All settings of the search.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(self, name: str, settings: LearnSettings, clock: Callable[[], float] = perf_counter) -> None:
+        super().__init__(name, settings, clock)
+        self._stage, self._drawn = "", -math.inf
+        self._handle: Any = None
+
+    def stage(self, name: str, count: int) -> None:
+        """Show what is going on."""
+        self._stage = f"{STAGES.get(name, name)} {count}"
+        self._draw()
+
+    def member(self, candidate: Candidate, best: Candidate | None) -> None:
+        """Count an outcome, and show it."""
+        super().member(candidate, best)
+        self._draw()
+
+    def final(self, entrant: Entrant, trial: Trial, value: float) -> None:
+        """Count base steps of the finals, and show them."""
+        super().final(entrant, trial, value)
+        self._draw()
+
+    def __enter__(self) -> Self:
+        """Show the table."""
+        # Where there is a notebook it has been imported.
+        self._handle = import_module("IPython.display").display({"text/html": self.html}, raw=True, display_id=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave it as it stands at the end."""
+        self._stage, self._drawn = "stopped" if kind else "done", -math.inf
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._handle is not None and self._clock() - self._drawn >= 1 / REFRESH:
+            self._drawn = self._clock()
+            self._handle.update({"text/html": self.html}, raw=True)
+
+    @property
+    def html(self) -> str:
+        """The table as it stands."""
+        left = 'style="text-align: left"'
+        cells = [(escape(name), escape(value)) for name, value in rows_of(self, self._stage) if value]
+        rows = "".join(f"<tr><th {left}>{name}</th><td {left}>{value}</td></tr>" for name, value in cells)
+        total = self.settings.evaluations
+        bar = f'<progress value="{min(self.counts.total(), total)}" max="{total}"></progress>'
+        return f"<div>{escape(self.name)} {bar}<table>{rows}</table></div>"
+
+
+def progress_of(name: str, settings: LearnSettings, notebook: bool) -> Progress:
+    """What a search that Python code begins shows: on standard error, or in a notebook.
+
+    Args:
+        name: What is learned on.
+        settings: All settings of the search.
+        notebook: Whether there is one.
+    """
+    return NotebookProgress(name, settings) if notebook else make_progress(name, settings, sys.stderr)
 
 
 def make_progress(name: str, settings: LearnSettings, stream: TextIO, quiet: bool = False) -> Progress:

@@ -20,7 +20,7 @@ from evomal.evaluation.filters import FilterProbe
 from evomal.evaluation.limits import Ended, LimitReached
 from evomal.evaluation.probing import probed
 from evomal.evaluation.stages import train_stage
-from evomal.evaluation.watching import Watcher
+from evomal.evaluation.watching import Watcher, Watchers
 from evomal.executors import Executor, make_executor
 from evomal.foundation.errors import BaselineError, SettingError
 from evomal.foundation.interrupts import ctrl_c_noted
@@ -28,6 +28,7 @@ from evomal.foundation.recording import recording
 from evomal.search.finals import Final, require_finals, too_short_for_finals
 from evomal.search.result import LearnResult, SearchInterrupted, finished_result
 from evomal.search.search_log import SearchLog
+from evomal.search.showing import shown
 from evomal.store import RunFolder
 from evomal.store.checkpointing import Checkpointing
 from evomal.store.previous_run import PreviousRun
@@ -138,6 +139,7 @@ class Method(ABC):
         override: bool = False,
         engine: Engine | None = None,
         executor: Executor | None = None,
+        progress: bool | None = None,
     ) -> LearnResult:
         """Search for the loss with the best metric after partial training.
 
@@ -156,6 +158,8 @@ class Method(ABC):
             engine: A fresh engine that proposes in place of the method's own; a run that goes on needs one of the same
                 kind, which is brought to where the run stands. Its generations have `population_size` members.
             executor: Where candidates are evaluated, in place of that which the settings name; it stays open.
+            progress: Show how the search goes: live on a terminal or in a notebook, else a line for each generation, on
+                standard error; None shows it where somebody is watching, that is on a terminal or in a notebook.
 
         Returns:
             The loss that the finals name, or without finals the best one, and all that was tried.
@@ -176,8 +180,9 @@ class Method(ABC):
             require_settings(past, method.settings, override)
             finished = finished_result(past, method.settings)
             if finished is None:
-                with ctrl_c_noted() as pressed:
-                    result = method._learn(tasks, folder, watcher or Watcher(), past, start, engine, executor)
+                with shown(tasks.name, method.settings, progress) as display, ctrl_c_noted() as pressed:
+                    told = display if watcher is None else Watchers(display, watcher)
+                    result = method._learn(tasks, folder, told, past, start, engine, executor)
                 if pressed and result.interrupted:
                     raise SearchInterrupted(result, None if folder is None else folder.loss)
                 return result
