@@ -212,7 +212,7 @@ class Evil:
             json.dumps(GOOD | {"expression": "abs(y)", "weights": [1.0]}),
             "formula 'abs(y)' lacks f; a loss needs both y and f",
         ),
-        (json.dumps(GOOD | {"version": 2}), "it comes from the future (version 2; this evomal reads 1); update evomal"),
+        (json.dumps(GOOD | {"version": 3}), "it comes from the future (version 3; this evomal reads 2); update evomal"),
         (
             json.dumps(GOOD).replace("1.0]", "NaN]"),
             "it is not complete, valid JSON; save the loss anew, or mend the file",

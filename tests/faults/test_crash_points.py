@@ -10,14 +10,6 @@ from helpers import fast, forks
 
 
 @pytest.fixture(scope="module")
-def fork():
-    """Follows orders in forks of a warm process."""
-    fork = forks.Forks()
-    yield fork
-    fork.close()
-
-
-@pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     """A search that nothing happened to."""
     return fast.whole(tmp_path_factory.mktemp("runs") / "a")

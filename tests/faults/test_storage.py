@@ -17,14 +17,6 @@ ARGUMENTS = ["learn", *forks.IRIS, "--generations", "6", "--quiet"]  # its journ
 KEPT = "what is finished is kept: make room there, then go on with --resume"
 
 
-@pytest.fixture(scope="module")
-def fork():
-    """Follows orders in forks of a warm process."""
-    fork = forks.Forks()
-    yield fork
-    fork.close()
-
-
 @pytest.fixture
 def place():
     """A folder that anybody can look into, as those of pytest are root's alone."""

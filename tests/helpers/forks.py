@@ -6,8 +6,10 @@ reads one order per line, as JSON, and answers each by how its fork ended.
 
 import json
 import os
+import runpy
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -83,8 +85,12 @@ def _forked(order: dict[str, Any], folder: Path) -> Ended:
         try:
             for number, stream in enumerate(streams, start=1):
                 os.dup2(stream.fileno(), number)
-            code = _follow(**order)
+            try:
+                code = _follow(**order)
+            except Exception:
+                traceback.print_exc()
             sys.stdout.flush()
+            sys.stderr.flush()
         finally:
             os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -95,6 +101,7 @@ def _forked(order: dict[str, Any], folder: Path) -> Ended:
 
 def _follow(
     command: list[str] | None = None,
+    script: str | None = None,
     search: dict[str, Any] | None = None,
     out: str | None = None,
     cwd: str | None = None,
@@ -107,6 +114,7 @@ def _follow(
 
     Args:
         command: What follows `evomal` on a command line.
+        script: A file of Python to run as it stands instead.
         search: Settings of `fast.settings`, and options of `fast.learn`, of a search instead.
         out: Its run folder.
         cwd: Where it works.
@@ -126,6 +134,9 @@ def _follow(
         os.seteuid(NOBODY)
     if command is not None:
         return _command(command, largest)
+    if script is not None:
+        runpy.run_path(script, run_name="__main__")
+        return 0
     assert search is not None
     from helpers import fast
 
