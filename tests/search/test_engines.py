@@ -141,7 +141,7 @@ def _refused(engine, state):
 
 
 @pytest.mark.parametrize("name", ENGINES)
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_whatever_a_state_holds_it_is_refused_or_can_be_gone_on_from(name, data):
     state = data.draw(st.sampled_from([key for key in STATES if key[0] == name]).map(STATES.get))
