@@ -18,7 +18,7 @@ def whole(request, tmp_path_factory):
     return EvoMAL(tasks.quick(**flat)).learn(tasks.blobs(), out), out, flat
 
 
-@pytest.mark.parametrize("kept", [0, 3, 8, 14, 23])
+@pytest.mark.parametrize("kept", [3, 14])
 def test_an_interrupted_run_ends_as_one_that_was_not(whole, tmp_path, kept):
     result, out, flat = whole
     folder = stops.cut(out, tmp_path / "b", kept)
@@ -27,7 +27,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(whole, tmp_path, kept):
     assert again.loss.weights.tolist() == result.loss.weights.tolist()
 
 
-@pytest.mark.parametrize("stop", [2, 12])
+@pytest.mark.parametrize("stop", [12])
 def test_ctrl_c_in_the_middle_of_groups(whole, tmp_path, stop):
     result, out, flat = whole
     place = tmp_path / "b"
