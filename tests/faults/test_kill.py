@@ -10,7 +10,7 @@ import pytest
 
 from evomal.store import read_journal
 
-KILLS = 5  # in each of four tests
+KILLS = 4  # in each of two tests; crash points are gone through one by one in test_crash_points
 NO_RUN = "evomal: error: 'run' holds no run to go on with; start one with --out run\n"
 
 
@@ -68,7 +68,7 @@ class Killed:
         assert {place: seconds[place]["tune"] for place in self.tuned} == pytest.approx(self.tuned, abs=6e-5)
 
 
-@pytest.mark.parametrize(("seed", "workers"), [(0, "1"), (1, "1"), (2, "1"), (3, "2")])
+@pytest.mark.parametrize(("seed", "workers"), [(0, "1"), (3, "2")])
 def test_killed_at_random_moments(begin, resume, reference, tmp_path, seed, workers):
     draw, kills = Random(seed), 0
     while kills < KILLS:

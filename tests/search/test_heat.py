@@ -97,7 +97,7 @@ def test_a_heat_is_the_beginning_of_the_evaluation():
     assert heat_settings(learn_settings(method="gplfl")).tuning.meta_steps == 0
 
 
-@pytest.mark.parametrize("kept", [0, 1, 5, 10, 13, 17, 25, 33, 39])
+@pytest.mark.parametrize("kept", [1, 13, 33])
 def test_an_interrupted_race_ends_as_one_that_was_not(raced, tmp_path, kept):
     result, out = raced
     folder = stops.cut(out, tmp_path / "b", kept)
