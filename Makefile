@@ -28,12 +28,13 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# A file stays with one of the two processes, so that what its tests share is made once.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 # Tests, and the share of lines that they run. Apart from `test`: counting lines takes up to twice the time (measured).
 coverage: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov=evomal --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov=evomal --cov-report=term:skip-covered
 
 # From now on every commit is checked as `make check` does.
 hooks: $(VENV)/.installed
