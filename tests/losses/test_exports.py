@@ -247,6 +247,63 @@ def test_torchscript(loss):
         torch.testing.assert_close(program(more, labels), loss(more, labels))
 
 
+TERMINALS = "sub(mul(log(prior), square(sub(y, f))), max(sqrt(progress), div(f, prior)))"
+
+
+@pytest.fixture(params=["classification", "regression"])
+def of_terminals(request):
+    """A loss that looks at everything that a formula may look at, in the middle of a training."""
+    loss = SymbolicLoss(TERMINALS, _weights(13, 3), task_type=request.param)
+    loss.prior = (0.6, 0.3, 0.1) if loss.needs_prior else None
+    loss.progress = 0.3
+    return loss
+
+
+@pytest.mark.parametrize("form", ["python", "numpy", "jax", "keras", "onnx", "torchscript"])
+def test_prior_and_progress(of_terminals, form, monkeypatch):
+    loss = of_terminals
+    outputs, targets = _data(loss)
+    if form == "onnx":
+        pytest.importorskip("onnx")
+        feeds = {"outputs": outputs.numpy(), "targets": targets.numpy(), "progress": np.float32(0.3)}
+        _close(_onnx_value(export(loss, "onnx"), feeds), loss, outputs, targets)
+        return
+    if form == "torchscript":
+        program = torch.jit.load(io.BytesIO(export(loss, "torchscript")))
+        _close(program(outputs, targets, torch.tensor(0.3)).detach(), loss, outputs, targets)
+        return
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    if form == "keras":
+        pytest.importorskip("keras")
+    if form == "jax":
+        _numpy_as_jax(monkeypatch)
+    function = _function(export(loss, form))
+    given = [targets, outputs] if form == "keras" else [outputs, targets]
+    given = given if form in ("python", "keras") else [each.numpy() for each in given]
+    _close(function(*given, progress=0.3).mean(), loss, outputs, targets)
+    loss.progress = 1
+    _close(function(*given).mean(), loss, outputs, targets)
+
+
+def test_prior_and_progress_in_symbols(of_terminals):
+    loss, names = of_terminals, {}
+    exec(export(loss, "sympy"), names)
+    share = 0.1 if loss.needs_prior else 1.0
+    at = {"y": 0.0, "f": 0.25, "prior": share, "progress": 0.3}
+    value = float(names["m"].evalf(20, subs={names[name]: number for name, number in at.items()}))
+    ours = loss.per_class(torch.zeros(1, 3), torch.full((1, 3), 0.25))[0, 2]
+    assert value == pytest.approx(ours.item(), rel=1e-4)
+    assert r"\pi" in export(loss, "latex")
+    assert r"\,t" in export(loss, "latex")
+
+
+def test_a_prior_that_nobody_has_said_is_not_exported():
+    loss = SymbolicLoss(TERMINALS, task_type="classification")
+    for form in ("python", "numpy", "jax", "keras", "onnx"):
+        with pytest.raises(SettingError, match=r"set criterion\.prior before it is exported"):
+            export(loss, form)
+
+
 def test_latex():
     loss = SymbolicLoss("square(sub(y, f))", [2, 1, 0.5], task_type="regression", scale=0.25)
     assert export(loss, "latex") == "0.25 \\left(\\left(2\\,\\left(y - 0.5\\,f_\\theta(x)\\right)\\right)^2\\right)\n"

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from evomal.expressions import EPSILON, OPERATORS, Expression
+from evomal.expressions import EPSILON, OPERATORS, TERMINALS, Expression
 from evomal.foundation.errors import SettingError
+from evomal.losses.exports.tracing import require_prior
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.neural import NeuralLoss
 from evomal.losses.symbolic import SymbolicLoss
@@ -24,22 +25,43 @@ _NAMES = {"Abs": "Abs", "Min": "Min", "Max": "Max", "sign": "Sign", "sqrt": "Sqr
 def torchscript(loss: LearnedLoss) -> bytes:
     """A TorchScript program ``loss(outputs, targets) -> scalar`` of outputs [B, C] and labels [B], or values [B, K].
 
-    It is traced with targets as a loss of its task type usually meets them; batch and classes are free.
+    It is traced with targets as a loss of its task type usually meets them; batch and classes are free. Of a loss that
+    looks at the progress of a training, that is a third argument, a tensor [].
     """
     classes = loss.task_type == "classification"
-    outputs = torch.linspace(-1.0, 1.0, 12).reshape(3, 4)
-    targets = torch.tensor([0, 3, 1]) if classes else outputs.flip(0)
+    wide = len(loss.prior) if isinstance(loss, SymbolicLoss) and loss.prior is not None else 4
+    outputs = torch.linspace(-1.0, 1.0, 3 * wide).reshape(3, wide)
+    targets = torch.tensor([0, wide - 1, 1]) if classes else outputs.flip(0)
     plain = deepcopy(loss).cpu()  # traced as a mean over the batch, whatever is set
     plain.reduction = "mean"
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the branches on shapes are those of every such batch
-        torch.jit.save(torch.jit.trace(plain, (outputs, targets)), buffer)
+        if plain.sees_progress:
+            traced = torch.jit.trace(_OfProgress(plain), (outputs, targets, torch.tensor(0.5)))
+        else:
+            traced = torch.jit.trace(plain, (outputs, targets))
+        torch.jit.save(traced, buffer)
     return buffer.getvalue()
+
+
+class _OfProgress(torch.nn.Module):
+    """A loss whose progress is an argument, as what is traced has no settings."""
+
+    def __init__(self, loss: LearnedLoss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
+        self.loss.__dict__["_progress"] = progress  # past the check, which would ask for its value
+        value: torch.Tensor = self.loss(outputs, targets)
+        return value
 
 
 def onnx(loss: LearnedLoss) -> bytes:
     """An ONNX model of ``outputs`` (float32 [B, C]) and ``targets`` (int64 [B], or float32 [B, C]), giving ``loss``.
+
+    Of a loss that looks at the progress of a training, there is a third input ``progress``, float32 [].
 
     Raises:
         SettingError: The package ``onnx`` is missing.
@@ -60,6 +82,8 @@ def onnx(loss: LearnedLoss) -> bytes:
         helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["batch", "outputs"]),
         helper.make_tensor_value_info("targets", *labels),
     ]
+    if loss.sees_progress:
+        inputs.append(helper.make_tensor_value_info("progress", TensorProto.FLOAT, []))
     result = [helper.make_tensor_value_info("loss", TensorProto.FLOAT, [])]
     made = helper.make_graph(graph.nodes, "learned_loss", inputs, result, graph.constants)
     opset = helper.make_opsetid("", OPSET)
@@ -70,7 +94,12 @@ def onnx(loss: LearnedLoss) -> bytes:
 
 def _value(loss: LearnedLoss, graph: "_Graph", y: "_Value", f: "_Value") -> "_Value":
     if isinstance(loss, SymbolicLoss):
-        leaves = {"y": y, "f": f, "1": graph.constant(1.0), "-1": graph.constant(-1.0)}
+        constants = {n: t.constant for n, t in TERMINALS.items() if t.constant is not None}
+        leaves = {"y": y, "f": f} | {name: graph.constant(value) for name, value in constants.items()}
+        if loss.sees_progress:
+            leaves["progress"] = graph.input("progress")
+        if "prior" in loss.expression.extras:
+            leaves["prior"] = graph.constant(list(require_prior(loss)))
         value = _node(loss.expression, iter(loss.coefficients), graph, leaves)
         return graph.node("Softplus", value) if loss.output_activation == "softplus" else value
     if isinstance(loss, TaylorLoss):
@@ -87,8 +116,6 @@ def _value(loss: LearnedLoss, graph: "_Graph", y: "_Value", f: "_Value") -> "_Va
 
 def _node(node: Expression, weights: Any, graph: "_Graph", leaves: dict[str, "_Value"]) -> "_Value":
     if not node.children:
-        if node.symbol not in leaves:
-            raise SettingError(f"the formula has the terminal '{node.symbol}', which no export knows")
         return leaves[node.symbol]
     arguments = []
     for child in node.children:

@@ -2,7 +2,7 @@
 
 from textwrap import dedent, indent
 
-from evomal.expressions import to_latex
+from evomal.expressions import TERMINALS, to_latex
 from evomal.expressions.formula import activated_latex, scaled_latex
 from evomal.foundation.errors import SettingError
 from evomal.losses.exports.tracing import Dialect, code_of
@@ -19,6 +19,8 @@ _TORCH = Dialect(
     softplus="torch.nn.functional.softplus(#1)",
     pair="torch.stack([y, f], dim=-1)",
     matrix="torch.tensor(#1, dtype=f.dtype, device=f.device)",
+    prior="torch.tensor(#1, dtype=f.dtype, device=f.device).reshape(-1, *[1] * (f.dim() - 2))",
+    progress="torch.as_tensor(progress, dtype=f.dtype, device=f.device)",
     relu_layer="torch.relu(#1 @ #2)",
     last="(#1 @ #2).squeeze(-1)",
 )
@@ -28,6 +30,8 @@ _KERAS = Dialect(
     softplus="ops.softplus(#1)",
     pair="ops.stack([y, f], axis=-1)",
     matrix="ops.convert_to_tensor(#1, dtype=f.dtype)",
+    prior="ops.convert_to_tensor(#1, dtype=f.dtype)",
+    progress="ops.convert_to_tensor(progress, dtype=f.dtype)",
     relu_layer="ops.relu(ops.matmul(#1, #2))",
     last="ops.squeeze(ops.matmul(#1, #2), axis=-1)",
 )
@@ -45,6 +49,8 @@ def _numpy_like(module: str, softplus: str) -> Dialect:
         softplus=softplus,
         pair=f"{module}.stack([y, f], axis=-1)",
         matrix=f"{module}.asarray(#1, dtype=f.dtype)",
+        prior=f"{module}.asarray(#1, dtype=f.dtype).reshape(-1, *[1] * (f.ndim - 2))",
+        progress=f"{module}.asarray(progress, dtype=f.dtype)",
         relu_layer=f"{module}.maximum(#1 @ #2, 0)",
         last="(#1 @ #2)[..., 0]",
     )
@@ -75,15 +81,18 @@ def keras(loss: LearnedLoss) -> str:
     head = _KERAS_CLASSES if loss.task_type == "classification" else _KERAS_VALUES
     lines, value = code_of(loss, _KERAS)
     body = [*_block(head), *lines, f"return ops.sum({value}, axis=-1)"]
-    return _text(loss, "from keras import ops", "y_true, y_pred", body, _KERAS_SHAPES[loss.task_type])
+    arguments = "y_true, y_pred" + _progress(loss)
+    return _text(loss, "from keras import ops", arguments, body, _KERAS_SHAPES[loss.task_type])
 
 
 def sympy(loss: LearnedLoss) -> str:
     """SymPy code for m(y, f), what the loss gives for one class or output; ε, φ and scale are in it."""
     lines, value = code_of(loss, _SYMPY)
     comment = "# The loss is the sum of m over classes (or outputs), averaged over the batch.\n"
-    symbols = 'y, f = sympy.symbols("y f", real=True)'
-    return "\n".join(["import sympy", "", comment + symbols, *lines, f"m = {value}", ""])
+    symbols = ['y, f = sympy.symbols("y f", real=True)']
+    for name in loss.expression.extras if isinstance(loss, SymbolicLoss) else ():
+        symbols.append(f'{name} = sympy.Symbol("{name}", nonnegative=True)  # {TERMINALS[name].meaning}')
+    return "\n".join(["import sympy", "", comment + "\n".join(symbols), *lines, f"m = {value}", ""])
 
 
 def latex(loss: LearnedLoss) -> str:
@@ -111,13 +120,20 @@ def _function(loss: LearnedLoss, dialect: Dialect, imports: str, head: str, end:
     body = [*_block(head), *lines, summed, *_block(end.replace("xp.", f"{dialect.module}."))]
     arguments = 'outputs, targets, reduction="mean"'
     arguments += ", ignore_index=-100" if loss.task_type == "classification" else ""
+    arguments += _progress(loss)
     return _text(loss, imports, arguments, body, _SHAPES[loss.task_type])
+
+
+def _progress(loss: LearnedLoss) -> str:
+    """The argument of a loss that looks at how far a training is."""
+    return ", progress=1.0" if loss.sees_progress else ""
 
 
 def _text(loss: LearnedLoss, imports: str, arguments: str, body: list[str], shapes: str) -> str:
     formula = loss.formula(digits=DIGITS)
     formula = formula if len(formula) <= WIDE else f"{formula[:WIDE]}…"
-    doc = f'"""Learned loss: m(y, f) = {formula}\n\n{shapes}\n"""'
+    told = "\nprogress: the share of the training's steps that are done." if loss.sees_progress else ""
+    doc = f'"""Learned loss: m(y, f) = {formula}\n\n{shapes}{told}\n"""'
     code = indent("\n".join([doc, *body]), "    ", lambda line: bool(line.strip()))
     return f"{imports}\n\n\ndef learned_loss({arguments}):\n{code}\n"
 

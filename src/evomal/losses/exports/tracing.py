@@ -13,7 +13,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from evomal.expressions import EPSILON, OPERATORS, Expression
+from evomal.expressions import EPSILON, OPERATORS, TERMINALS, Expression
 from evomal.foundation.errors import SettingError
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.neural import NeuralLoss
@@ -96,6 +96,9 @@ class Dialect:
         pair: y and f along a new last axis.
         last: The same product without the cut, where ``#2`` has a single column, as an array of one axis less.
         matrix: A matrix from nested lists ``#1``; empty for a language without matrices.
+        prior: The list ``#1`` of the classes' shares as an array that broadcasts with f; empty for a language in which
+            it is a symbol.
+        progress: The argument ``progress`` as what functions take.
     """
 
     module: str
@@ -106,6 +109,8 @@ class Dialect:
     pair: str = ""
     last: str = ""
     matrix: str = ""
+    prior: str = ""
+    progress: str = ""
 
     def __getattr__(self, name: str) -> Callable[..., Term]:
         """A function as SymPy calls it; an operator that needs one which no dialect has cannot be exported."""
@@ -150,7 +155,7 @@ class Lines:
 
 
 def code_of(loss: LearnedLoss, dialect: Dialect) -> tuple[list[str], str]:
-    """What a loss gives for each class, as code over the names ``y`` and ``f``.
+    """What a loss gives for each class, as code over the names ``y`` and ``f``, and ``progress`` if it looks at that.
 
     Args:
         loss: The loss.
@@ -176,6 +181,7 @@ def code_of(loss: LearnedLoss, dialect: Dialect) -> tuple[list[str], str]:
 
 def _value(loss: LearnedLoss, dialect: Dialect, lines: Lines) -> Term:
     if isinstance(loss, SymbolicLoss):
+        lines.lines += _extras(loss, dialect)
         numbers = (number(weight, loss.weights.dtype) for weight in loss.weights.detach().tolist())
         value = _node(loss.expression, numbers, dialect, lines)
         if loss.output_activation == "softplus":
@@ -188,11 +194,37 @@ def _value(loss: LearnedLoss, dialect: Dialect, lines: Lines) -> Term:
     raise SettingError(f"a loss of the family '{loss.family}' cannot be exported; train with the loss itself")
 
 
+def _extras(loss: SymbolicLoss, dialect: Dialect) -> list[str]:
+    """Lines that say what the formula looks at beside y and f."""
+    found = []
+    if loss.sees_progress and dialect.progress:
+        found.append(f"progress = {dialect.progress}")
+    if "prior" in loss.expression.extras and dialect.prior:
+        shares = str(list(require_prior(loss)))
+        found.append(f"prior = {dialect.prior.replace('#1', shares)}")
+    return found
+
+
+def require_prior(loss: SymbolicLoss) -> tuple[float, ...]:
+    """The classes' shares that an export holds: 1 in regression.
+
+    Raises:
+        SettingError: Nobody has said what they are.
+    """
+    if not loss.needs_prior:
+        return (1.0,)
+    if loss.prior is None:
+        raise SettingError(
+            "the formula looks at the classes' shares of the training labels, and nobody has said what they are; set "
+            "criterion.prior before it is exported"
+        )
+    return loss.prior
+
+
 def _node(node: Expression, weights: Iterator[Term], dialect: Dialect, lines: Lines) -> Term:
     if not node.children:
-        if node.symbol not in ("y", "f", "1", "-1"):
-            raise SettingError(f"the formula has the terminal '{node.symbol}', which no export knows")
-        return Term(node.symbol) if node.symbol in ("y", "f") else number(float(node.symbol))
+        constant = TERMINALS[node.symbol].constant
+        return Term(node.symbol) if constant is None else number(constant)
     arguments = []
     for child in node.children:
         weight = next(weights)  # before those below it: φ is in pre-order of the child node
