@@ -59,6 +59,13 @@ app.command("list", short_help="List all names that other commands take.")(list_
 @app.callback()
 def evomal_command(
     context: typer.Context,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            help="Run your own Python file or module first, for the operators that it registers; may be repeated.",
+        ),
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     show_traceback: Annotated[
         bool, typer.Option(TRACEBACK, help="Show where an error came from; EVOMAL_TRACEBACK=1 does the same.")
@@ -68,6 +75,10 @@ def evomal_command(
     if version:
         print(f"evomal {evomal.__version__}")
         raise typer.Exit
+    for source in modules or ():
+        from evomal.tasks.user import import_user_module
+
+        import_user_module(source)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

@@ -71,7 +71,7 @@ def register_operator(
         name=name,
         arity=arity,
         commutative=commutative and arity == 2,
-        torch=function,
+        torch=_named(function),
         tangent=_by_autograd(function) if tangent is None else _by_partials(tangent),
         sympy=_unknown_to_sympy(name) if sympy is None else lambda sp, epsilon, *arguments: sympy(sp, *arguments),
         printed=Notation(f"{name}({arguments})", ATOM, (ANY,) * arity),
@@ -123,8 +123,7 @@ def _check_name(name: Any) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SettingError(f"operator {name!r}: give a name of small letters, digits and _, such as 'softsign'")
     if name in TABLE_1 or name in TERMINALS:
-        kind = "operator" if name in TABLE_1 else "terminal"
-        raise SettingError(f"operator '{name}': there is a {kind} of that name already; give another name")
+        raise SettingError(f"operator '{name}': there is one of that name already; give another name")
 
 
 def _module_of(function: Function) -> str:
@@ -132,6 +131,15 @@ def _module_of(function: Function) -> str:
     name = str(getattr(function, "__module__", None) or "__main__").removeprefix("evomal_user_task_")
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     return Path(main).stem if name == "__main__" and main else name
+
+
+def _named(function: Function) -> Function:
+    """The function under a name, which compiled formulas look for: lambdas and callable objects have none."""
+
+    def operation(*arguments: "Tensor") -> "Tensor":
+        return function(*arguments)
+
+    return operation
 
 
 def _by_partials(partials: Callable[..., Any]) -> tangents.Rule:
@@ -150,9 +158,9 @@ def _by_autograd(function: Function) -> tangents.Rule:
         import torch
 
         whole = torch.broadcast_shapes(*(each.shape for each in (*arguments, *changes) if each is not None))
-        values = tuple(each.expand(whole) for each in arguments)
+        values = tuple(each.expand(whole).contiguous() for each in arguments)
         moved = tuple(
-            torch.zeros_like(value) if change is None else change.expand(whole)
+            torch.zeros_like(value) if change is None else change.expand(whole).contiguous()
             for value, change in zip(values, changes, strict=True)
         )
         found: Tensor = torch.func.jvp(function, values, moved)[1]

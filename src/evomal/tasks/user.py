@@ -122,6 +122,20 @@ def _function(module: ModuleType, name: str, spec: str, kind: str, wanted: str) 
     raise SettingError(f"{kind} '{spec}': there is no {what} {name} in it; {hint}")
 
 
+def import_user_module(source: str) -> None:
+    """Run a user's own file or module, for what it registers, such as operators.
+
+    Args:
+        source: ``"my_module.py"``, or ``"package.module"``.
+
+    Raises:
+        SettingError: It does not exist, or cannot be imported.
+    """
+    is_file = source.endswith(".py") or "/" in source or "\\" in source
+    with (_file_module if is_file else _dotted_module)(source, source, "module"):
+        pass
+
+
 @contextmanager
 def blamed(spec: str, kind: str, what: str, file: str | None) -> Iterator[None]:
     """Turn any exception of the user's code into one sentence, with the last line reached in `file`."""
