@@ -126,3 +126,23 @@ def test_a_published_form_of_cross_entropy_is_known_as_such():
     found = audit(published_loss("evomal_c"))
     assert found.nearest[0].name == "evomal_c"
     assert {known.name: known.distance for known in found.nearest}["cross_entropy"] < 0.1  # ε
+
+
+def test_a_loss_that_looks_at_shares_and_progress():
+    """With even shares and at a progress, it is the formula with these constants in their places."""
+    text = "mul(-1, mul(add(prior, mul(progress, square(sub(1, f)))), mul(y, log(f))))"
+    loss = SymbolicLoss(text, task_type="classification", prior=(0.5, 0.3, 0.2))
+    loss.progress = 0.25
+    weights = [1, 1, 1, 0.1, 1, 0.25, 1, 1, 1, 1, 1, 1, 1, 1]
+    plain = SymbolicLoss(
+        text.replace("prior", "1").replace("progress", "1"),
+        weights[: loss.expression.edges],
+        task_type="classification",
+    )
+    found, expected = audit(loss, classes=10), audit(plain, classes=10)
+    assert found.progress == 0.25
+    assert found.words()[0] == "It changes over a training; this is at progress 0.25."
+    assert found.words()[1:4] == expected.words()[:3]
+    assert found.weights == pytest.approx(expected.weights, rel=1e-4)
+    assert any(part.text == "prior" and part.change is not None for part in found.ablation.parts)
+    assert loss.prior == (0.5, 0.3, 0.2)

@@ -97,3 +97,11 @@ def test_the_best_come_first_whatever_their_family():
 def test_a_damaged_line_is_named(damage):
     with pytest.raises(RunFolderError, match=r"^the journal is damaged at generation 3, index 7 \(.*\); it cannot be"):
         best_formulas([{**LINE, **SQUARES, "generation": 3, "index": 7, **damage}], 1)
+
+
+def test_shares_and_progress_are_told():
+    loss = SymbolicLoss("mul(mul(prior, progress), sub(y, f))", task_type="classification", prior=(0.9, 0.1))
+    lines = shown(describe(loss), {})
+    assert lines["prior"] == "0.9, 0.1, the classes' shares of the training labels"
+    assert lines["progress"].startswith("the share of steps done: set criterion.progress = k / steps")
+    assert lines["simplified"].startswith("prior*progress*")

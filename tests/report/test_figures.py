@@ -160,3 +160,12 @@ def test_importing_evomal_does_not_import_matplotlib():
     code = "import sys, evomal.losses, evomal.report.drawing; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_loss_that_changes_over_a_training_is_drawn_twice():
+    loss = SymbolicLoss("add(mul(progress, square(sub(y, f))), abs(sub(y, f)))", task_type="regression")
+    ax = plot_loss({"mine": loss})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["mine, at the beginning", "mine, at the end"]
+    first, last = (line.get_ydata() for line in ax.get_lines()[:2])
+    assert max(abs(a - b) for a, b in zip(first, last, strict=True)) > 0.1
+    assert loss.progress == 1

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from evomal.analysis.gradients import Predictions, distance, response
-from evomal.expressions import Expression, evaluate, to_formula
+from evomal.expressions import TERMINALS, Expression, evaluate, to_formula
 from evomal.foundation.errors import EvomalError
 from evomal.losses import SymbolicLoss
 
 NOTHING = 0.01  # of the gradients: a change below it is none
 MOST = 120  # subtrees: formulas are that long at worst, and each is compared at some hundred predictions
 Cut = tuple[Expression, tuple[float, ...]]
+Leaves = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,14 @@ def ablation(loss: SymbolicLoss, predictions: Predictions) -> Ablation:
         >>> [part.text for part in found.parts if part.idle][:2], found.shortest
         (['abs(tanh(y²))', 'tanh(y²)'], '(y - f)²')
     """
+    if loss.task_type == "classification":
+        loss = loss.at_classes(predictions.outputs.shape[1])
     whole = (loss.expression, tuple(loss.coefficients))
     base = response(loss, *predictions).gradients
     parts = []
     for node in range(1, min(loss.expression.size, MOST)):
         subtree = loss.expression.at(node)
-        if subtree.symbol not in ("1", "-1"):
+        if subtree.children or TERMINALS[subtree.symbol].constant is None:
             own = whole[1][node : node + subtree.edges]
             parts.append(Part(node, to_formula(subtree, own, digits=3), _change(loss, whole, node, predictions, base)))
     short = _shortened(loss, whole, predictions, base) if loss.expression.size <= MOST else whole
@@ -114,7 +117,7 @@ def _working(loss: SymbolicLoss, tries: Iterator[Cut], predictions: Predictions,
             yield tried
 
 
-def _shorter(cut: Cut, node: int, leaves: tuple[Tensor, Tensor]) -> Iterator[Cut]:
+def _shorter(cut: Cut, node: int, leaves: Leaves) -> Iterator[Cut]:
     """A formula with a constant, or one of its own arguments, in the place of a subtree."""
     subtree = cut[0].at(node)
     if node and subtree.children:
@@ -137,33 +140,31 @@ def _lifted(cut: Cut, node: int, child: int) -> Cut:
     return expression.replace(node, argument), kept
 
 
-def _without(cut: Cut, node: int, leaves: tuple[Tensor, Tensor]) -> Cut:
+def _without(cut: Cut, node: int, leaves: Leaves) -> Cut:
     """A formula in which a subtree is a constant: the mean of what it gives."""
     expression, weights = cut
     subtree = expression.at(node)
     below = weights[node : node + subtree.edges]
-    mean = float(evaluate(subtree, *leaves, below).mean()) if subtree.edges else float(_leaf(subtree, leaves).mean())
+    mean = float(evaluate(subtree, weights=below, **leaves).mean())
     constant = weights[node - 1] * mean
     kept = (*weights[: node - 1], constant, *weights[node + subtree.edges :])
     return expression.replace(node, Expression("1")), kept
 
 
-def _leaf(leaf: Expression, leaves: tuple[Tensor, Tensor]) -> Tensor:
-    y, f = leaves
-    return {"y": y, "f": f}.get(leaf.symbol, torch.ones(()) if leaf.symbol == "1" else -torch.ones(()))
-
-
-def _leaves(loss: SymbolicLoss, predictions: Predictions) -> tuple[Tensor, Tensor]:
+def _leaves(loss: SymbolicLoss, predictions: Predictions) -> Leaves:
     f = predictions.outputs.softmax(1) if loss.task_type == "classification" else predictions.outputs
-    return predictions.targets, f
+    return {"y": predictions.targets, "f": f} | {name: torch.as_tensor(v) for name, v in loss.extras(f).items()}
 
 
 def _with(loss: SymbolicLoss, cut: Cut) -> SymbolicLoss:
     expression, weights = cut
-    return SymbolicLoss(
+    other = SymbolicLoss(
         expression,
         weights,
         task_type=loss.task_type,
         output_activation=loss.output_activation,
         scale=loss.scale,
+        prior=loss.prior if "prior" in expression.extras else None,
     )
+    other.progress = loss.progress
+    return other

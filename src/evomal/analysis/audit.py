@@ -53,6 +53,7 @@ class Audit:
         lipschitz: The greatest length of its gradient with respect to the outputs, at typical predictions.
         nearest: Known losses, the nearest first.
         ablation: Which parts of the formula can be cut; None for a loss that is no formula.
+        progress: Where in a training it was measured, of a loss that changes over it: 0 to 1; else None.
     """
 
     task_type: TaskType
@@ -67,6 +68,7 @@ class Audit:
     lipschitz: float | None
     nearest: tuple[Known, ...]
     ablation: Ablation | None
+    progress: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, and in words."""
@@ -112,6 +114,7 @@ def audit(loss: Criterion, classes: int = CLASSES) -> Audit:
         lipschitz=finite_or_none(float(lengths.max())),
         nearest=tuple(sorted(known, key=lambda entry: (entry.distance, entry.name))),
         ablation=parts,
+        progress=loss.progress if loss.sees_progress else None,
         **measured,
     )
 

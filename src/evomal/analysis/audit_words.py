@@ -11,7 +11,9 @@ SAME, NEAR, GRID = 0.01, 0.15, 0.011  # of relative distances; of probabilities 
 def words_of(audit: "Audit") -> list[str]:
     """An audit in words, one sentence each; see `Audit.words`."""
     classes = audit.task_type == "classification"
+    changes = [] if audit.progress is None else [f"It changes over a training; this is at progress {audit.progress:g}."]
     return [
+        *changes,
         _weights(audit) if classes else _slopes(audit),
         _symmetry(audit) if classes else _sides(audit),
         _minimum(audit),

@@ -32,7 +32,7 @@ def list_names(
 
 def _names() -> dict[str, dict[str, str]]:
     """Every kind of name, each name with a word on it."""
-    from evomal.expressions import OPERATORS, Expression, to_formula
+    from evomal.expressions import OPERATORS, TERMINALS, Expression, to_formula
     from evomal.losses import HANDCRAFTED
     from evomal.search import METHODS
     from evomal.tasks import DATASETS, METRICS, MODELS
@@ -52,6 +52,7 @@ def _names() -> dict[str, dict[str, str]]:
             name: ", ".join(f"{setting} {value}" for setting, value in preset.items())
             for name, preset in PRESETS.items()
         },
+        "terminals": {name: terminal.meaning for name, terminal in TERMINALS.items()},
         "operators": {name: formula(name, operator.arity) for name, operator in OPERATORS.items()},
     }
 

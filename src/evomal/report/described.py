@@ -43,6 +43,8 @@ def describe(loss: SavedLoss) -> dict[str, Any]:
     }
     if loss.class_counts is not None:
         shared |= {"class_counts": list(loss.class_counts)}
+    if isinstance(loss, SymbolicLoss) and loss.prior is not None:
+        shared |= {"prior": list(loss.prior)}
     if isinstance(loss, SymbolicLoss):
         return shared | _symbolic(loss)
     if isinstance(loss, TaylorLoss):
@@ -87,6 +89,11 @@ def shown(described: dict[str, Any], info: dict[str, Any]) -> dict[str, str]:
     if "class_counts" in described:
         counts = ", ".join(map(str, described["class_counts"]))
         lines["f"] = f"the softmax of logits plus log prior, of {counts} training labels by class"
+    if "prior" in described:
+        shares = ", ".join(f"{share:.3g}" for share in described["prior"])
+        lines["prior"] = f"{shares}, the classes' shares of the training labels"
+    if "progress" in described.get("expression", ""):
+        lines["progress"] = "the share of steps done: set criterion.progress = k / steps before each (1 if it never is)"
     named = {"what it is": "summary", "LaTeX": "latex", "expression": "expression", "task type": "task_type"}
     lines |= {title: described[name] for title, name in named.items() if name in described}
     return lines | history(info)

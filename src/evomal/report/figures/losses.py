@@ -1,12 +1,12 @@
 """What losses do, as figures: value and slope against a probability or a residual (Figure 7)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from evomal.analysis import Curve, class_curve, residual_curve
 from evomal.analysis.curves import CLASSES
 from evomal.foundation.errors import SettingError
-from evomal.losses.criterion import Criterion
+from evomal.losses.criterion import Criterion, told_progress
 from evomal.report.figures.style import FAINT, hover, legend, look, named, new_axes, styled
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def plot_loss(
 ) -> "Axes":
     """Losses against the probability of the true class (or of one wrong class), or against the residual.
 
-    Each is drawn with height 0 and slope 1 where training starts: a constant and a learning rate make no difference.
+    One that changes over a training is drawn as it is at the beginning and at the end. Each is drawn with height 0 and
+    slope 1 where training starts: a constant and a learning rate make no difference.
 
     Args:
         losses: By the name that the legend shows; all of one task type.
@@ -66,8 +67,10 @@ def _plot(
     with styled():
         ax = new_axes(ax)
         drawn = []
-        for place, (name, loss) in enumerate(losses.items()):
-            curve = (class_curve(loss, classes, of) if classification else residual_curve(loss)).normalised()
+        for place, (name, loss, share) in enumerate(_over_training(losses)):
+            with told_progress(loss) as tell:
+                tell(share)
+                curve = (class_curve(loss, classes, of) if classification else residual_curve(loss)).normalised()
             values = curve.loss if which == "loss" else curve.gradient
             ax.plot(curve.x, values, label=named(name), **look(place))
             drawn.append((name, curve, values))
@@ -78,6 +81,16 @@ def _plot(
             texts = [f"{named(name)}: {value:.3g} at {x:.3g}" for x, value in zip(curve.x, values, strict=True)]
             hover(ax, curve.x[::EVERY], values[::EVERY], texts[::EVERY])
     return ax
+
+
+def _over_training(losses: Mapping[str, Criterion]) -> Iterator[tuple[str, Criterion, float]]:
+    """What is drawn: names, losses, and the progress of a training."""
+    for name, loss in losses.items():
+        if loss.sees_progress:
+            yield f"{name}, at the beginning", loss, 0.0
+            yield f"{name}, at the end", loss, 1.0
+        else:
+            yield name, loss, 1.0
 
 
 def _frame(ax: "Axes", classification: bool, which: Which, of: Literal["true", "other"], curve: Curve) -> None:
