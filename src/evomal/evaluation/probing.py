@@ -34,7 +34,7 @@ def probed(tasks: TaskSet, settings: LearnSettings) -> tuple[FilterProbe, ...]:
 
 def looks_at_prior(tasks: TaskSet, settings: LearnSettings) -> bool:
     """Whether formulas of a search may look at how often classes occur."""
-    used = "terminals" not in method_entry(settings.method).unused
+    used = "formulas" in method_entry(settings.method).parts
     return used and "prior" in settings.genetic.terminals and tasks.task_type == "classification"
 
 
