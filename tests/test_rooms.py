@@ -25,6 +25,7 @@ ROOMS = [
     "comparison",
     "analysis",
     "report",
+    "reproduction",
     "sklearn",
     "cli",
 ]

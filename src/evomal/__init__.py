@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from evomal.losses import SymbolicLoss as SymbolicLoss
     from evomal.losses import TaylorLoss as TaylorLoss
     from evomal.losses import load_loss as load_loss
+    from evomal.reproduction import reproduce as reproduce
     from evomal.search import GLO as GLO
     from evomal.search import GPLFL as GPLFL
     from evomal.search import ML3 as ML3
@@ -49,6 +50,7 @@ _HOMES = {
     "ML3": "evomal.search",
     "NeuralLoss": "evomal.losses",
     "register_operator": "evomal.expressions",
+    "reproduce": "evomal.reproduction",
     "Search": "evomal.search",
     "Settings": "evomal.config",
     "SymbolicLoss": "evomal.losses",

@@ -1,6 +1,8 @@
 """The loss landscape around a trained network: the task loss over two random directions (Figures 9 and 10)."""
 
+import math
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from evomal.training.optimizers import fitted_base
 SIDE = 21  # points along a direction
 REACH = 1.0  # in lengths of each filter
 INSTANCES = 512
+NEAR, WITHIN = 0.5, 0.05  # in lengths of filters
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,44 @@ class Landscape:
     steps: tuple[float, ...]
     values: tuple[tuple[float, ...], ...]
     reason: str | None
+
+    @property
+    def sharpness(self) -> "Sharpness":
+        """How steeply the task loss rises around the network."""
+        middle = len(self.steps) // 2
+        centre = self.values[middle][middle]
+        near = [
+            value - centre
+            for b, line in zip(self.steps, self.values, strict=True)
+            for a, value in zip(self.steps, line, strict=True)
+            if NEAR - WITHIN <= math.hypot(a, b) <= NEAR + WITHIN
+        ]
+        edge = max(value for line in self.values for value in line)
+        step = self.steps[middle + 1] - self.steps[middle]
+        first, second = self.values[middle], [line[middle] for line in self.values]
+        bends = [(line[middle - 1] - 2 * centre + line[middle + 1]) / step**2 for line in (first, second)]
+        return Sharpness(centre, fmean(near), 100 * (edge - centre) / (1 + centre), fmean(bends))
+
+
+@dataclass(frozen=True, slots=True)
+class Sharpness:
+    """Numbers beside a landscape; NaN or infinite where the task loss is.
+
+    Args:
+        centre: The task loss of the network itself.
+        rise: What it rises by, on average, half the length of the filters away.
+        most: The greatest rise on the square, in per cent of 1 + the task loss.
+        curvature: Its second derivative at the network, the mean of both directions.
+
+    Source:
+        Keskar et al., "On Large-Batch Training for Deep Learning: Generalization Gap and Sharp Minima", 2017, for
+        `most`.
+    """
+
+    centre: float
+    rise: float
+    most: float
+    curvature: float
 
 
 def landscape(task: Task, criterion: LossFunction, settings: TrainSettings, lr: float, seed: int = 0) -> Landscape:

@@ -23,6 +23,7 @@ from evomal.cli.options import SeveralValues
 from evomal.cli.output import BAD_USAGE, FAILED, GOOD, INTERRUPTED, Watched, printable, say
 from evomal.cli.plot import plot
 from evomal.cli.report import report
+from evomal.cli.reproduce import reproduce
 from evomal.cli.show import show
 from evomal.cli.train import train
 from evomal.cli.transfer import transfer
@@ -53,6 +54,7 @@ app.command("tune", short_help="Tune an old formula's coefficients for a new tas
 app.command("show", short_help="Show a loss, or the best formulas of a run.")(show)
 app.command("report", short_help="Write a report on runs or comparisons: one HTML page.")(report)
 app.command("plot", short_help="Draw one figure of losses, runs or a comparison.")(plot)
+app.command("reproduce", short_help="Run the paper's tables and figures.", cls=SeveralValues)(reproduce)
 app.command("list", short_help="List all names that other commands take.")(list_names)
 
 

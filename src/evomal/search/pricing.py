@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
 from time import perf_counter
+from typing import NamedTuple
 
 from evomal.config import LearnSettings
 from evomal.engines.genome import Formula, Genome
@@ -54,41 +55,75 @@ def price(task: Task | Sequence[Task], settings: LearnSettings) -> Price:
     settings = fitted_settings(resolved(settings, tasks.task_type), (each.own for each in tasks))
     probes = probed(tasks, settings)
     method = make_method(settings)
-    new, low, high = method.shares
-    members, generations, workers = settings.evaluations, settings.generations, settings.workers
-    fresh, few, many = (round(share * members) for share in (new, low, high))
     drawn = [proposed.genome for proposed in method.engine(tasks, probes).ask()]
-    each_tuned, fixed = _tune_cost(tasks, settings, drawn)
-    each_judged, each_trained = _filter_cost(tasks, settings, probes), _train_cost(tasks, settings)
+    costs = Costs(
+        *_tune_cost(tasks, settings, drawn), _filter_cost(tasks, settings, probes), _train_cost(tasks, settings)
+    )
+    stages = stages_of(settings, method.shares, costs, len(tasks))
+    return Price(stages, settings.evaluations, perf_counter() - start, method.shares)
+
+
+class Costs(NamedTuple):
+    """What single parts of a search cost, in seconds.
+
+    Attributes:
+        tuned: The local search of a candidate.
+        fixed: What a generation's local search costs beside that, whatever the number of candidates.
+        judged: The inner filters of a candidate.
+        trained: The partial training of a candidate, its evaluation included, at every rate.
+    """
+
+    tuned: float
+    fixed: float
+    judged: float
+    trained: float
+
+
+def stages_of(
+    settings: LearnSettings, shares: tuple[float, float, float], costs: Costs, tasks: int = 1
+) -> tuple[StagePrice, ...]:
+    """How many candidates reach each stage of a search, and what that costs.
+
+    Args:
+        settings: All settings of the search.
+        shares: The method's, see `evomal.search.Method.shares`.
+        costs: What each part costs.
+        tasks: How many tasks are learned on; `costs` are those of all together.
+
+    Example:
+        >>> from evomal.config import learn_settings
+        >>> stages = stages_of(learn_settings("paper-mnist"), (0.9, 0.25, 0.5), Costs(1.0, 0.0, 0.1, 2.0))
+        >>> [(stage.name, stage.least, stage.most) for stage in stages]
+        [('tune', 1125, 1125), ('filter', 1125, 1125), ('train', 312, 625)]
+    """
+    generations, workers = settings.generations, settings.workers
+    fresh, few, many = (round(share * settings.evaluations) for share in shares)
     heat: tuple[StagePrice, ...] = ()
     racing = settings.racing
     if racing.racing:
         # The filter of a heat has all its steps; how many reach its training is left open as elsewhere.
         effort = racing.racing_effort
-        each = effort * each_tuned + each_judged + effort * each_trained
-        heat = (StagePrice("heat", fresh, fresh, each, effort * fixed, generations, workers),)
+        each = effort * costs.tuned + costs.judged + effort * costs.trained
+        heat = (StagePrice("heat", fresh, fresh, each, effort * costs.fixed, generations, workers),)
         fresh = math.ceil(racing.racing_keep * fresh)
         few, many = min(few, fresh), min(many, fresh)
     stages = (
         *heat,
-        StagePrice("tune", fresh, fresh, each_tuned, fixed, generations, workers),
-        StagePrice("filter", fresh, fresh, each_judged, 0.0, generations, workers),
-        StagePrice("train", few, many, each_trained, 0.0, generations, workers),
+        StagePrice("tune", fresh, fresh, costs.tuned, costs.fixed, generations, workers),
+        StagePrice("filter", fresh, fresh, costs.judged, 0.0, generations, workers),
+        StagePrice("train", few, many, costs.trained, 0.0, generations, workers),
     )
-    if settings.finals.finals:
-        taken = [
-            count * steps_of_trainings(1, settings) * len(tasks) + fresh * tuning_steps(settings)
-            for count in (few, many)
-        ]
-        stages = (*stages, _finals_price(tasks, settings, each_trained, taken))
-    return Price(stages, members, perf_counter() - start, (new, low, high))
+    if not settings.finals.finals:
+        return stages
+    taken = [count * steps_of_trainings(1, settings) * tasks + fresh * tuning_steps(settings) for count in (few, many)]
+    return (*stages, _finals_price(settings, costs.trained, taken, tasks))
 
 
-def _finals_price(tasks: TaskSet, settings: LearnSettings, each_trained: float, taken: Sequence[float]) -> StagePrice:
+def _finals_price(settings: LearnSettings, each_trained: float, taken: Sequence[float], tasks: int) -> StagePrice:
     """Finals cost what was given for them, or as many base steps as the search takes."""
     finals = settings.finals
     least, most = taken if finals.finals_budget is None else (finals.finals_budget, finals.finals_budget)
-    step = each_trained / (steps_of_trainings(1, settings) * len(tasks))
+    step = each_trained / (steps_of_trainings(1, settings) * tasks)
     few, many = (round(budget / finals.steps) for budget in (least, most))
     return StagePrice("finals", few, many, step * finals.steps, 0.0, 1, settings.workers)
 
