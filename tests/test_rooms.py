@@ -1,6 +1,11 @@
-"""Imports point only upwards in the list of rooms, so that each room reads with what stands above it in mind."""
+"""Imports point only upwards in the list of rooms, never in a circle: a file reads with what it imports in mind.
+
+Imports inside functions and under ``TYPE_CHECKING`` count like all others: they spare the interpreter a circle, not the
+reader.
+"""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -38,10 +43,10 @@ def _room(path):
     return path.relative_to(SOURCE).with_suffix("").parts[0]
 
 
-def _imports(tree, path):
-    """Rooms that a file imports, wherever in it, with the line."""
+def _imported(text, path):
+    """What a file imports, wherever in it, as dotted names with their line."""
     package = ["evomal", *path.relative_to(SOURCE).parent.parts]
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names = [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -51,15 +56,38 @@ def _imports(tree, path):
         else:
             continue
         for parts in names:
-            if parts[0] == "evomal" and len(parts) > 1 and not parts[1].startswith("__"):
-                yield parts[1], node.lineno
+            yield parts, node.lineno
+
+
+def _imports(text, path):
+    """Rooms that a file imports, with the line."""
+    for parts, line in _imported(text, path):
+        if parts[0] == "evomal" and len(parts) > 1 and not parts[1].startswith("__"):
+            yield parts[1], line
+
+
+def _circle(texts):
+    """The modules of an import circle among files, in their order; None if there is none."""
+    modules = {("evomal", *path.relative_to(SOURCE).with_suffix("").parts): path for path in texts}
+    modules = {parts[:-1] if parts[-1] == "__init__" else parts: path for parts, path in modules.items()}
+
+    def seen(module):
+        for parts, _ in _imported(texts[modules[module]], modules[module]):
+            # A name is a module, or stands in one.
+            yield next((known for known in (tuple(parts), tuple(parts[:-1])) if known in modules), module)
+
+    try:
+        graphlib.TopologicalSorter({module: {*seen(module)} - {module} for module in modules}).prepare()
+    except graphlib.CycleError as error:
+        return [".".join(module) for module in error.args[1]]
+    return None
 
 
 def _wrong(text, path):
     room = _room(path)
     return [
         f"{path.relative_to(SOURCE)}:{line} ({room}) imports {other}"
-        for other, line in _imports(ast.parse(text), path)
+        for other, line in _imports(text, path)
         if other != room and LEVEL.get(other, len(ROOMS)) > LEVEL[room]
     ]
 
@@ -103,6 +131,32 @@ def test_a_wrong_import_would_be_seen(line):
 )
 def test_a_right_import_is_left_alone(line):
     assert _wrong(line, SOURCE / "losses" / "files.py") == []
+
+
+def test_no_imports_run_in_a_circle():
+    assert _circle({path: path.read_text(encoding="utf-8") for path in FILES}) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from evomal.losses.b import name",
+        "import evomal.losses.b",
+        "from .b import name",
+        "from evomal.losses import b",
+        "from evomal.losses import name",  # of the room itself, which imports `b`
+        "def late():\n    from evomal.losses.b import name",
+        "if TYPE_CHECKING:\n    from evomal.losses.b import Name",
+    ],
+)
+def test_a_circle_would_be_seen(line):
+    room = SOURCE / "losses"
+    texts = {room / "__init__.py": "from evomal.losses.b import name", room / "a.py": line, room / "b.py": ""}
+    assert _circle(texts) is None
+    texts[room / "b.py"] = "from evomal.losses.a import name"
+    circle = _circle(texts)
+    assert circle[0] == circle[-1]
+    assert {"evomal.losses.a", "evomal.losses.b"} <= {*circle}
 
 
 @pytest.mark.parametrize(

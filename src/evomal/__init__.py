@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evomal.comparison import Comparison as Comparison
+    from evomal.comparison import TrainResult as TrainResult
     from evomal.comparison import compare as compare
+    from evomal.comparison import train as train
     from evomal.config import Settings as Settings
     from evomal.expressions import register_operator as register_operator
     from evomal.foundation.errors import EvomalError as EvomalError
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from evomal.search import Method as Method
     from evomal.search import Search as Search
     from evomal.search import TaylorGLO as TaylorGLO
+    from evomal.search.tuning import TuneResult as TuneResult
+    from evomal.search.tuning import tune as tune
     from evomal.tasks import Task as Task
     from evomal.training import meta_test as meta_test
 
@@ -57,6 +61,10 @@ _HOMES = {
     "Task": "evomal.tasks",
     "TaylorGLO": "evomal.search",
     "TaylorLoss": "evomal.losses",
+    "train": "evomal.comparison",
+    "TrainResult": "evomal.comparison",
+    "tune": "evomal.search.tuning",
+    "TuneResult": "evomal.search.tuning",
 }
 
 __all__ = ["__version__", *_HOMES]

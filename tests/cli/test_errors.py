@@ -311,17 +311,17 @@ def test_force_gives_the_old_run_back_if_the_new_one_ends_before_its_first_candi
 
 
 def test_train_keeps_the_losses_that_are_finished_when_it_is_stopped(run, monkeypatch, tmp_path):
-    from evomal import training
+    from evomal.training import meta_testing
 
-    calls, original = [], training.meta_test
+    calls, original = [], meta_testing.train_once
 
-    def second_is_stopped(*args, **kwargs):
+    def second_is_stopped(*args):
         calls.append(args)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(training, "meta_test", second_is_stopped)
+    monkeypatch.setattr(meta_testing, "train_once", second_is_stopped)
     losses = ["--loss", "mse", "--loss", "mae", "--dataset", "diabetes", "--model", "linear", "--steps", 3]
     ended = run("train", *losses, "--out", "t.json", "--quiet")
     assert ended.code == 130

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from evomal.comparison.training_journal import TrainingJournal
+from evomal.comparison.train_journal import TrainingJournal
 from evomal.executors import WorkerError
 from evomal.losses import SymbolicLoss
 from evomal.training import meta_testing

@@ -30,11 +30,11 @@ class Recorder(ComparisonWatcher):
     def start(self, plan, left):
         self.left = len(left.searches), len(left.trainings)
 
-    def search(self, entry, summary):
-        self._told(entry.name, summary.seed)
+    def search(self, contender, summary):
+        self._told(contender.name, summary.seed)
 
-    def training(self, entry, run):
-        self._told(entry.name, run.lr, run.seed)
+    def training(self, contender, run):
+        self._told(contender.name, run.lr, run.seed)
 
     def _told(self, *what):
         self.told.append(what)

@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from evomal.comparison.folder import ComparisonFolder
-from evomal.comparison.records import Trained, training_record
+from evomal.comparison.trainings import FinishedTraining, training_record
 from evomal.foundation.errors import RunFolderError
 from evomal.tasks import named_task
 from evomal.training import TrainingRun
@@ -34,7 +34,7 @@ def begun(tmp_path, iris, plan_of):
 def test_nothing_is_written_before_it_begins(tmp_path, iris, plan_of):
     folder = ComparisonFolder(tmp_path / "deep" / "c")
     folder.require_same(plan_of(), iris)
-    assert folder.finished_search(plan_of().entries[1], 0) is None
+    assert folder.finished_search(plan_of().contenders[1], 0) is None
     assert folder.trainings() == {}
     assert list(tmp_path.iterdir()) == []
     folder.begin(plan_of(), iris)
@@ -129,7 +129,7 @@ def test_force_removes_what_a_comparison_writes_and_nothing_else(copied, iris, p
     folder = ComparisonFolder(copied, force=True)
     folder.require_same(plan_of(steps=99), iris)  # whatever it was
     assert folder.trainings() == {}
-    assert folder.finished_search(plan_of().entries[1], 0) is None
+    assert folder.finished_search(plan_of().contenders[1], 0) is None
     assert _snapshot(copied) == before
     folder.begin(plan_of(steps=99), iris)
     folder.end()
@@ -229,7 +229,7 @@ def _journal(begun, plan, *runs):
     folder = ComparisonFolder(begun)
     journal = folder.journal()
     for run in runs:
-        journal.write(training_record(plan.entries[0], Trained(run, "abc")))
+        journal.write(training_record("cross_entropy", FinishedTraining(run, "abc")))
     journal.close()
     return folder
 
@@ -238,7 +238,7 @@ def test_trainings_come_back_as_they_were(begun, plan_of):
     good = TrainingRun(0.1, 0, 0.25, 0.3, 15, 1.5)
     diverged = TrainingRun(0.5, 1, math.nan, math.nan, 3, 0.5, "the loss is not finite at step 3")
     found = _journal(begun, plan_of(), good, diverged).trainings()
-    assert found["cross_entropy", 0.1, 0] == Trained(good, "abc")
+    assert found["cross_entropy", 0.1, 0] == FinishedTraining(good, "abc")
     run = found["cross_entropy", 0.5, 1].run
     assert math.isnan(run.valid)
     assert math.isnan(run.test)
@@ -249,7 +249,7 @@ def test_trainings_come_back_as_they_were(begun, plan_of):
 def test_of_a_training_that_was_done_again_the_last_counts(begun, plan_of):
     first, second = (TrainingRun(0.1, 0, 0.25, test, 15, 1.5) for test in (0.3, 0.2))
     found = _journal(begun, plan_of(), first, second).trainings()
-    assert found == {("cross_entropy", 0.1, 0): Trained(second, "abc")}
+    assert found == {("cross_entropy", 0.1, 0): FinishedTraining(second, "abc")}
 
 
 @pytest.mark.parametrize("line", ["{}", '{"contender": "a"}', "[]", "oops", '{"valid": []}'])
@@ -282,13 +282,13 @@ def _spoiled(**changes):
     ],
 )
 def test_a_damaged_summary_is_no_finished_search(copied, plan_of, spoil):
-    entry = plan_of().entries[1]
+    contender = plan_of().contenders[1]
     folder = ComparisonFolder(copied)
-    assert folder.finished_search(entry, 0).seed == 0
+    assert folder.finished_search(contender, 0).seed == 0
     file = copied / "searches/ml3-seed0/search.json"
     file.write_text(spoil(json.loads(file.read_text())))
-    assert folder.finished_search(entry, 0) is None
-    assert folder.finished_search(entry, 1).seed == 1
+    assert folder.finished_search(contender, 0) is None
+    assert folder.finished_search(contender, 1).seed == 1
 
 
 @pytest.mark.parametrize("content", [None, "", "{}"])
@@ -297,7 +297,7 @@ def test_a_search_without_its_loss_is_not_finished(copied, plan_of, content):
     file.unlink()
     if content is not None:
         file.write_text(content)
-    assert ComparisonFolder(copied).finished_search(plan_of().entries[1], 0) is None
+    assert ComparisonFolder(copied).finished_search(plan_of().contenders[1], 0) is None
 
 
 def test_what_another_process_did_before_the_lock_was_taken_is_seen(tmp_path, iris, plan_of):
@@ -305,7 +305,7 @@ def test_what_another_process_did_before_the_lock_was_taken_is_seen(tmp_path, ir
     first = ComparisonFolder(tmp_path / "c")
     first.begin(plan_of(), iris)
     journal = first.journal()
-    journal.write(training_record(plan_of().entries[0], Trained(TrainingRun(0.1, 0, 0.25, 0.3, 15, 1.5), None)))
+    journal.write(training_record("cross_entropy", FinishedTraining(TrainingRun(0.1, 0, 0.25, 0.3, 15, 1.5), None)))
     journal.close()
     first.end()
     before = _snapshot(tmp_path)

@@ -15,10 +15,10 @@ def test_every_search_and_training_once():
     assert plan.training.seeds == (3, 1)
     assert plan.training.lrs == (0.01, 0.1, 0.5)
     assert plan.training.base.lr == 0.1
-    assert sorted((entry.name, seed) for entry, seed in plan.searches) == [
+    assert sorted((contender.name, seed) for contender, seed in plan.searches) == [
         ("evomal", 1), ("evomal", 3), ("ml3", 1), ("ml3", 3),
     ]  # fmt: skip
-    trainings = [(entry.name, lr, seed) for entry, lr, seed in plan.trainings]
+    trainings = [(contender.name, lr, seed) for contender, lr, seed in plan.trainings]
     assert len(set(trainings)) == len(trainings) == 4 * 3 * 2
     assert plan.evaluations == 2 * (20 + 1)
 
@@ -26,7 +26,12 @@ def test_every_search_and_training_once():
 def test_the_searches_that_take_longest_come_first():
     methods = ["ml3", "taylorglo", "evomal", "evomal+fitness-lrs"]
     plan = make_plan(methods, "cross_entropy", [0, 1], **(FEW | {"meta_steps": 30}))
-    assert [entry.name for entry, _ in plan.searches][::2] == ["evomal+fitness-lrs", "evomal", "taylorglo", "ml3"]
+    assert [contender.name for contender, _ in plan.searches][::2] == [
+        "evomal+fitness-lrs",
+        "evomal",
+        "taylorglo",
+        "ml3",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +45,7 @@ def test_the_fixed_rate_is_always_tried(lr, grid, rates):
 def test_settings_go_where_they_belong():
     flat = {"steps": 7, "schedule": "cosine", "generations": 3, "momentum": 0.9, "batch_size": 16}
     plan = make_plan(["evomal"], "cross_entropy", [0, 1], "quick", **flat)
-    settings = plan.entries[1].settings
+    settings = plan.contenders[1].settings
     assert (plan.training.steps, plan.training.base.schedule) == (7, "cosine")
     assert (settings.genetic.generations, settings.genetic.population_size) == (3, 20)
     assert settings.base == plan.training.base
@@ -163,12 +168,12 @@ def test_what_is_no_list_is_said_in_one_sentence(given, message):
 def test_paths_and_numbers_of_other_kinds_are_taken(tmp_path):
     path = tmp_path / "loss.json"
     plan = make_plan([path, "focal"], "cross_entropy", np.arange(2), lr_grid=np.array([0.5, 0.25]))
-    assert [entry.name for entry in plan.entries] == ["cross_entropy", str(path), "focal"]
+    assert [contender.name for contender in plan.contenders] == ["cross_entropy", str(path), "focal"]
     assert (plan.training.seeds, plan.training.lrs) == ((0, 1), (0.01, 0.25, 0.5))
 
 
 def test_a_document_from_before_there_were_optimisers_says_the_same():
-    from evomal.comparison.document import differences
+    from evomal.comparison.folder import differences
     from evomal.config import train_settings
 
     def document(training):

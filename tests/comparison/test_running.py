@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 import evomal
-from evomal.comparison.csv_table import as_csv
-from evomal.comparison.markdown import as_markdown
+from evomal.comparison.tables import as_csv, as_markdown
 from evomal.config import learn_settings
 from evomal.executors import Processes
 from evomal.foundation.errors import SettingError
@@ -52,7 +51,7 @@ def test_every_number_can_be_computed_again_from_the_folder(iris, finished):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("method", [ML3, TaylorGLO])
 def test_a_search_is_what_learn_would_have_done_with_that_seed(iris, finished, plan_of, method, seed):
-    settings = next(entry for entry in plan_of().entries if entry.name == method.name).seeded(seed)
+    settings = next(contender for contender in plan_of().contenders if contender.name == method.name).seeded(seed)
     result = method(settings).learn(iris)
     (contender,) = (each for each in finished.comparison.contenders if each.name == method.name)
     summary = contender.searches[seed]

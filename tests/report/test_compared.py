@@ -8,8 +8,7 @@ import pytest
 from rich.console import Console
 
 from evomal.comparison import Comparison, Contender, SearchSummary
-from evomal.comparison.csv_table import as_csv
-from evomal.comparison.markdown import as_markdown
+from evomal.comparison.tables import as_csv, as_markdown
 from evomal.report.compared import table_of_comparison
 from evomal.report.tables import print_table
 from evomal.training import TrainingRun

@@ -9,9 +9,9 @@ import yaml
 from torch import nn
 
 import evomal
+from evomal.comparison.trained import TrainedLoss
 from evomal.config import BaseSettings, TrainSettings
 from evomal.foundation.errors import SettingError
-from evomal.report.trained import Trained
 from evomal.training import MetaTest, TrainingRun, meta_test
 
 SMALL = {"population_size": 4, "generations": 2, "meta_steps": 2, "partial_steps": 12, "rejection_steps": 60}
@@ -147,7 +147,7 @@ def _notes(tuned, **base):
     loss.info = {"tuned_for": tuned}
     settings = TrainSettings(base=BaseSettings(**({"lr": 0.1} | base)), lrs=(0.1,))
     test = MetaTest("error_rate", 0.1, (TrainingRun(0.1, 0, 0.1, 0.1, 9, 1.0),))
-    return Trained("a", loss, test, _task(), settings, None).notes
+    return TrainedLoss("a", loss, test, _task(), settings, None).notes
 
 
 OLD = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0, "batch_size": 128}

@@ -1,6 +1,7 @@
 """Numbers that say what a loss does and how a search went; figures and pages are made of them."""
 
-from evomal.analysis.audit import Audit, audit
+from evomal.analysis.audit import audit
+from evomal.analysis.audit_words import Audit
 from evomal.analysis.curves import Curve, class_curve, residual_curve
 from evomal.analysis.journal import (
     Ancestor,

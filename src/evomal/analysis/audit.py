@@ -1,84 +1,21 @@
 """An audit of a loss: what it does to predictions, in numbers that can be checked, and in words."""
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from evomal.analysis.ablation import Ablation, ablation
+from evomal.analysis.ablation import ablation
+from evomal.analysis.audit_words import Audit, Known
 from evomal.analysis.curves import CLASSES, along
 from evomal.analysis.gradients import Predictions, distance, known_losses, one_hot, response, typical_predictions
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses import SymbolicLoss
-from evomal.losses.criterion import Criterion, TaskType
+from evomal.losses.criterion import Criterion
 
 EASY, HARD, WRONG = 0.95, 0.6, 0.05  # probability of the true class against one rival
 SMALL_RESIDUAL, LARGE_RESIDUAL = 0.1, 3.0
 REST = 0.02  # what further classes share
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A loss that is known, and how far the audited one is from it.
-
-    Args:
-        name: Its name.
-        distance: Of their gradients at typical predictions when one is scaled to match the other: 0 to 1.
-    """
-
-    name: str
-    distance: float
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """What a loss does, measured at fixed predictions; distances are relative and free of scale.
-
-    Args:
-        task_type: The kind of task.
-        classes: How many classes it was measured with; None in regression.
-        weights: Its weight on the logit margin, -∂M/∂margin, for easy, hard and wrong predictions (0.95, 0.6 and 0.05
-            for the true class against a rival), relative to that on predictions that favour neither. In regression the
-            size of its slope at residuals of 0.1 and 3, relative to that at 1.
-        asymmetry: Classification: standard deviation, over predictions, of the sum of the loss over all labels,
-            relative to C times that of the loss; 0 is symmetric, and robust to symmetric label noise (Ghosh et al.
-            2017). Regression: how far the loss of residual r is from that of -r, relative to its range.
-        minimum: Where it is smallest: the probability of the true class, or the residual.
-        falls: Whether it falls all the way there.
-        properness: The greatest distance between a true probability and the prediction that is best on average for it;
-            None in regression.
-        bounded: Whether it stays below a bound, however wrong the prediction.
-        greatest: The greatest value at a prediction of 1e-6 for the true class, or at residuals of ±1000.
-        lipschitz: The greatest length of its gradient with respect to the outputs, at typical predictions.
-        nearest: Known losses, the nearest first.
-        ablation: Which parts of the formula can be cut; None for a loss that is no formula.
-        progress: Where in a training it was measured, of a loss that changes over it: 0 to 1; else None.
-    """
-
-    task_type: TaskType
-    classes: int | None
-    weights: dict[str, float | None]
-    asymmetry: float | None
-    minimum: float
-    falls: bool
-    properness: float | None
-    bounded: bool
-    greatest: float | None
-    lipschitz: float | None
-    nearest: tuple[Known, ...]
-    ablation: Ablation | None
-    progress: float | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, and in words."""
-        return {**asdict(self), "words": self.words()}
-
-    def words(self) -> list[str]:
-        """The audit in words, one sentence each."""
-        from evomal.analysis.audit_words import words_of  # which reads audits
-
-        return words_of(self)
 
 
 def audit(loss: Criterion, classes: int = CLASSES) -> Audit:

@@ -1,14 +1,76 @@
-"""An audit in words."""
+"""What an audit found, in numbers and in words."""
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    from evomal.analysis.audit import Audit
+from evomal.analysis.ablation import Ablation
+from evomal.losses.criterion import TaskType
 
 SAME, NEAR, GRID = 0.01, 0.15, 0.011  # of relative distances; of probabilities on a grid of 0.005
 
 
-def words_of(audit: "Audit") -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A loss that is known, and how far the audited one is from it.
+
+    Args:
+        name: Its name.
+        distance: Of their gradients at typical predictions when one is scaled to match the other: 0 to 1.
+    """
+
+    name: str
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What a loss does, measured at fixed predictions; distances are relative and free of scale.
+
+    Args:
+        task_type: The kind of task.
+        classes: How many classes it was measured with; None in regression.
+        weights: Its weight on the logit margin, -∂M/∂margin, for easy, hard and wrong predictions (0.95, 0.6 and 0.05
+            for the true class against a rival), relative to that on predictions that favour neither. In regression the
+            size of its slope at residuals of 0.1 and 3, relative to that at 1.
+        asymmetry: Classification: standard deviation, over predictions, of the sum of the loss over all labels,
+            relative to C times that of the loss; 0 is symmetric, and robust to symmetric label noise (Ghosh et al.
+            2017). Regression: how far the loss of residual r is from that of -r, relative to its range.
+        minimum: Where it is smallest: the probability of the true class, or the residual.
+        falls: Whether it falls all the way there.
+        properness: The greatest distance between a true probability and the prediction that is best on average for it;
+            None in regression.
+        bounded: Whether it stays below a bound, however wrong the prediction.
+        greatest: The greatest value at a prediction of 1e-6 for the true class, or at residuals of ±1000.
+        lipschitz: The greatest length of its gradient with respect to the outputs, at typical predictions.
+        nearest: Known losses, the nearest first.
+        ablation: Which parts of the formula can be cut; None for a loss that is no formula.
+        progress: Where in a training it was measured, of a loss that changes over it: 0 to 1; else None.
+    """
+
+    task_type: TaskType
+    classes: int | None
+    weights: dict[str, float | None]
+    asymmetry: float | None
+    minimum: float
+    falls: bool
+    properness: float | None
+    bounded: bool
+    greatest: float | None
+    lipschitz: float | None
+    nearest: tuple[Known, ...]
+    ablation: Ablation | None
+    progress: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, and in words."""
+        return {**asdict(self), "words": self.words()}
+
+    def words(self) -> list[str]:
+        """The audit in words, one sentence each."""
+        return words_of(self)
+
+
+def words_of(audit: Audit) -> list[str]:
     """An audit in words, one sentence each; see `Audit.words`."""
     classes = audit.task_type == "classification"
     changes = [] if audit.progress is None else [f"It changes over a training; this is at progress {audit.progress:g}."]
@@ -25,7 +87,7 @@ def words_of(audit: "Audit") -> list[str]:
     ]
 
 
-def _weights(audit: "Audit") -> str:
+def _weights(audit: Audit) -> str:
     easy, hard, wrong = (audit.weights[name] for name in ("easy", "hard", "wrong"))
     if easy is None or hard is None or wrong is None:
         return "It has no gradient where training starts: nothing is learned from predictions that favour no class."
@@ -44,7 +106,7 @@ def _weights(audit: "Audit") -> str:
     return f"{told}."
 
 
-def _slopes(audit: "Audit") -> str:
+def _slopes(audit: Audit) -> str:
     small, large = audit.weights["small"], audit.weights["large"]
     if small is None or large is None:
         return "It has no slope at a residual of 1."
@@ -61,7 +123,7 @@ def _slopes(audit: "Audit") -> str:
     return f"{told} (squared error: 0.1 and 3; absolute: 1 and 1): {kind}."
 
 
-def _symmetry(audit: "Audit") -> str:
+def _symmetry(audit: Audit) -> str:
     if audit.asymmetry is None:
         return "It is the same for all labels and predictions."
     if audit.asymmetry < SAME:
@@ -72,7 +134,7 @@ def _symmetry(audit: "Audit") -> str:
     )
 
 
-def _sides(audit: "Audit") -> str:
+def _sides(audit: Audit) -> str:
     if audit.asymmetry is None:
         return "It does not depend on the residual."
     if audit.asymmetry < SAME:
@@ -80,7 +142,7 @@ def _sides(audit: "Audit") -> str:
     return f"The sign of a residual matters: its two sides differ by up to {audit.asymmetry:.0%} of the loss's range."
 
 
-def _minimum(audit: "Audit") -> str:
+def _minimum(audit: Audit) -> str:
     way = "falls all the way there" if audit.falls else "does not fall all the way there: there are other valleys"
     if audit.task_type == "regression":
         where = "at residual 0, where it should be" if abs(audit.minimum) <= 0.02 else f"at residual {audit.minimum:g}"
@@ -92,7 +154,7 @@ def _minimum(audit: "Audit") -> str:
     return f"It is smallest at p = {audit.minimum:.2f} for the true class, not at 1: {back}; it {way}."
 
 
-def _properness(audit: "Audit") -> str:
+def _properness(audit: Audit) -> str:
     assert audit.properness is not None
     if audit.properness <= GRID:
         return "It is proper on the grid: the best prediction is the true probability."
@@ -100,7 +162,7 @@ def _properness(audit: "Audit") -> str:
     return f"It is not proper: {away}, so do not read its outputs as probabilities."
 
 
-def _bound(audit: "Audit") -> str:
+def _bound(audit: Audit) -> str:
     if audit.greatest is None:
         return "It is not finite for predictions that are very wrong."
     where = "at p = 1e-6 for the true class" if audit.task_type == "classification" else "at residuals of ±1000"
@@ -109,14 +171,14 @@ def _bound(audit: "Audit") -> str:
     return f"It is not bounded: {audit.greatest:.3g} {where}, and still rising."
 
 
-def _lipschitz(audit: "Audit") -> str:
+def _lipschitz(audit: Audit) -> str:
     if audit.lipschitz is None:
         return "Its gradient is not finite at some typical predictions."
     outputs = "logits" if audit.task_type == "classification" else "outputs"
     return f"Its gradient with respect to the {outputs} is at most {audit.lipschitz:.3g} long on the grid (Lipschitz)."
 
 
-def _nearest(audit: "Audit") -> str:
+def _nearest(audit: Audit) -> str:
     if not audit.nearest:
         return "No loss is known to compare it with."
     first = audit.nearest[0]
@@ -126,7 +188,7 @@ def _nearest(audit: "Audit") -> str:
     return f"The nearest known loss is {first.name}, at {first.distance:.0%} when scaled to match: {near}."
 
 
-def _parts(audit: "Audit") -> list[str]:
+def _parts(audit: Audit) -> list[str]:
     found = audit.ablation
     if found is None:
         return []

@@ -1,17 +1,13 @@
 """What commands print: one JSON document, lines for people, and remarks on standard error."""
 
 import json
-import math
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TextIO, cast
 
-from evomal.foundation.atomic import require_writable
-from evomal.foundation.errors import SettingError
-from evomal.foundation.serialization import cleaned
+from evomal.foundation.serialization import cleaned, finite
 
 GOOD, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
@@ -104,41 +100,8 @@ def as_json_text(document: Any) -> str:
     return json.dumps(finite(document), indent=2, allow_nan=False)
 
 
-def finite(value: Any) -> Any:
-    """A copy of plain values in which numbers that are not finite are None.
-
-    Example:
-        >>> finite({"mean": float("nan"), "runs": (1.0, float("inf"))})
-        {'mean': None, 'runs': [1.0, None]}
-    """
-    if isinstance(value, dict):
-        return {str(name): finite(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def warn_of_workers(workers: int) -> None:
     """Say so if there are more workers than cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers > cores:
         say(f"warning: {workers} workers share {cores} cores; more than {cores} gain nothing")
-
-
-def require_free(path: Path, name: str, force: bool) -> Path:
-    """The file that `--out` stands for, a folder meaning the file `name` in it, once it may be written.
-
-    Raises:
-        SettingError: It exists and `force` is not set, or its folder cannot be written.
-    """
-    try:  # hours of training are not to end with a file that cannot be made
-        file = path / name if path.is_dir() else path
-        exists = file.exists()
-        if exists and not force:
-            raise SettingError(f"'{file}' exists; give another --out, or --force to replace it")
-        if not exists or file.is_file():
-            require_writable(file)
-    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
-        reason = getattr(error, "strerror", None) or error
-        raise SettingError(f"'{path}' cannot be written ({reason}); give another --out") from None
-    return file

@@ -7,9 +7,10 @@ import typer
 
 from evomal.cli import options
 from evomal.cli.arguments import given_task_options
-from evomal.cli.output import GOOD, print_json, require_free
+from evomal.cli.output import GOOD, print_json
 from evomal.cli.source import TaskSource
 from evomal.config import train_settings
+from evomal.foundation.atomic import require_free
 from evomal.foundation.errors import SettingError
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file, .svg, .png or .pdf (default WHAT.svg).")]

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from evomal.cli import options
-from evomal.cli.output import GOOD, print_json, require_free
+from evomal.cli.output import GOOD, print_json
 from evomal.cli.plot import Classes
+from evomal.foundation.atomic import require_free
 
 REPORT = "report.html"
 

@@ -1,25 +1,21 @@
 """What `evomal train` works on: a new call, or one that it goes on with."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evomal.cli.arguments import source_of
 from evomal.cli.going_on import found_here
-from evomal.cli.output import require_free
 from evomal.cli.source import TaskSource
-from evomal.config import BaseSettings, TrainSettings, train_settings
-from evomal.config import given as given_names
+from evomal.config import TrainSettings, train_settings
 from evomal.foundation.errors import SettingError
 
 if TYPE_CHECKING:
-    from evomal.comparison.meta_tests import Loss
     from evomal.comparison.train_call import TrainCall
-    from evomal.comparison.training_journal import TrainingJournal
-    from evomal.tasks import Task
+    from evomal.comparison.train_journal import TrainingJournal
+    from evomal.comparison.training import TrainJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +45,8 @@ class Given:
         return {name: value for name, value in {**task, **self.settings, **own}.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Meta-tests that can be done.
-
-    Args:
-        source: Where the task comes from.
-        settings: How networks are trained.
-        workers: Trainings at a time.
-        losses: The losses by name, on the task's device.
-        task: The task.
-        journal: What is finished, open; None if nothing is written down.
-    """
-
-    source: TaskSource
-    settings: TrainSettings
-    workers: int
-    losses: "dict[str, Loss]"
-    task: "Task"
-    journal: "TrainingJournal | None"
-
-
-def new_job(given: Given, out: Path | None, force: bool) -> Job:
-    """Meta-tests that begin.
+def new_job(given: Given, out: Path | None, force: bool) -> "tuple[TaskSource, TrainJob]":
+    """Trainings that begin.
 
     Raises:
         EvomalError: An option is odd, a loss does not fit the task, or there is something in the place of the results.
@@ -80,45 +55,34 @@ def new_job(given: Given, out: Path | None, force: bool) -> Job:
         raise SettingError("missing option '--loss'")
     source, settings = TaskSource(**given.task), train_settings(given.preset, **given.settings)
     workers = given.workers or 1
+    from evomal.comparison.contenders import path_name
+    from evomal.comparison.training import begin, new_journal
+
+    places = {path_name(name): name for name in given.losses}
     if out is None:
-        return Job(source, settings, workers, *_loaded(_named(given), source, settings.base), None)
-    from evomal.comparison.records import digest
-    from evomal.comparison.train_call import NamedLoss, TrainCall, task_identity
-    from evomal.comparison.training_journal import TrainingJournal
-
-    journal = TrainingJournal(out)
-    with _closed_if_refused(journal):
-        journal.require_free(force)
-        require_free(out, "train.json", force)
-        losses, task = _loaded(_named(given), source, settings.base)
-        call = TrainCall(
-            losses=tuple(NamedLoss(name=name, digest=digest(loss)) for name, loss in losses.items()),
-            settings=settings,
-            given=tuple(sorted(given_names(settings))),
-            options=source.stored(),
-            directory=str(Path.cwd()),
-            task=task_identity(task),
-            workers=workers,
-            preset=given.preset,
-            command=shlex.join(["evomal", *given.command]),
-        )
-        journal.begin(call, force)
-    return Job(source, settings, workers, losses, task, journal)
+        return source, _job(places, source, settings, workers)
+    with new_journal(out, force) as journal:
+        job = _job(places, source, settings, workers, journal)
+        command = shlex.join(["evomal", *given.command])
+        begin(job, force, options=source.stored(), preset=given.preset, command=command)
+    return source, job
 
 
-def old_job(given: Given, out: Path, override: bool) -> Job:
-    """Meta-tests that go on: all is as it was begun, and what is given beside must agree.
+def old_job(given: Given, out: Path, override: bool) -> "tuple[TaskSource, TrainJob]":
+    """Trainings that go on: all is as it was begun, and what is given beside must agree.
 
     Raises:
         SettingError: Something that was given does not agree, or code would be run that only the journal names.
         RunFolderError: There is nothing to go on with, another process is at work, or task or losses have changed.
     """
-    from evomal.comparison.train_call import task_identity
-    from evomal.comparison.training_journal import TrainingJournal
+    from evomal.comparison.training import go_on, old_journal
 
-    journal = TrainingJournal(out)
-    with _closed_if_refused(journal):
-        before = journal.reopen()
+    with old_journal(out) as (journal, before):
+        if not before.options:
+            raise SettingError(
+                f"'{journal.out}' was begun from Python, with a task that only Python has; go on there, with "
+                f"evomal.train(task, resume={str(journal.out)!r})"
+            )
         code = before.options.get("task")
         if isinstance(code, str) and "task" not in given.task:
             named = f"--task {shlex.quote(found_here(code, before.directory))}"
@@ -127,14 +91,23 @@ def old_job(given: Given, out: Path, override: bool) -> Job:
             )
         call = before.agreed(_as_named(given, before), override, journal.out)
         source = source_of({**call.options, **given.task}, journal.path)
-        losses, task = _loaded(_places(given, before, call), source, call.settings.base)
-        call.require_same(losses, task_identity(task), journal.out)
-        journal.go_on(call)
-    return Job(source, call.settings, call.workers, losses, task, journal)
+        job = _job(_places(given, before, call), source, call.settings, call.workers, journal)
+        go_on(job, call)
+    return source, job
 
 
-def _named(given: Given) -> dict[str, str]:
-    return {name: name for name in given.losses}
+def _job(
+    places: Mapping[str, str],
+    source: TaskSource,
+    settings: TrainSettings,
+    workers: int,
+    journal: "TrainingJournal | None" = None,
+) -> "TrainJob":
+    """Every loss, then the task: a bad name costs no time, and what does not fit shows before any training."""
+    from evomal.comparison.training import job_of, read_losses
+
+    losses = read_losses(places)
+    return job_of(source.load(), losses, settings, workers, source.as_dict(), journal)
 
 
 def _as_named(given: Given, call: "TrainCall") -> dict[str, Any]:
@@ -161,25 +134,3 @@ def _is_file(name: str) -> bool:
     from evomal.losses import HANDCRAFTED
 
     return name not in HANDCRAFTED
-
-
-@contextmanager
-def _closed_if_refused(journal: "TrainingJournal") -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        journal.close()
-        raise
-
-
-def _loaded(places: Mapping[str, str], source: TaskSource, base: BaseSettings) -> "tuple[dict[str, Loss], Task]":
-    """Every loss, then the task: a bad name costs no time, and what does not fit shows before any training."""
-    from evomal.cli.losses import read_loss
-    from evomal.tasks import probe
-    from evomal.training.optimizers import fitted_base
-
-    named = {name: read_loss(place) for name, place in places.items()}
-    task = source.load()
-    probe(task)
-    fitted_base(base, task.own)
-    return {name: loss.fitted(task) for name, loss in named.items()}, task

@@ -56,12 +56,12 @@ def transfer(
     name, loss = best_of(losses or ())
     beside = where.get("task_loss") or ("cross_entropy" if loss.task_type == "classification" else "mse")
     given = Given([name, beside], where, preset, workers, options.with_tuples(settings), context.obj)
-    job = new_job(given, out, force)
+    source, job = new_job(given, out, force)
     if not quiet:
         print(told(name, loss, job.task.name), file=lasting(sys.stderr if as_json else sys.stdout), flush=True)
     if job.task.name == learned_on(loss):
         say(f"note: '{name}' was learned on {job.task.name} itself, so this is no transfer")
-    return carried_out(job, quiet, as_json)
+    return carried_out(source, job, quiet, as_json)
 
 
 def best_of(names: Sequence[str]) -> "tuple[str, SavedLoss]":
@@ -72,16 +72,16 @@ def best_of(names: Sequence[str]) -> "tuple[str, SavedLoss]":
             fitnesses say nothing of one another.
         LossFileError: A file cannot be read.
     """
-    from evomal.cli.losses import read_loss
+    from evomal.losses import HANDCRAFTED
+    from evomal.losses.named import learned_by_name
 
     if not names:
         raise SettingError("missing option '--loss'")
     found: list[tuple[str, SavedLoss]] = []
     for name in names:
-        loss = read_loss(name).learned
-        if loss is None:
+        if name in HANDCRAFTED:
             raise SettingError(f"loss '{name}' was not learned on a task; give a loss file, or use `evomal train`")
-        found.append((name, loss))
+        found.append((name, learned_by_name(name)))
     if len({learned_on(loss) for _, loss in found}) > 1:
         raise SettingError(
             f"losses {', '.join(names)} were learned on different tasks, so that their fitnesses cannot be compared; "

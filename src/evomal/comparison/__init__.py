@@ -1,21 +1,28 @@
-"""Methods beside one another: what each seed gave, and whether a difference is more than chance."""
+"""Losses beside one another: what each seed gave, and whether a difference is more than chance.
 
-from evomal.comparison.comparing import compare
+`compare` takes methods, each of which searches for a loss of its own, and losses; `train` takes losses alone.
+"""
+
+from evomal.comparison.comparison import Comparison, read_comparison, write_tables
 from evomal.comparison.contenders import Contender, SearchSummary
-from evomal.comparison.results import Cell, Comparison, Row
-from evomal.comparison.writing import write_tables
+from evomal.comparison.results import Cell, Row
+from evomal.comparison.running import ComparisonWatcher, compare
+from evomal.comparison.trained import TrainedLoss, TrainResult
+from evomal.comparison.training import train
 from evomal.store.environment import Origin
 
 __all__ = [
     "Cell",
     "Comparison",
+    "ComparisonWatcher",
     "Contender",
     "Origin",
-    "PairedTest",
     "Row",
     "SearchSummary",
+    "TrainResult",
+    "TrainedLoss",
     "compare",
-    "holm",
-    "paired_test",
+    "read_comparison",
+    "train",
     "write_tables",
 ]

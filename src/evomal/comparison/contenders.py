@@ -1,12 +1,29 @@
-"""The contenders of a comparison, with all that their searches and trainings came to."""
+"""What is compared: handcrafted losses, losses from files or as objects, and methods that search for one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from os import PathLike, fspath
+from os.path import normpath
+from pathlib import Path
 from statistics import fmean, median
-from typing import Literal
+from typing import Any, Literal
 
+from evomal.config import LearnSettings, fitting, learn_settings, method_entry, unused
+from evomal.foundation.errors import SettingError, unknown_name
+from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss
+from evomal.losses.checks import checked_function
+from evomal.losses.criterion import LossFunction
+from evomal.losses.published import PUBLISHED
+from evomal.search import METHODS, LearnResult, load_method
 from evomal.training import TrainingRun
 from evomal.training.meta_testing import best_rate
+
+Kind = Literal["handcrafted", "learned", "file", "found", "own"]
+Given = str | PathLike[str] | LossFunction | LearnResult
+"""What may be named or given as a loss, or as a method that finds one."""
+
+FITNESS_LRS = (0.25, 1.0, 4.0)
+VARIANTS = ("scale-control", "fitness-lrs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +59,43 @@ class SearchSummary:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A loss, or a method that finds one for each seed, with all its trainings.
+    """A loss, or a method that finds one for each seed: what it was given as, and all that came out.
 
     Args:
         name: What it is called in tables.
-        kind: A handcrafted loss, a method whose losses were searched for, or a loss from a file.
+        kind: ``handcrafted`` (by name, or the task's own loss), ``learned`` (a method whose losses are searched for),
+            ``file`` (a loss from a file), ``found`` (a learned loss as an object, such as a search's result), or
+            ``own`` (a function or module of the user).
         searches: One for each seed of a method; none for the others.
         runs: Full trainings at every rate and seed.
         ratios: How much longer its first gradients are than the task loss's, one for each seed; None where that is not
             finite.
         tuned_lrs: The learning rates that its losses were tuned or chosen for, one for each seed; None where that is
             not known.
+        settings: Of a method's search, but for the seed.
+        given: The loss itself, where it was given as an object.
+        remarks: Settings that were given and that the method cannot have or does not use, one sentence each.
     """
 
     name: str
-    kind: Literal["handcrafted", "learned", "file"]
-    searches: tuple[SearchSummary, ...]
-    runs: tuple[TrainingRun, ...]
+    kind: Kind
+    searches: tuple[SearchSummary, ...] = ()
+    runs: tuple[TrainingRun, ...] = ()
     ratios: tuple[float | None, ...] = ()
     tuned_lrs: tuple[float | None, ...] = ()
+    settings: LearnSettings | None = field(default=None, compare=False, repr=False)
+    given: LossFunction | None = field(default=None, compare=False, repr=False)
+    remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    def seeded(self, seed: int) -> LearnSettings:
+        """The settings of the search with a seed; it runs on one worker, as several searches run at a time."""
+        assert self.settings is not None
+        return self.settings.model_copy(update={"seed": seed, "workers": 1})
+
+    @property
+    def evaluations(self) -> int:
+        """The most partial trainings that a search takes; 0 without one."""
+        return 0 if self.settings is None else self.settings.evaluations * len(self.settings.fitness_lrs)
 
     def missing(self, lrs: Sequence[float], seeds: Sequence[int]) -> list[tuple[float, int]]:
         """Rates and seeds that it was not trained with."""
@@ -82,17 +117,165 @@ class Contender:
         known = [ratio for ratio in self.ratios if ratio is not None]
         return median(known) if known else None
 
-    @property
-    def seconds_a_search(self) -> float | None:
-        """Mean wall time of a search; None without one."""
-        return fmean(search.seconds for search in self.searches) if self.searches else None
+    def mean_of_searches(self, what: str) -> float | None:
+        """The mean of what a search took (``seconds``, ``evaluations``, ``meta_steps``); None without one."""
+        return fmean(getattr(search, what) for search in self.searches) if self.searches else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What came out as plain values, but for numbers that are not finite."""
+        parts = {part: [asdict(each) for each in getattr(self, part)] for part in ("searches", "runs")}
+        return {"name": self.name, "kind": self.kind, **parts, "ratios": self.ratios, "tuned_lrs": self.tuned_lrs}
 
     @property
-    def evaluations_a_search(self) -> float | None:
-        """Mean number of partial trainings in a search; None without one."""
-        return fmean(search.evaluations for search in self.searches) if self.searches else None
+    def substance(self) -> Any:
+        """What makes two contenders the same, whatever their names."""
+        if self.kind == "file" and self.name not in PUBLISHED:
+            path = Path(self.name).resolve()
+            return path / "loss.json" if path.is_dir() else path
+        return self.settings or (self.name if self.given is None else id(self.given))
 
-    @property
-    def meta_steps_a_search(self) -> float | None:
-        """Mean number of meta gradient steps in a search; None without one."""
-        return fmean(search.meta_steps for search in self.searches) if self.searches else None
+
+def read_contender(name: str, preset: str | None, flat: dict[str, Any], task_loss: str | None = None) -> Contender:
+    """The contender that a name stands for.
+
+    Args:
+        name: A handcrafted loss; a method, with ``+scale-control`` or ``+fitness-lrs`` after it for a variant; or a
+            loss file or run folder.
+        preset: Named settings of searches.
+        flat: Single settings of searches, by their flat names; those that a method cannot have or does not use are
+            left out, and its remarks say so.
+        task_loss: What the task calls its own loss, which may be a function of the user.
+
+    Raises:
+        UnknownNameError: Nothing is called that.
+        SettingError: A setting is out of range.
+
+    Example:
+        >>> read_contender("evomal+scale-control", "quick", {}).settings.scale_control
+        True
+        >>> read_contender("gplfl", "quick", {"meta_steps": 3, "hidden": 20}).remarks
+        ("setting 'meta_steps': gplfl always has 0, so 3 does not hold for it", 'gplfl does not use hidden')
+    """
+    if not name:
+        raise SettingError("a name among the methods is empty; `evomal list` names methods and losses")
+    if name in HANDCRAFTED or name == task_loss:
+        return Contender(name, "handcrafted")
+    method, *variants = name.split("+")
+    if _is_code(method):
+        method = load_method(method).name
+        name = "+".join([method, *variants])
+    if method in METHODS:
+        own = {setting: value for variant in variants for setting, value in _variant(variant, flat).items()}
+        settings = learn_settings(preset, **fitting(method, flat) | own)
+        return Contender(name, "learned", settings=settings, remarks=tuple(_remarks(name, method, own, flat)))
+    if name in PUBLISHED or _is_path(name):
+        return Contender(name, "file")
+    if method in HANDCRAFTED:
+        raise SettingError(f"'{name}': loss '{method}' is not searched for and has no variants; write '{method}'")
+    raise unknown_name("method or loss", method, [*METHODS, *HANDCRAFTED, *PUBLISHED])
+
+
+def _is_path(name: str) -> bool:
+    path = Path(name)
+    return path.exists() or path.suffix == ".json" or len(path.parts) > 1
+
+
+def _is_code(method: str) -> bool:
+    """Whether it is written as a class of the user's own, such as ``my_module.py:Mine``."""
+    source, colon, name = method.rpartition(":")
+    return bool(colon) and name.isidentifier() and (source.endswith(".py") or source.replace(".", "").isidentifier())
+
+
+def _variant(name: str, flat: Mapping[str, Any]) -> dict[str, Any]:
+    if name == "scale-control":
+        return {"scale_control": True}
+    if name == "fitness-lrs":
+        return {"fitness_lrs": flat.get("fitness_lrs") or FITNESS_LRS}
+    raise unknown_name("variant", name, VARIANTS)
+
+
+def _remarks(name: str, method: str, own: dict[str, Any], flat: dict[str, Any]) -> list[str]:
+    """What was given and does not hold, in words; `own` are the settings of the variant."""
+    has = dict(method_entry(method).fixed) | own
+    idle = unused(method, flat)
+    remarks = [
+        f"setting '{setting}': {name} always has {has[setting]}, so {given} does not hold for it"
+        for setting, given in flat.items()
+        if given is not None and (has[setting] != given if setting in own else setting in idle and setting in has)
+    ]
+    without = [setting for setting in idle if setting not in has]
+    return [*remarks, f"{name} does not use {', '.join(without)}"] if without else remarks
+
+
+def read_contenders(
+    given: Sequence[Given], baseline: str, preset: str | None, flat: dict[str, Any], task_loss: str | None = None
+) -> tuple[Contender, ...]:
+    """All contenders, the baseline first if it was not among them.
+
+    Raises:
+        SettingError: One is there twice, perhaps under two names, or cannot be read.
+    """
+    texts = [fspath(each) for each in given if isinstance(each, str | PathLike)]
+    for name in texts:
+        if texts.count(name) > 1:
+            raise SettingError(f"'{name}' is there twice among the methods; give each once")
+    names = [path_name(text) for text in texts]
+    objects = named_objects([each for each in given if not isinstance(each, str | PathLike)], [*names, baseline])
+    if baseline not in names:
+        given, texts, names = [baseline, *given], [baseline, *texts], [baseline, *names]
+    read = [(text, read_contender(name, preset, flat, task_loss)) for text, name in zip(texts, names, strict=True)]
+    named, rest = iter(read), iter([(each.name, each) for each in objects])
+    pairs = [next(named if isinstance(each, str | PathLike) else rest) for each in given]
+    seen: dict[Any, str] = {}
+    for text, contender in pairs:
+        other = seen.setdefault(contender.substance, text)
+        if other != text:
+            raise SettingError(f"'{other}' and '{text}' are the same; leave one of them out")
+    return tuple(contender for _, contender in pairs)
+
+
+def path_name(name: str | PathLike[str]) -> str:
+    """A name as it stands in tables and folders: the path of a file without what does not lead anywhere.
+
+    Example:
+        >>> path_name("./results/../l.json"), path_name("./focal"), path_name("evomal+scale-control")
+        ('l.json', './focal', 'evomal+scale-control')
+    """
+    text = fspath(name)
+    short = normpath(text)
+    # `./focal` is a folder, and `focal` would not be.
+    return short if Path(text).suffix == ".json" or len(Path(short).parts) > 1 else text
+
+
+def named_objects(losses: Sequence[Any], taken: Sequence[str]) -> list[Contender]:
+    """Contenders from losses that were given as objects: functions, modules, and results of searches.
+
+    Each is called by its function or class, or a search's result by method and seed; no name is there twice, nor means
+    something else.
+
+    Raises:
+        SettingError: One is nothing that can be called as a loss.
+
+    Example:
+        >>> def mine(outputs, targets): ...
+        >>> [each.name for each in named_objects([mine, mine.__call__, lambda f, y: f.sum()], ["mine"])]
+        ['mine-2', 'method-wrapper', 'custom']
+    """
+    found: list[Contender] = []
+    names = {*taken, *METHODS, *HANDCRAFTED, *PUBLISHED}
+    for each in losses:
+        loss = each.loss if isinstance(each, LearnResult) else checked_function(each, "methods")
+        plain = _name_of(each)
+        name = next(text for text in (plain, *(f"{plain}-{n}" for n in range(2, len(names) + 3))) if text not in names)
+        names.add(name)
+        found.append(Contender(name, "found" if isinstance(loss, LearnedLoss) else "own", given=loss))
+    return found
+
+
+def _name_of(each: Any) -> str:
+    if isinstance(each, LearnResult):
+        return f"{each.settings.method}-seed{each.settings.seed}"
+    if isinstance(each, HandcraftedLoss):
+        return each.name
+    name = str(getattr(each, "__name__", type(each).__name__))
+    return "custom" if name == "<lambda>" else name

@@ -1,26 +1,29 @@
 """The folder of a comparison: what is finished lies in it, so that the same command goes on where it was stopped."""
 
 import shutil
+from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from evomal.comparison.contenders import SearchSummary
-from evomal.comparison.document import MARK, differences, document_of
-from evomal.comparison.entries import Entry
+from evomal.comparison.comparison import TABLES
+from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.plan import Plan
-from evomal.comparison.records import Trained, read_search, read_training
-from evomal.comparison.writing import TABLES
+from evomal.comparison.searches import read_search
+from evomal.comparison.trainings import FinishedTraining, Key, read_trainings
+from evomal.config import BaseSettings, TrainSettings, meanings, with_schedule_in_base
 from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import RunFolderError
 from evomal.foundation.lock import FolderLock
 from evomal.foundation.plain_yaml import read_yaml, yaml_text
-from evomal.store import Journal, read_records
+from evomal.store import Journal
+from evomal.store import task_identity as identity
 from evomal.store.environment import Origin, origin_now
-from evomal.store.journal import damaged
 from evomal.store.mounted import NOT_OURS
 from evomal.tasks import Task
+from evomal.tasks.fingerprint import fingerprint
 
+MARK = "evomal-comparison"
 CONFIG, TRAININGS, SEARCHES = "comparison.yaml", "trainings.jsonl", "searches"
 FIRST_LINE = f"format: {MARK}\n".encode()
 
@@ -135,31 +138,21 @@ class ComparisonFolder:
         """Every contender that an earlier call named."""
         return tuple(self._known.get("methods", ()))
 
-    def search_folder(self, entry: Entry, seed: int) -> Path:
+    def search_folder(self, contender: Contender, seed: int) -> Path:
         """The run folder of one search."""
-        return self.path / SEARCHES / f"{entry.name}-seed{seed}"
+        return self.path / SEARCHES / f"{contender.name}-seed{seed}"
 
-    def finished_search(self, entry: Entry, seed: int) -> SearchSummary | None:
+    def finished_search(self, contender: Contender, seed: int) -> SearchSummary | None:
         """What a search came to; None if it is not finished, or what it left is damaged: it is done again then."""
-        return read_search(self.search_folder(entry, seed), seed) if self._known else None
+        return read_search(self.search_folder(contender, seed), seed) if self._known else None
 
-    def trainings(self) -> dict[tuple[str, float, int], Trained]:
-        """Finished full trainings by contender, rate and seed; of one that was done again, the last.
+    def trainings(self) -> dict[Key, FinishedTraining]:
+        """Finished full trainings by contender, rate and seed.
 
         Raises:
             RunFolderError: A line of their journal is damaged.
         """
-        path = self.path / TRAININGS
-        if not self._known or not path.exists():
-            return {}
-        found = {}
-        for number, record in enumerate(read_records(path), start=1):
-            try:
-                key, trained = read_training(record)
-            except ValueError:
-                raise damaged(path, number) from None
-            found[key] = trained
-        return found
+        return read_trainings(self.path / TRAININGS) if self._known else {}
 
     def journal(self) -> Journal:
         """The journal of trainings, open for appending."""
@@ -185,3 +178,43 @@ class ComparisonFolder:
 def _start(config: Path) -> bytes:
     with config.open("rb") as stream:
         return stream.read(len(FIRST_LINE))
+
+
+def document_of(plan: Plan, task: Task) -> dict[str, Any]:
+    """A comparison as plain values: all that its results depend on."""
+    assert task.test is not None
+    known = {"test_fingerprint": fingerprint((), (task.test,))}
+    return {"format": MARK, "task": identity.identity(task) | known, **plan.as_dict()}
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Where two documents cannot be one comparison, in words.
+
+    Contenders, seeds and rates may differ; of the settings of methods those count that both name. What an older evomal
+    did not write down cannot be compared.
+
+    Example:
+        >>> one, other = ({"task": {}, "training": {"steps": n, "seeds": [n]}, "methods": {}} for n in (1, 2))
+        >>> differences(one, other)
+        ['training: steps was 1, now 2']
+    """
+    shared = before["methods"].keys() & now["methods"].keys()
+    old, new = (_fixed(document, shared) for document in (before, now))
+    other = [f"task: {change}" for change in identity.changes(before["task"], now["task"])]
+    return other + identity.differences(old, new)
+
+
+def _fixed(document: dict[str, Any], shared: Collection[str]) -> dict[str, Any]:
+    """What of a comparison, its task apart, may not change from call to call."""
+    found = with_schedule_in_base(document["training"])
+    said = meanings(TrainSettings)
+    training = {name: value for name, value in found.items() if name not in said or said[name].changes == "never"}
+    methods = {name: _with_base(document["methods"][name]) for name in shared}
+    return {"training": _with_base(training), "methods": methods}
+
+
+def _with_base(settings: Any) -> Any:
+    """Settings with all those of the base model; older documents knew of SGD at a constant rate only."""
+    if not isinstance(settings, dict) or not isinstance(settings.get("base"), dict):
+        return settings
+    return settings | {"base": BaseSettings().model_dump(mode="json") | settings["base"]}

@@ -1,21 +1,18 @@
-"""What must be known to read the table of a comparison rightly."""
+"""What a comparison comes to, and what must be known to read its table rightly."""
 
 from collections.abc import Iterator, Sequence
 from math import isclose, isfinite
-from typing import TYPE_CHECKING
 
-from evomal.evaluation.statistics import PairedTest
-
-if TYPE_CHECKING:
-    from evomal.comparison.contenders import Contender
-    from evomal.comparison.results import Comparison, Row
+from evomal.comparison.contenders import Contender
+from evomal.comparison.results import Results, Row
+from evomal.evaluation.statistics import PairedTest, holm, paired_test
 
 LEVEL = 0.05  # below it, a corrected p is called significant
 ENOUGH = 5  # seeds
 NOTHING = 0.1  # of the gain at the fixed rate: an interval that ends below it leaves nothing worth the name
 
 
-def notes_of(comparison: "Comparison") -> list[str]:
+def notes_of(comparison: Results) -> list[str]:
     """Remarks on a comparison, one sentence each.
 
     Args:
@@ -57,7 +54,7 @@ def _few_seeds(count: int) -> Iterator[str]:
         yield f"a paired t over {count} seeds detects only large effects; five or more are better"
 
 
-def _shared_machine(contenders: Sequence["Contender"]) -> Iterator[str]:
+def _shared_machine(contenders: Sequence[Contender]) -> Iterator[str]:
     """How times were measured, if searches had the machine not to themselves."""
     at_a_time = {each.name: max((search.workers or 1 for search in each.searches), default=1) for each in contenders}
     shared = [name for name, workers in at_a_time.items() if workers > 1]
@@ -69,15 +66,16 @@ def _shared_machine(contenders: Sequence["Contender"]) -> Iterator[str]:
         )
 
 
-def _file(contender: "Contender") -> Iterator[str]:
-    if contender.kind == "file":
+def _file(contender: Contender) -> Iterator[str]:
+    origin = {"file": "from a file", "found": "that a search found"}.get(contender.kind)
+    if origin is not None:
         yield (
-            f"{contender.name} is one loss from a file: p speaks of this loss, not of the method that found it, which "
+            f"{contender.name} is one loss {origin}: p speaks of this loss, not of the method that found it, which "
             "would need a search of its own for each seed"
         )
 
 
-def _tuned(contender: "Contender", comparison: "Comparison") -> Iterator[str]:
+def _tuned(contender: Contender, comparison: Results) -> Iterator[str]:
     """Whether losses meet, in the first column, another rate than that which they were made for."""
     seeds_of: dict[float, list[int]] = {}
     for seed, lr in zip(comparison.seeds, contender.tuned_lrs, strict=False):
@@ -86,7 +84,7 @@ def _tuned(contender: "Contender", comparison: "Comparison") -> Iterator[str]:
     if not seeds_of:
         return
     fixed = f"not for the fixed lr {comparison.fixed_lr:g}"
-    if contender.kind == "file":
+    if contender.kind != "learned":
         yield f"the loss of {contender.name} was tuned or chosen for lr {next(iter(seeds_of)):g}, {fixed}"
     else:
         told = [f"lr {lr:g} ({_seeds(seeds)})" for lr, seeds in sorted(seeds_of.items())]
@@ -97,7 +95,7 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 
-def _searches(contender: "Contender") -> Iterator[str]:
+def _searches(contender: Contender) -> Iterator[str]:
     seeds = [search.seed for search in contender.searches if search.fitness is None]
     if seeds:
         found = f"the search of {contender.name} found nothing with {_seeds(seeds)}"
@@ -111,7 +109,7 @@ def _searches(contender: "Contender") -> Iterator[str]:
         yield f"what the finals of {contender.name} came to: {told}"
 
 
-def _divergence(contender: "Contender", comparison: "Comparison") -> Iterator[str]:
+def _divergence(contender: Contender, comparison: Results) -> Iterator[str]:
     count = len(comparison.seeds)
     values = {lr: contender.values(lr, comparison.seeds) for lr in comparison.lrs}
     bad = {lr: sum(not isfinite(test) for test in tests) for lr, tests in values.items()}
@@ -120,7 +118,7 @@ def _divergence(contender: "Contender", comparison: "Comparison") -> Iterator[st
         yield f"{sum(bad.values())} of {count * len(bad)} trainings with {contender.name} diverged ({told})"
 
 
-def _edge(row: "Row", lrs: tuple[float, ...]) -> Iterator[str]:
+def _edge(row: Row, lrs: tuple[float, ...]) -> Iterator[str]:
     """Whether the best rate may lie outside those that were tried."""
     lr = row.best.lr
     if len(lrs) > 1 and lr in (min(lrs), max(lrs)) and isfinite(row.best.mean):
@@ -128,7 +126,7 @@ def _edge(row: "Row", lrs: tuple[float, ...]) -> Iterator[str]:
         yield f"the best lr {lr:g} of {row.contender.name} is at the edge of those tried; try {further} ones too"
 
 
-def _undefined(row: "Row", comparison: "Comparison") -> Iterator[str]:
+def _undefined(row: Row, comparison: Results) -> Iterator[str]:
     cells = {f"at lr {comparison.fixed_lr:g}": row.fixed}
     if len(comparison.lrs) > 1:
         cells["at the best rates"] = row.best
@@ -138,7 +136,7 @@ def _undefined(row: "Row", comparison: "Comparison") -> Iterator[str]:
             yield f"{same}: no t test is defined"
 
 
-def _step_size(row: "Row") -> Iterator[str]:
+def _step_size(row: Row) -> Iterator[str]:
     """What becomes of a gain at the fixed rate once each side has the step size that suits it.
 
     What is not significant is not absent. Nothing is left if the contender is no better then, and its interval ends
@@ -158,3 +156,49 @@ def _step_size(row: "Row") -> Iterator[str]:
 
 def _is_gain(test: PairedTest) -> bool:
     return test.p_holm is not None and test.p_holm < LEVEL and test.gain > 0
+
+
+def verdict_of(comparison: Results) -> str:
+    """The best contender at its own best rate, and which of the others may be as good.
+
+    The others are tested against it by the paired t test over seeds, with Holm's correction. As the test data chose
+    the best, its own mean is somewhat too good.
+
+    Args:
+        comparison: The comparison.
+
+    Returns:
+        One sentence. Names in it are as given: clean them before printing.
+
+    Example:
+        >>> from evomal.comparison import Comparison, Contender
+        >>> from evomal.training import TrainingRun
+        >>> def trained(*tests):
+        ...     return tuple(TrainingRun(0.1, seed, test, test, 100, 1.0) for seed, test in enumerate(tests))
+        >>> values = {"mse": (0.30, 0.28, 0.33), "mae": (0.21, 0.20, 0.22), "huber": (0.20, 0.22, 0.23)}
+        >>> contenders = tuple(Contender(name, "handcrafted", (), trained(*each)) for name, each in values.items())
+        >>> verdict_of(Comparison("iris", "error_rate", "mse", 0.1, (0.1,), (0, 1, 2), contenders, {}))
+        'best: mae at 0.1 (error_rate 0.21); a tie with huber (p 0.53); better than mse'
+    """
+    ranked = sorted((row for row in comparison.rows() if isfinite(row.best.mean)), key=lambda row: row.best.mean)
+    if not ranked:
+        return "nothing learned: every contender has trainings that diverged"
+    best, *others = ranked
+    said = f"best: {best.contender.name} at {best.best.lr:g} ({comparison.metric} {best.best.mean:.4g})"
+    tests = [paired_test(other.best.values, best.best.values) for other in others]
+    corrected = holm([None if test is None else test.p for test in tests])
+    # Without a spread the same gain at every seed is no chance; with a single seed nothing is known.
+    tied = [p if test is not None else 1.0 for p, test in zip(corrected, tests, strict=True)]
+    ties = [_told(row, p) for row, p in zip(others, tied, strict=True) if p is not None and p >= LEVEL]
+    worse = [row.contender.name for row, p in zip(others, tied, strict=True) if p is None or p < LEVEL]
+    return "; ".join(
+        [
+            said,
+            *([f"a tie with {', '.join(ties)}"] if ties else []),
+            *([f"better than {', '.join(worse)}"] if worse else []),
+        ]
+    )
+
+
+def _told(row: Row, p: float) -> str:
+    return f"{row.contender.name} (p {p:.2g})"

@@ -1,19 +1,23 @@
-"""What of a comparison is finished, and what is left to do."""
+"""What of a comparison is finished and what is left to do, known and checked before anything is done."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evomal.comparison.contenders import SearchSummary
-from evomal.comparison.contestants import check, finished_loss
-from evomal.comparison.entries import Entry
+from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.plan import Plan
-from evomal.comparison.records import Trained, digest
+from evomal.comparison.trainings import digest, digests_of, loss_of
+from evomal.evaluation.probing import probed
+from evomal.foundation.errors import DataError, EvomalError
 from evomal.losses import load_loss
 from evomal.losses.criterion import LossFunction
-from evomal.tasks import Task
+from evomal.tasks import Task, TaskSet, probe
+from evomal.training.optimizers import fitted_base
 
-Losses = Mapping[tuple[Entry, int], LossFunction]
+Searches = dict[tuple[str, int], SearchSummary]
+"""Finished searches by contender and seed."""
+Losses = Mapping[tuple[str, int], LossFunction]
+"""Losses by contender and seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,9 @@ class Left:
         others: Contenders of earlier calls that this one does not name: they stay in the folder, not in the table.
     """
 
-    finished: Mapping[tuple[Entry, int], SearchSummary]
-    searches: list[tuple[Entry, int]]
-    trainings: list[tuple[Entry, float, int]]
+    finished: Searches
+    searches: list[tuple[Contender, int]]
+    trainings: list[tuple[Contender, float, int]]
     others: tuple[str, ...] = ()
 
 
@@ -53,39 +57,73 @@ def what_is_left(task: Task, plan: Plan, folder: ComparisonFolder) -> Left:
     return unfinished(task, plan, folder)
 
 
+def check(task: Task, plan: Plan) -> None:
+    """Probe the task, and build or probe every contender of a plan.
+
+    Raises:
+        EvomalError: The task has no test split, its parts do not fit each other, or a contender does not fit it, in one
+            sentence.
+    """
+    if task.test is None:
+        raise DataError(f"task '{task.name}' has no test split to compare on; give one as Task(..., test=(x, y))")
+    probe(task)
+    fitted_base(plan.training.base, task.own)
+    done: set[object] = set()
+    for contender in plan.contenders:
+        try:
+            if contender.settings is None:
+                digest(loss_of(contender, task), task if contender.kind == "own" else None)
+            else:
+                _probe_searches(contender, task, plan.training.seeds, done)
+        except EvomalError as error:
+            raise type(error)(f"'{contender.name}' cannot be compared here: {error}") from error
+
+
+def _probe_searches(contender: Contender, task: Task, seeds: tuple[int, ...], done: set[object]) -> None:
+    """Probe the search with every seed, as it depends on the draw; what methods have in common is probed once."""
+    for seed in seeds:
+        settings = contender.seeded(seed)
+        depends_on = (seed, settings.filters, settings.tuning, settings.base)
+        if depends_on not in done:
+            probed(TaskSet.of(task), settings)
+            done.add(depends_on)
+
+
 def unfinished(task: Task, plan: Plan, folder: ComparisonFolder) -> Left:
     """What is left to do of a plan that is checked; nothing is written."""
-    found = {key: folder.finished_search(*key) for key in plan.searches}
-    finished = {key: summary for key, summary in found.items() if summary is not None}
-    searches = [key for key, summary in found.items() if summary is None]
-    trainings = trainings_left(plan, folder, losses_of(task, plan, folder, finished))
-    named = {entry.name for entry in plan.entries}
+    found = [(contender, seed, folder.finished_search(contender, seed)) for contender, seed in plan.searches]
+    finished = {(contender.name, seed): summary for contender, seed, summary in found if summary is not None}
+    searches = [(contender, seed) for contender, seed, summary in found if summary is None]
+    trainings = trainings_left(task, plan, folder, losses_of(task, plan, folder, finished))
+    named = {contender.name for contender in plan.contenders}
     return Left(finished, searches, trainings, tuple(name for name in folder.contenders if name not in named))
 
 
-def losses_of(
-    task: Task, plan: Plan, folder: ComparisonFolder, finished: Mapping[tuple[Entry, int], SearchSummary]
-) -> Losses:
+def losses_of(task: Task, plan: Plan, folder: ComparisonFolder, finished: Searches) -> Losses:
     """The loss of every contender and seed, but for searches that are not finished."""
-    losses: dict[tuple[Entry, int], LossFunction] = {
-        (entry, seed): load_loss(folder.search_folder(entry, seed)).to(task.device) for entry, seed in finished
+    losses: dict[tuple[str, int], LossFunction] = {
+        (contender.name, seed): load_loss(folder.search_folder(contender, seed)).to(task.device)
+        for contender, seed in plan.searches
+        if (contender.name, seed) in finished
     }
-    for entry in plan.entries:
-        if entry.kind != "learned":
-            losses |= dict.fromkeys([(entry, seed) for seed in plan.training.seeds], finished_loss(entry, task))
+    for contender in plan.contenders:
+        if contender.kind != "learned":
+            losses |= dict.fromkeys([(contender.name, seed) for seed in plan.training.seeds], loss_of(contender, task))
     return losses
 
 
-def trainings_left(plan: Plan, folder: ComparisonFolder, losses: Losses) -> list[tuple[Entry, float, int]]:
+def trainings_left(
+    task: Task, plan: Plan, folder: ComparisonFolder, losses: Losses
+) -> list[tuple[Contender, float, int]]:
     """Trainings that were not done, or with another loss than that which the contender now stands for."""
-    done = folder.trainings()
-    digests = {key: digest(loss) for key, loss in losses.items()}
+    done, digests = folder.trainings(), digests_of(plan.contenders, losses, task)
 
-    def is_done(entry: Entry, lr: float, seed: int) -> bool:
-        trained: Trained | None = done.get((entry.name, lr, seed))
-        if trained is None:
-            return False
-        now = digests.get((entry, seed))
-        return now is None or trained.loss in (None, now)
+    def is_done(contender: Contender, lr: float, seed: int) -> bool:
+        trained = done.get((contender.name, lr, seed))
+        if trained is None or (contender.name, seed) not in digests:
+            return trained is not None  # a search that is still to be done may find the same
+        now = digests[contender.name, seed]
+        # Older journals do not say which loss of a file or a search it was.
+        return trained.loss == now or (trained.loss is None and contender.kind != "own")
 
     return [item for item in plan.trainings if not is_done(*item)]

@@ -1,21 +1,23 @@
 """All that a comparison is going to do, known before anything is done."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Integral, Real
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
-from evomal.comparison.entries import Entry, read_entries
+from evomal.comparison.contenders import Contender, Given, read_contenders
 from evomal.config import LearnSettings, TrainSettings, flat_fields, idle, train_settings
 from evomal.foundation.errors import SettingError, unknown_name
+from evomal.search import LearnResult
 
 LEAST_SEEDS = 2
-# Of each search, and what no result depends on.
+CONTENDERS = (str, PathLike, Callable, LearnResult)
 
 
 def _own() -> dict[str, Any]:
+    """What is of each search alone, and what no result depends on."""
     own: dict[str, Any] = {"seed": True}
     for name in idle(LearnSettings):
         stage = flat_fields(LearnSettings)[name]
@@ -34,36 +36,36 @@ class Plan:
     """Contenders, seeds and learning rates.
 
     Args:
-        entries: The contenders.
+        contenders: What is compared, with what it was given as alone.
         baseline: The name of the one that the others are tested against.
         training: Full trainings: seeds, steps, every rate; its base rate is the fixed one.
     """
 
-    entries: tuple[Entry, ...]
+    contenders: tuple[Contender, ...]
     baseline: str
     training: TrainSettings
 
     @property
-    def searches(self) -> list[tuple[Entry, int]]:
+    def searches(self) -> list[tuple[Contender, int]]:
         """Every search: a method and a seed, the methods that take longest first."""
-        learned = sorted((entry for entry in self.entries if entry.kind == "learned"), key=_effort, reverse=True)
-        return [(entry, seed) for entry in learned for seed in self.training.seeds]
+        learned = sorted((each for each in self.contenders if each.kind == "learned"), key=_effort, reverse=True)
+        return [(each, seed) for each in learned for seed in self.training.seeds]
 
     @property
-    def trainings(self) -> list[tuple[Entry, float, int]]:
+    def trainings(self) -> list[tuple[Contender, float, int]]:
         """Every full training: a contender, a rate and a seed."""
         settings = self.training
-        return [(entry, lr, seed) for entry in self.entries for lr in settings.lrs for seed in settings.seeds]
+        return [(each, lr, seed) for each in self.contenders for lr in settings.lrs for seed in settings.seeds]
 
     @property
     def evaluations(self) -> int:
         """The most partial trainings that the searches take, all together."""
-        return sum(entry.evaluations for entry, _ in self.searches)
+        return sum(each.evaluations for each, _ in self.searches)
 
     @property
     def remarks(self) -> list[str]:
         """Settings that were given and that a contender cannot have or does not use, one sentence each."""
-        return [remark for entry in self.entries for remark in entry.remarks]
+        return [remark for each in self.contenders for remark in each.remarks]
 
     def as_dict(self) -> dict[str, Any]:
         """What results depend on, as plain values."""
@@ -71,21 +73,21 @@ class Plan:
             "baseline": self.baseline,
             "training": self.training.model_dump(mode="json"),
             "methods": {
-                entry.name: None if entry.settings is None else entry.settings.model_dump(mode="json", exclude=OWN)
-                for entry in self.entries
+                each.name: None if each.settings is None else each.settings.model_dump(mode="json", exclude=OWN)
+                for each in self.contenders
             },
         }
 
 
-def _effort(entry: Entry) -> int:
+def _effort(contender: Contender) -> int:
     """A search's base steps, roughly: a meta step counts as two."""
-    assert entry.settings is not None
-    settings = entry.settings
-    return entry.evaluations * settings.partial_steps + 2 * settings.evaluations * settings.tuning.meta_steps
+    assert contender.settings is not None
+    settings = contender.settings
+    return contender.evaluations * settings.partial_steps + 2 * settings.evaluations * settings.tuning.meta_steps
 
 
 def make_plan(
-    methods: Sequence[str | PathLike[str]],
+    methods: Sequence[Given],
     baseline: str,
     seeds: Sequence[int],
     preset: str | None = None,
@@ -96,7 +98,7 @@ def make_plan(
     """The plan of a comparison.
 
     Args:
-        methods: Names of contenders; see `evomal.comparison.entries.read_entry`.
+        methods: Names of contenders, see `evomal.comparison.contenders.read_contender`; or losses as objects.
         baseline: The contender that others are tested against.
         seeds: One search and one meta-test for each.
         preset: Named settings, for searches and trainings.
@@ -112,14 +114,12 @@ def make_plan(
 
     Example:
         >>> plan = make_plan(["evomal", "ml3"], "cross_entropy", [0, 1], "quick", [0.01, 0.3])
-        >>> [entry.name for entry in plan.entries], plan.training.lrs, len(plan.searches), len(plan.trainings)
+        >>> [each.name for each in plan.contenders], plan.training.lrs, len(plan.searches), len(plan.trainings)
         (['cross_entropy', 'evomal', 'ml3'], (0.01, 0.1, 0.3), 4, 18)
     """
-    names = [
-        fspath(method) for method in listed("methods", methods, str | PathLike, "['evomal', 'focal', 'loss.json']")
-    ]
+    given = listed("methods", methods, CONTENDERS, "['evomal', 'focal', 'loss.json']")
     seeds = tuple(dict.fromkeys(int(seed) for seed in listed("seeds", seeds, Integral, "[0, 1, 2, 3, 4]")))
-    if not names:
+    if not given:
         raise SettingError("there is nothing to compare; give at least one of `methods`")
     if len(seeds) < LEAST_SEEDS:
         raise SettingError(
@@ -132,10 +132,11 @@ def make_plan(
     for rate in lr_grid:
         if not (isfinite(rate) and rate > 0):
             raise SettingError(f"setting 'lr_grid': {rate} is no learning rate; give numbers above 0")
-    entries = read_entries(names, baseline, preset, _part(flat, known[LearnSettings]), task_loss)
+    contenders = read_contenders(given, baseline, preset, _part(flat, known[LearnSettings]), task_loss)
     fixed = train_settings(preset, seeds=seeds, **_part(flat, known[TrainSettings]))
     rates = tuple(sorted({fixed.base.lr, *lr_grid}))
-    return Plan(entries, baseline, train_settings(preset, seeds=seeds, lrs=rates, **_part(flat, known[TrainSettings])))
+    training = train_settings(preset, seeds=seeds, lrs=rates, **_part(flat, known[TrainSettings]))
+    return Plan(contenders, baseline, training)
 
 
 def listed(name: str, values: Any, kind: Any, example: str) -> list[Any]:

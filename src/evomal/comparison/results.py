@@ -1,17 +1,14 @@
-"""A comparison: contenders on one task, and the cells of its table."""
+"""The numbers of a comparison: contenders on one task, and the cells of its table."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Any
 
 from evomal.comparison.contenders import Contender
-from evomal.comparison.notes import notes_of
-from evomal.comparison.verdict import verdict_of
 from evomal.evaluation.statistics import PairedTest, holm, paired_test
 from evomal.foundation.errors import DataError, SettingError, unknown_name
-from evomal.foundation.serialization import finite_or_none
 from evomal.store.environment import Origin
 
 
@@ -50,38 +47,8 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Contenders on one task, over the same seeds and learning rates.
-
-    Args:
-        task: What the task is called.
-        metric: Name of the metric, minimised.
-        baseline: Name of the contender that the others are tested against.
-        fixed_lr: The rate of the first column, one of `lrs`.
-        lrs: Every rate that was tried.
-        seeds: One search and one training at each rate, for each of them.
-        contenders: In the order of the table.
-        settings: How it all was run, as plain values.
-        origin: The command and the versions that made it.
-        remarks: What is known beside the numbers, one sentence each.
-
-    Raises:
-        SettingError: The baseline is not among the contenders, two have one name, or `fixed_lr` is not in `lrs`.
-        DataError: A training is missing.
-
-    Example:
-        >>> from evomal.training import TrainingRun
-        >>> def trained(*tests):
-        ...     return tuple(TrainingRun(0.1, seed, test, test, 100, 1.0) for seed, test in enumerate(tests))
-        >>> plain = Contender("cross_entropy", "handcrafted", (), trained(0.30, 0.28, 0.33))
-        >>> focal = Contender("focal", "handcrafted", (), trained(0.21, 0.20, 0.22))
-        >>> comparison = Comparison(
-        ...     "digits/mlp", "error_rate", "cross_entropy", 0.1, (0.1,), (0, 1, 2), (plain, focal), {}
-        ... )
-        >>> cell = comparison.rows()[1].fixed
-        >>> f"{cell.mean:.2f} ± {cell.sd:.2f}, gain {cell.test.gain:.4f}, p {cell.test.p_holm:.4f}"
-        '0.21 ± 0.01, gain 0.0933, p 0.0088'
-    """
+class Results:
+    """Contenders on one task, over the same seeds and learning rates; see `evomal.comparison.Comparison`."""
 
     task: str
     metric: str
@@ -120,30 +87,6 @@ class Comparison:
         best = self._column([contender.best_rate(self.lrs) for contender in self.contenders])
         return tuple(Row(*parts) for parts in zip(self.contenders, fixed, best, strict=True))
 
-    def notes(self) -> list[str]:
-        """Remarks, one sentence each: what must be known to read the table rightly."""
-        return notes_of(self)
-
-    @property
-    def verdict(self) -> str:
-        """What it comes to, in a sentence."""
-        return verdict_of(self)
-
-    def __str__(self) -> str:
-        """The comparison as Markdown: the table, the notes, every rate, and the losses found."""
-        from evomal.comparison.markdown import as_markdown  # which reads comparisons
-
-        return as_markdown(self)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON; what is not finite is None."""
-        shown = {name: getattr(self, name) for name in ("task", "metric", "baseline", "fixed_lr", "lrs", "seeds")}
-        rows = [asdict(row) for row in self.rows()]
-        contenders = [row["contender"] | {"fixed": row["fixed"], "best": row["best"]} for row in rows]
-        made = {"settings": self.settings, **self.origin.as_dict()}
-        document = {**shown, **made, "contenders": contenders, "notes": self.notes(), "verdict": self.verdict}
-        return {name: _plain(value) for name, value in document.items()}
-
     def _column(self, rates: Sequence[float]) -> list[Cell]:
         pairs = list(zip(self.contenders, rates, strict=True))
         (rival,) = (contender.values(lr, self.seeds) for contender, lr in pairs if contender.name == self.baseline)
@@ -166,11 +109,3 @@ def _cell(lr: float, values: tuple[float, ...]) -> Cell:
     mean = fmean(values) if finite else math.nan
     sd = None if len(values) < 2 else stdev(values) if finite else math.nan
     return Cell(lr, mean, sd, values, None)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _plain(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return finite_or_none(value) if isinstance(value, float) else value

@@ -1,27 +1,28 @@
 """Running a comparison: searches, then full trainings with what they found; nothing finished is done again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite
+from os import PathLike
 from statistics import fmean
 from typing import Any
 
-from evomal.comparison.contenders import Contender, SearchSummary
-from evomal.comparison.entries import Entry
+from evomal.comparison.comparison import Comparison, write_tables
+from evomal.comparison.contenders import Contender, Given, SearchSummary
 from evomal.comparison.folder import ComparisonFolder
-from evomal.comparison.pending import Left, Losses, losses_of, trainings_left, unfinished, what_is_left
-from evomal.comparison.plan import Plan
-from evomal.comparison.records import Trained, digest, training_record
-from evomal.comparison.results import Comparison
-from evomal.comparison.searching import Job, run_search
-from evomal.comparison.writing import write_tables
-from evomal.executors import Executor
+from evomal.comparison.pending import Left, Losses, Searches, losses_of, trainings_left, unfinished, what_is_left
+from evomal.comparison.plan import Plan, make_plan
+from evomal.comparison.searches import Job, run_search
+from evomal.comparison.trainings import FinishedTraining, digests_of, train_left, training_record
+from evomal.executors import Executor, make_executor
+from evomal.foundation.errors import SettingError
+from evomal.foundation.recording import recording
 from evomal.losses import LearnedLoss
 from evomal.losses.criterion import LossFunction
 from evomal.search import METHODS
 from evomal.tasks import Task
 from evomal.training import TrainingRun
 from evomal.training.chance import hardly_learns
-from evomal.training.meta_testing import train_once
 from evomal.training.step_size import gradient_norm_ratio
 
 
@@ -31,11 +32,85 @@ class ComparisonWatcher:
     def start(self, plan: Plan, left: Left) -> None:
         """So much is to be done; the rest is finished."""
 
-    def search(self, entry: Entry, summary: SearchSummary) -> None:
+    def search(self, contender: Contender, summary: SearchSummary) -> None:
         """A search is finished."""
 
-    def training(self, entry: Entry, run: TrainingRun) -> None:
+    def training(self, contender: Contender, run: TrainingRun) -> None:
         """A training is finished."""
+
+
+@recording()
+def compare(
+    task: Task,
+    methods: Sequence[Given],
+    seeds: Sequence[int],
+    *,
+    out: str | PathLike[str],
+    preset: str | None = None,
+    lr_grid: Sequence[float] = (),
+    baseline: str | None = None,
+    workers: int = 1,
+    force: bool = False,
+    watcher: ComparisonWatcher | None = None,
+    **flat: Any,
+) -> Comparison:
+    """Compare methods and losses on a task, each at the same learning rate and at its own best one.
+
+    A seed is one independent search and one meta-test. What is finished lies in `out`: the same call goes on after it
+    was stopped, and with more methods, seeds or rates does only what is new. When all is done, `out` has the table as
+    ``table.md``, ``table.csv`` and ``table.json``, too.
+
+    Args:
+        task: The task, with a test split.
+        methods: Methods (variants as ``"evomal+scale-control"``, ``"evomal+fitness-lrs"``), handcrafted losses, loss
+            files or run folders by name; functions ``(outputs, targets) -> scalar``, modules, and results of searches
+            as they are. One of these is called by its function or class; if it computes something else when the
+            comparison goes on, its trainings are done again.
+        seeds: At least two.
+        out: The folder of the comparison.
+        preset: Named settings, for searches and trainings.
+        lr_grid: Base learning rates to try each loss at; the fixed one is among them anyway.
+        baseline: What others are tested against; None means the task loss.
+        workers: Searches or trainings at a time, one thread each.
+        force: Start anew instead of going on with what lies in `out`.
+        watcher: Told of progress.
+        **flat: Single settings of searches and trainings, such as ``generations=5, steps=2000``. The fixed rate is
+            ``lr``; others go into `lr_grid`.
+
+    Returns:
+        The comparison; `rows` gives its cells and tests, `as_dict` everything as plain values.
+
+    Raises:
+        EvomalError: A setting is odd, a contender does not fit the task, or the folder holds another comparison.
+        KeyboardInterrupt: Ctrl-C; what is finished is kept.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from torch.nn.functional import cross_entropy
+        >>> from evomal.tasks import named_task
+        >>> def smoothed(outputs, targets):
+        ...     return cross_entropy(outputs, targets, label_smoothing=0.1)
+        >>> with TemporaryDirectory() as folder:
+        ...     iris = named_task("iris", "linear")
+        ...     comparison = compare(iris, ["focal", smoothed], [0, 1], out=folder, preset="quick", steps=20)
+        ...     written = sorted(file.name for file in Path(folder).glob("table.*"))
+        >>> [row.contender.name for row in comparison.rows()], written
+        (['cross_entropy', 'focal', 'smoothed'], ['table.csv', 'table.json', 'table.md'])
+    """
+    if not isinstance(task, Task):
+        raise SettingError(
+            f"a comparison is made on one task, and this is a {type(task).__name__}; give an evomal.Task"
+        )
+    if type(workers) is not int or workers < 1:
+        raise SettingError(f"setting 'workers': {workers!r} is no number of processes; give 1 or more")
+    own = task.task_loss_name
+    plan = make_plan(methods, baseline or own, seeds, preset, lr_grid, own, **flat)
+    executor = make_executor(workers)
+    try:
+        return run_comparison(task, plan, ComparisonFolder(out, force), executor, watcher)
+    finally:
+        executor.close()
 
 
 def run_comparison(
@@ -66,18 +141,6 @@ def run_comparison(
         EvomalError: A contender does not fit the task, or the folder holds another comparison; nothing was done then.
         WorkerError: A worker process died; what is finished is kept.
         KeyboardInterrupt: Ctrl-C; what is finished is kept.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from tempfile import TemporaryDirectory
-        >>> from evomal.comparison.plan import make_plan
-        >>> from evomal.executors import InProcess
-        >>> from evomal.tasks import named_task
-        >>> plan = make_plan(["focal"], "cross_entropy", [0, 1], "quick", steps=20)
-        >>> with TemporaryDirectory() as path:
-        ...     comparison = run_comparison(named_task("iris", "linear"), plan, ComparisonFolder(path), InProcess())
-        ...     sorted(file.name for file in Path(path).glob("table.*"))
-        ['table.csv', 'table.json', 'table.md']
     """
     watcher = watcher or ComparisonWatcher()
     what_is_left(task, plan, folder)
@@ -98,28 +161,28 @@ def run_comparison(
 
 def _search(
     task: Task, left: Left, folder: ComparisonFolder, executor: Executor, watcher: ComparisonWatcher
-) -> dict[tuple[Entry, int], SearchSummary]:
+) -> Searches:
     """Every search of a comparison, those that were left done now."""
     searches = dict(left.finished)
     at_a_time = min(executor.workers, len(left.searches))
     # Worker processes outlive runs, and may have started in another folder than that which we are in.
     folders = [str(folder.search_folder(*key).absolute()) for key in left.searches]
     jobs = [
-        (Job(entry.seeded(seed), path, at_a_time, _code_of(entry)),)
-        for (entry, seed), path in zip(left.searches, folders, strict=True)
+        (Job(contender.seeded(seed), path, at_a_time, _code_of(contender)),)
+        for (contender, seed), path in zip(left.searches, folders, strict=True)
     ]
-    for (entry, seed), summary in zip(left.searches, executor.map(run_search, task, jobs), strict=True):
+    for (contender, seed), summary in zip(left.searches, executor.map(run_search, task, jobs), strict=True):
         if summary is None:
             raise KeyboardInterrupt
-        searches[entry, seed] = summary
-        watcher.search(entry, summary)
+        searches[contender.name, seed] = summary
+        watcher.search(contender, summary)
     return searches
 
 
-def _code_of(entry: Entry) -> Any:
+def _code_of(contender: Contender) -> Any:
     """The class of a user's own method, to be sent along; None for one of ours."""
-    assert entry.settings is not None
-    method = METHODS[entry.settings.method]
+    assert contender.settings is not None
+    method = METHODS[contender.settings.method]
     return None if method.__module__.startswith("evomal.") else {"method": method}
 
 
@@ -127,35 +190,34 @@ def _train(
     task: Task, plan: Plan, losses: Losses, folder: ComparisonFolder, executor: Executor, watcher: ComparisonWatcher
 ) -> None:
     """The full trainings that are left, each written down when it is finished."""
-    left = trainings_left(plan, folder, losses)
-    jobs = [(losses[entry, seed], plan.training, lr, seed) for entry, lr, seed in left]
+    named = {contender.name: contender for contender in plan.contenders}
+    digests = digests_of(plan.contenders, losses, task)
+    left = [(contender.name, lr, seed) for contender, lr, seed in trainings_left(task, plan, folder, losses)]
     journal = folder.journal()
     try:
-        for (entry, _, seed), run in zip(left, executor.map(train_once, task, jobs), strict=True):
-            journal.write(training_record(entry, Trained(run, digest(losses[entry, seed]))))
-            watcher.training(entry, run)
+        for (name, _, seed), run in train_left(task, left, losses, plan.training, executor):
+            journal.write(training_record(name, FinishedTraining(run, digests[name, seed])))
+            watcher.training(named[name], run)
     finally:
         journal.close()
 
 
-def _comparison(
-    task: Task,
-    plan: Plan,
-    searches: Mapping[tuple[Entry, int], SearchSummary],
-    losses: Losses,
-    folder: ComparisonFolder,
-) -> Comparison:
+def _comparison(task: Task, plan: Plan, searches: Searches, losses: Losses, folder: ComparisonFolder) -> Comparison:
     settings, base = plan.training, plan.training.base
     trainings = folder.trainings()
 
-    def contender(entry: Entry) -> Contender:
-        found = tuple(searches[entry, seed] for seed in settings.seeds if entry.kind == "learned")
-        runs = tuple(trainings[entry.name, lr, seed].run for lr in settings.lrs for seed in settings.seeds)
-        ratios = (gradient_norm_ratio(losses[entry, seed], task, base.batch_size, seed) for seed in settings.seeds)
-        tuned = (_tuned_lr(losses[entry, seed]) for seed in settings.seeds)
-        return Contender(entry.name, entry.kind, found, runs, tuple(ratios), tuple(tuned))
+    def finished(contender: Contender) -> Contender:
+        name, learned = contender.name, contender.kind == "learned"
+        own = {seed: losses[name, seed] for seed in settings.seeds}
+        return replace(
+            contender,
+            searches=tuple(searches[name, seed] for seed in settings.seeds if learned),
+            runs=tuple(trainings[name, lr, seed].run for lr in settings.lrs for seed in settings.seeds),
+            ratios=tuple(gradient_norm_ratio(loss, task, base.batch_size, seed) for seed, loss in own.items()),
+            tuned_lrs=tuple(_tuned_lr(loss) for loss in own.values()),
+        )
 
-    contenders = tuple(contender(entry) for entry in plan.entries)
+    contenders = tuple(finished(contender) for contender in plan.contenders)
     return Comparison(
         task=task.name,
         metric=task.metric.name,
@@ -183,17 +245,20 @@ def _chance(task: Task, plan: Plan, contenders: Sequence[Contender]) -> list[str
 def _other_optimizers(task: Task, plan: Plan, losses: Losses) -> list[str]:
     """Which finished losses were tuned for another optimiser than they meet here."""
     now, remarks = task.own.names().get("optimizer", plan.training.base.optimizer), []
-    for entry in plan.entries:
-        loss = losses[entry, plan.training.seeds[0]]
-        known = loss.info.get("tuned_for") if isinstance(loss, LearnedLoss) and entry.kind == "file" else None
-        then = known.get("optimizer") if isinstance(known, dict) else None
+    for contender in plan.contenders:
+        known = _tuned_for(losses[contender.name, plan.training.seeds[0]])
+        then = known.get("optimizer") if contender.kind in ("file", "found") else None
         if isinstance(then, str) and then != now:
-            remarks.append(f"the loss of {entry.name} was tuned for optimizer {then}, and is used here with {now}")
+            remarks.append(f"the loss of {contender.name} was tuned for optimizer {then}, and is used here with {now}")
     return remarks
 
 
 def _tuned_lr(loss: LossFunction) -> float | None:
     """The rate that a loss was tuned or chosen for, if its file says one."""
-    known = loss.info.get("tuned_for") if isinstance(loss, LearnedLoss) else None
-    lr = known.get("lr") if isinstance(known, dict) else None
+    lr = _tuned_for(loss).get("lr")
     return float(lr) if isinstance(lr, int | float) and not isinstance(lr, bool) else None
+
+
+def _tuned_for(loss: LossFunction) -> dict[str, Any]:
+    known = loss.info.get("tuned_for") if isinstance(loss, LearnedLoss) else None
+    return known if isinstance(known, dict) else {}

@@ -5,11 +5,9 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError
 
-from evomal.comparison.records import digest
 from evomal.config import TrainSettings, flat_fields, holds, meanings, validated, with_given
 from evomal.config.fields import Count, Settings
 from evomal.foundation.errors import RunFolderError, SettingError
-from evomal.losses.criterion import LossFunction
 from evomal.store import task_identity as identity
 from evomal.store.environment import versions
 from evomal.tasks import Task
@@ -22,7 +20,7 @@ OWN = ("losses", "preset", "workers")  # options that are neither settings nor t
 
 
 class NamedLoss(Settings):
-    """A loss as it was named, and its `evomal.comparison.records.digest`."""
+    """A loss as it was named, and its `evomal.comparison.trainings.digest`."""
 
     name: str
     digest: str | None
@@ -152,11 +150,11 @@ class TrainCall(Settings):
             "workers": self.workers,
         }
 
-    def require_same(self, losses: Mapping[str, LossFunction], task: Mapping[str, Any], out: object) -> None:
+    def require_same(self, digests: Mapping[str, str | None], task: Mapping[str, Any], out: object) -> None:
         """Make sure that losses and task are still those of the finished trainings.
 
         Args:
-            losses: The losses by name.
+            digests: That of each loss, by name.
             task: What `task_identity` says of the task.
             out: What the call is told by in an error.
 
@@ -164,7 +162,7 @@ class TrainCall(Settings):
             RunFolderError: One has changed.
         """
         for loss in self.losses:
-            if digest(losses[loss.name]) != loss.digest:
+            if digests[loss.name] != loss.digest:
                 raise RunFolderError(
                     f"loss '{loss.name}' has changed since '{out}' was begun; bring back that of then, or give another "
                     "`out`"

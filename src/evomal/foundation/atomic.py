@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
-from evomal.foundation.errors import StorageError
+from evomal.foundation.errors import SettingError, StorageError
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -70,6 +70,25 @@ def require_writable(path: Path) -> None:
     tried = path.with_name(f".{path.name}.{token_hex(4)}")
     os.close(os.open(tried, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     tried.unlink()
+
+
+def require_free(path: Path, name: str, force: bool) -> Path:
+    """The file that `out` stands for, a folder meaning the file `name` in it, once it may be written.
+
+    Raises:
+        SettingError: It exists and `force` is not set, or its folder cannot be written.
+    """
+    try:  # hours of training are not to end with a file that cannot be made
+        file = path / name if path.is_dir() else path
+        exists = file.exists()
+        if exists and not force:
+            raise SettingError(f"'{file}' exists; give another `out`, or `force=True` to replace it")
+        if not exists or file.is_file():
+            require_writable(file)
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise SettingError(f"'{path}' cannot be written ({reason}); give another `out`") from None
+    return file
 
 
 def _settle(folder: Path) -> None:

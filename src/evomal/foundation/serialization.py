@@ -14,6 +14,20 @@ def finite_or_none(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def finite(value: Any) -> Any:
+    """A copy of plain values in which numbers that are not finite are None, as JSON can hold them.
+
+    Example:
+        >>> finite({"mean": float("nan"), "runs": (1.0, float("inf"))})
+        {'mean': None, 'runs': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {str(name): finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    return finite_or_none(value) if isinstance(value, float) else value
+
+
 def duration(seconds: float) -> str:
     """A time for people.
 

@@ -4,8 +4,7 @@ What the kernels read is a table, so that other formulas need no other code: not
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from evomal.expressions import OPERATORS, TABLE_1, Expression, parse
+from evomal.foundation.switch import Switch
 
 CODES = {name: code for code, name in enumerate(TABLE_1)}
 SLOT, SOURCES = 0, {"y": 1, "f": 2, "1": 3, "-1": 4}
@@ -24,30 +24,15 @@ ROOM = 16  # slots and edges come in multiples, so that kernels need not be buil
 
 Row = list[int]
 
-_allowed = True
-
-
-@contextmanager
-def fusing(allowed: bool) -> Iterator[None]:
-    """Let formulas of a block be one kernel or not, to compare both; outside they are where Triton is there.
-
-    Example:
-        >>> with fusing(False):
-        ...     can_fuse(torch.device("cpu"))
-        False
-    """
-    global _allowed
-    before, _allowed = _allowed, allowed
-    try:
-        yield
-    finally:
-        _allowed = before
+fusing = Switch()
+"""Whether formulas are one kernel where Triton is there."""
 
 
 def can_fuse(device: torch.device) -> bool:
     """Whether formulas on a device may be one kernel: there is Triton, and it does there what `Levels` does."""
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    return _allowed and (device.type == "cuda" or interpreted) and find_spec("triton") is not None and _faithful(device)
+    possible = (device.type == "cuda" or interpreted) and find_spec("triton") is not None
+    return fusing.on and possible and _faithful(device)
 
 
 def in_table(expression: Expression) -> bool:

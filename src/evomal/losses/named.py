@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from evomal.foundation.errors import unknown_name
+from evomal.foundation.errors import SettingError, unknown_name
 from evomal.losses.handcrafted import get_handcrafted
 from evomal.losses.handcrafted_table import HANDCRAFTED
+from evomal.losses.learned import LearnedLoss
 from evomal.losses.loading import SavedLoss, load_loss
 from evomal.losses.published import PUBLISHED, published_loss
 
@@ -49,3 +50,34 @@ def learned_by_name(name: str) -> SavedLoss:
     if not path.exists() and path.suffix != ".json" and len(path.parts) == 1:
         raise unknown_name("loss", name, [*HANDCRAFTED, *PUBLISHED])
     return load_loss(path)
+
+
+def tunable_by_name(name: str) -> LearnedLoss:
+    """A loss with coefficients to tune: one that others published, a loss file, or a run folder.
+
+    Args:
+        name: A name in `PUBLISHED`, or a path.
+
+    Raises:
+        UnknownNameError: It is neither a path nor the name of any loss.
+        SettingError: The loss is a handcrafted one, or has no coefficients.
+        LossFileError: The file cannot be read.
+
+    Example:
+        >>> tunable_by_name("evomal_c").coefficients[:1]
+        [1.0]
+    """
+    return tunable(None if name in HANDCRAFTED else learned_by_name(name), name)
+
+
+def tunable(loss: object, name: str) -> LearnedLoss:
+    """The same loss, once it is known to have coefficients to tune.
+
+    Raises:
+        SettingError: It is a handcrafted one, or has no coefficients.
+    """
+    if not isinstance(loss, LearnedLoss):
+        raise SettingError(f"loss '{name}' is handcrafted and has nothing to tune; give a loss file or a run folder")
+    if not loss.coefficients:
+        raise SettingError(f"loss '{name}' has no coefficients to tune; give a loss file or a run folder")
+    return loss

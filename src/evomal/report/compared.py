@@ -4,7 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evomal.comparison import Comparison
-from evomal.comparison.columns import columns_of
+from evomal.comparison.tables import columns_of
 from evomal.foundation.serialization import cleaned
 from evomal.report.tables import make_table
 

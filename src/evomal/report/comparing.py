@@ -6,8 +6,7 @@ from typing import Any, TextIO
 from rich.table import Table
 from rich.text import Text
 
-from evomal.comparison import SearchSummary
-from evomal.comparison.entries import Entry
+from evomal.comparison import Contender, SearchSummary
 from evomal.comparison.pending import Left
 from evomal.comparison.plan import Plan
 from evomal.comparison.running import ComparisonWatcher
@@ -31,15 +30,15 @@ class Lines(ComparisonWatcher):
         for line in lines_of_plan(plan, left):
             self._say(line)
 
-    def search(self, entry: Entry, summary: SearchSummary) -> None:
+    def search(self, contender: Contender, summary: SearchSummary) -> None:
         """Say what a search found."""
         fitness = "nothing was trained" if summary.fitness is None else f"fitness {summary.fitness:.4f}"
         work = f"{_counted(summary.evaluations, 'partial training')}, {duration(summary.seconds)}"
-        self._say(f"{entry.name}  seed {summary.seed}: {fitness}  ({work})  {summary.formula}")
+        self._say(f"{contender.name}  seed {summary.seed}: {fitness}  ({work})  {summary.formula}")
 
-    def training(self, entry: Entry, run: TrainingRun) -> None:
+    def training(self, contender: Contender, run: TrainingRun) -> None:
         """Say what a training came to."""
-        self._say(f"{entry.name}  seed {run.seed}  lr {run.lr:g}: {run.ended}  ({duration(run.seconds)})")
+        self._say(f"{contender.name}  seed {run.seed}  lr {run.lr:g}: {run.ended}  ({duration(run.seconds)})")
 
     def _say(self, line: str) -> None:
         print(cleaned(line), file=self._stream, flush=True)
@@ -56,7 +55,7 @@ def lines_of_plan(plan: Plan, left: Left) -> list[str]:
         ]
     if not left.searches and not left.trainings:
         return ["to be done: nothing, everything is finished", *remarks]
-    evaluations = sum(entry.evaluations for entry, _ in left.searches)
+    evaluations = sum(contender.evaluations for contender, _ in left.searches)
     searches = (
         f"{len(left.searches)} of {len(plan.searches)} searches (at most {_counted(evaluations, 'partial training')})"
     )
@@ -81,20 +80,20 @@ def table_of_plan(plan: Plan, left: Left) -> Table:
 def plan_rows(plan: Plan, left: Left) -> list[dict[str, Any]]:
     """What each contender has to do, as plain values."""
     searches, open_searches, trainings, open_trainings = (
-        Counter(entry.name for entry, *_ in items)
+        Counter(contender.name for contender, *_ in items)
         for items in (plan.searches, left.searches, plan.trainings, left.trainings)
     )
     return [
         {
-            "name": entry.name,
-            "kind": entry.kind,
-            "searches": searches[entry.name],
-            "searches_left": open_searches[entry.name],
-            "evaluations_each": entry.evaluations,
-            "trainings": trainings[entry.name],
-            "trainings_left": open_trainings[entry.name],
+            "name": contender.name,
+            "kind": contender.kind,
+            "searches": searches[contender.name],
+            "searches_left": open_searches[contender.name],
+            "evaluations_each": contender.evaluations,
+            "trainings": trainings[contender.name],
+            "trainings_left": open_trainings[contender.name],
         }
-        for entry in plan.entries
+        for contender in plan.contenders
     ]
 
 

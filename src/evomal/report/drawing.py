@@ -11,7 +11,7 @@ from evomal.analysis.curves import CLASSES
 from evomal.analysis.finals import final_metrics
 from evomal.analysis.landscape import landscape
 from evomal.analysis.runs import SearchRecord, read_search, search_record
-from evomal.comparison.reading import read_comparison
+from evomal.comparison.comparison import read_comparison
 from evomal.config import TrainSettings
 from evomal.expressions import parse
 from evomal.foundation.errors import RunFolderError, SettingError, unknown_name

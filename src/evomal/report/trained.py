@@ -1,149 +1,17 @@
-"""What a meta-test says, with what must be known to read it rightly."""
+"""Trained losses as a table for terminals."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean
-from typing import Any
 
 from rich.table import Table
 
-from evomal.config import TrainSettings
-from evomal.foundation.serialization import cleaned
-from evomal.losses import HandcraftedLoss, LearnedLoss
+from evomal.comparison.trained import TrainedLoss, rows_of_trained
 from evomal.report.tables import make_table
-from evomal.tasks import Task
-from evomal.training import MetaTest
-from evomal.training.chance import hardly_learns
-from evomal.training.fit import NO_LABEL
-
-# What a loss is tuned for and may meet otherwise, with what holds where nothing is said.
-COMPARED: dict[str, Any] = {
-    "optimizer": None,
-    **dict.fromkeys(("lr", "momentum", "nesterov", "weight_decay", "betas", "smoothing", "eps")),
-    "clip": "none",
-    "schedule": "constant",
-    "warmup": 0.0,
-    "batch_size": None,
-}
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A loss and its meta-test.
-
-    Args:
-        name: What the loss was called by.
-        loss: The loss.
-        test: All trainings with it.
-        task: The task.
-        settings: How it was trained.
-        ratio: How much longer its first gradients are than the task loss's; None if that is not finite or the loss is
-            handcrafted.
-    """
-
-    name: str
-    loss: LearnedLoss | HandcraftedLoss
-    test: MetaTest
-    task: Task
-    settings: TrainSettings
-    ratio: float | None
-
-    @property
-    def diverged(self) -> int:
-        """How many of the trainings at the chosen rate diverged."""
-        return sum(not math.isfinite(run.test) for run in self.test.chosen)
-
-    @property
-    def notes(self) -> list[str]:
-        """Remarks, one sentence each: what must be known to read the numbers rightly."""
-        return [*self._divergence(), *self._edge(), *self._chance(), *self._history(), *self._step_size()]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values."""
-        formula = self.loss.formula(digits=4) if isinstance(self.loss, LearnedLoss) else None
-        return {"loss": self.name, "formula": formula, **self.test.as_dict(), "notes": self.notes}
-
-    def _divergence(self) -> list[str]:
-        runs, rates = self.test.runs, self.settings.lrs
-        bad = [run for run in runs if not math.isfinite(run.test)]
-        told = [f"seed {run.seed} at lr {run.lr:g} ({run.reason or 'outputs are not finite'})" for run in bad]
-        ended = f"{len(bad)} of {len(runs)} trainings diverged"
-        advice = "" if len(rates) > 1 else "; try a smaller learning rate"
-        if bad and all(NO_LABEL in (run.reason or "") for run in bad):
-            advice = "; give larger batches, or leave out instances without a label"
-        return [f"{ended}: {', '.join(told)}{advice}"] if bad else []
-
-    def _chance(self) -> list[str]:
-        """Whether the task loss itself learned anything."""
-        runs = [run.valid for run in self.test.chosen]
-        if self.name != self.task.task_loss_name or not all(map(math.isfinite, runs)):
-            return []
-        base = self.settings.base_at(self.test.lr)
-        remark = hardly_learns([self.task], fmean(runs), base)
-        return [] if remark is None else [remark]
-
-    def _history(self) -> list[str]:
-        """What the loss file says of its past that this use differs from."""
-        info = self.loss.info
-        tuned = _entries(info, "tuned_for")
-        used = self.settings.base.known() | self.task.own.names() | {"lr": self.test.lr}
-        notes = []
-        pairs = {name: (tuned.get(name, usual), used.get(name, usual)) for name, usual in COMPARED.items() if tuned}
-        # What only one of two optimisers has says nothing about the other.
-        differ = {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and None not in pair}
-        if differ:
-            then = ", ".join(f"{name} {_shown(before)}" for name, (before, _) in differ.items())
-            now = ", ".join(f"{name} {_shown(after)}" for name, (_, after) in differ.items())
-            notes.append(f"tuned for {then}; used here with {now}")
-        word = "tuned_on" if "tuned_on" in info else "learned_on"
-        origin = _entries(info, word)
-        here = {"dataset": self.task.dataset, "model": self.task.model_name}
-        if any(name in origin and origin[name] != value for name, value in here.items()):
-            past = f"{cleaned(origin.get('dataset'))}/{cleaned(origin.get('model'))}"
-            present = f"{self.task.dataset}/{self.task.model_name}"
-            notes.append(f"{word.replace('_', ' ')} {past}, used on {present}: this is transfer")
-        return notes
-
-    def _step_size(self) -> list[str]:
-        """How long the loss's first gradients are here, on this task."""
-        rival = f"compare with {self.task.task_loss_name} at its best learning rate"
-        return [] if self.ratio is None else [f"its first gradients are {self.ratio:.3g} × the task loss's: {rival}"]
-
-    def _edge(self) -> list[str]:
-        """Whether the best rate may lie outside those that were tried."""
-        rates = self.settings.lrs
-        if len(rates) < 2 or self.test.lr not in (min(rates), max(rates)):
-            return []
-        further = "smaller" if self.test.lr == min(rates) else "greater"
-        return [f"its best lr {self.test.lr:g} is at the edge of those tried; try {further} ones too"]
-
-
-def table_of_trained(results: Sequence[Trained]) -> Table:
+def table_of_trained(results: Sequence[TrainedLoss]) -> Table:
     """One row a loss: chosen rate, mean ± standard deviation over seeds, each seed's value, seconds."""
-    table = make_table(
-        "loss",
-        "lr",
-        f"test {results[0].test.metric}, mean ± sd",
-        "each seed",
-        "seconds in all",
-        left=("loss", "each seed"),
-    )
-    for result in results:
-        test = result.test
-        spread = "" if test.sd is None or not math.isfinite(test.sd) else f" ± {test.sd:.4f}"
-        mean = f"{test.mean:.4f}{spread}" if math.isfinite(test.mean) else "diverged"
-        each = "  ".join(f"{run.test:.4f}" if math.isfinite(run.test) else "diverged" for run in test.chosen)
-        seconds = sum(run.seconds for run in test.runs)
-        table.add_row(cleaned(result.name), f"{test.lr:g}", mean, each, f"{seconds:.1f}")
+    heads, *rows = rows_of_trained(results)
+    table = make_table(*heads, left=("loss", "each seed"))
+    for row in rows:
+        table.add_row(*row)
     return table
-
-
-def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else cleaned(value)
-
-
-def _entries(info: dict[str, Any], name: str) -> dict[str, Any]:
-    """A group of entries of a loss file; a file written by hand may hold anything."""
-    value = info.get(name)
-    return value if isinstance(value, dict) else {}

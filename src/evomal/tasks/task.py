@@ -13,7 +13,7 @@ from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.foundation.serialization import by_value
 from evomal.losses import HANDCRAFTED, HandcraftedEntry, HandcraftedLoss, TaskType, get_handcrafted
 from evomal.losses.checks import checked_function, checked_label
-from evomal.losses.criterion import IGNORED, LossFunction
+from evomal.losses.criterion import IGNORED, Criterion, LossFunction
 from evomal.tasks.augmentation import AUGMENTATIONS, Augmentation, get_augmentation
 from evomal.tasks.factories import build, checked_factory, own_floats
 from evomal.tasks.fingerprint import fingerprint
@@ -268,6 +268,21 @@ class Task:
             raise SettingError(
                 f"loss '{loss}' is for {task_type}, but task '{self.name}' is {self.task_type}; give another loss"
             )
+
+    def fitted(self, loss: LossFunction, name: str) -> Any:
+        """A loss that was made elsewhere, for this task: on its device, and with its class counts if it knows any.
+
+        Args:
+            loss: The loss; one of ours is changed in place.
+            name: What it is called.
+
+        Raises:
+            SettingError: It is for the other kind of task.
+        """
+        if isinstance(loss, Criterion):
+            self.require_kind(loss.task_type, name)
+            loss.meet_classes(self.class_counts)  # what it sees of classes is their share here
+        return loss.to(self.device) if isinstance(loss, nn.Module) else loss
 
     def make_model(self, seed: int) -> nn.Module:
         """A fresh network, initialised from `seed` alone; global generators are left as they were.

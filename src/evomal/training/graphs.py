@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from evomal.foundation.errors import one_line
+from evomal.foundation.switch import Switch
 from evomal.tasks.rng import random_state, set_random_state
 
 Step = Callable[..., Tensor]
@@ -15,29 +16,13 @@ Capture = Callable[..., Step]
 
 WARM_UP = 3  # steps in which libraries choose their kernels
 
-_allowed = True
-
-
-@contextmanager
-def graphs(allowed: bool) -> Iterator[None]:
-    """Let steps of a block become CUDA graphs or not, to compare both; outside they do where there is CUDA.
-
-    Example:
-        >>> with graphs(False):
-        ...     graphs_on(torch.device("cuda"))
-        False
-    """
-    global _allowed
-    before, _allowed = _allowed, allowed
-    try:
-        yield
-    finally:
-        _allowed = before
+graphs = Switch()
+"""Whether steps become CUDA graphs where there is CUDA."""
 
 
 def graphs_on(device: torch.device) -> bool:
     """Whether steps on a device become CUDA graphs."""
-    return _allowed and device.type == "cuda"
+    return graphs.on and device.type == "cuda"
 
 
 class GraphedStep:

@@ -17,22 +17,14 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from evomal.foundation.switch import Switch
+
 Pair = tuple[int, int]
 
 SHARES = 16  # parts that the pixels are shared out into, where weights' gradients are summed
 
-_allowed = True
-
-
-@contextmanager
-def layers_allowed(allowed: bool) -> Iterator[None]:
-    """Let `quick_layers` do what they do in a block or nothing, to compare both."""
-    global _allowed
-    before, _allowed = _allowed, allowed
-    try:
-        yield
-    finally:
-        _allowed = before
+layers_allowed = Switch()
+"""Whether `quick_layers` do what they do, or nothing."""
 
 
 @contextmanager
@@ -44,7 +36,7 @@ def quick_layers(model: nn.Module, device: torch.device) -> Iterator[None]:
         device: Where they compute.
     """
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    if not (_allowed and (device.type == "cuda" or interpreted) and find_spec("triton")):
+    if not (layers_allowed.on and (device.type == "cuda" or interpreted) and find_spec("triton")):
         yield
         return
     # Tried here, as nothing can be tried within vmap.

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from evomal.analysis import best_so_far, outcomes_by_generation
 from evomal.analysis.runs import SearchRecord
 from evomal.comparison import Comparison
-from evomal.comparison.columns import columns_of
-from evomal.comparison.details import losses_table, rates_table
+from evomal.comparison.tables import columns_of, losses_table, rates_table
 from evomal.foundation.serialization import cleaned, flattened
 from evomal.report.figures import plot_filters, plot_rates, plot_search
 from evomal.report.figures.style import new_axes

@@ -8,8 +8,8 @@ from evomal.analysis import audit
 from evomal.analysis.curves import CLASSES
 from evomal.analysis.runs import SearchRecord, read_search, search_record
 from evomal.comparison import Comparison
+from evomal.comparison.comparison import TABLE, read_comparison
 from evomal.comparison.folder import SEARCHES
-from evomal.comparison.reading import TABLE, read_comparison
 from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.foundation.serialization import cleaned

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from evomal.analysis import audit, best_so_far, lineage, operators_used, outcomes_by_generation, points
-from evomal.analysis.audit import Audit
+from evomal.analysis.audit_words import Audit
 from evomal.analysis.runs import SearchRecord
 from evomal.expressions import parse, to_formula, to_latex
 from evomal.foundation.serialization import cleaned, duration, flattened

@@ -1,18 +1,20 @@
-"""The journal of `evomal train`: every training that is finished, beside the file of the results."""
+"""The journal of a training call: what it does and every training that is finished, beside the file of the results."""
 
 import os
 from pathlib import Path
+from typing import Any
 
-from evomal.comparison.entries import Entry
-from evomal.comparison.records import Trained, training_record
-from evomal.comparison.train_call import TrainCall
-from evomal.comparison.train_records import Finished, read_trainings, require_ours
+from evomal.comparison.train_call import MARK, VERSION, TrainCall
+from evomal.comparison.trainings import FinishedTraining, Key, read_trainings, training_record
 from evomal.foundation.errors import RunFolderError
 from evomal.foundation.interrupts import uninterrupted
 from evomal.foundation.lock import FolderLock
 from evomal.store import Journal
 from evomal.store.environment import Origin
+from evomal.store.journal import damaged
 from evomal.training import TrainingRun
+
+START = f'{{"format": "{MARK}"'.encode()
 
 
 class TrainingJournal:
@@ -37,7 +39,7 @@ class TrainingJournal:
         self.out = out / "train.json" if out.is_dir() else out
         self.path = self.out.with_name(f"{self.out.stem}.trainings.jsonl")
         self._calls: list[TrainCall] = []
-        self._done: Finished = {}
+        self._done: dict[Key, FinishedTraining] = {}
         self._lock: FolderLock | None = None
         self._journal: Journal | None = None
 
@@ -51,9 +53,9 @@ class TrainingJournal:
         """How many trainings the call has."""
         return len(self._calls[-1].trainings) if self._calls else 0
 
-    def trainings(self, loss: str) -> list[TrainingRun]:
-        """What is finished with a loss, at whatever rates and seeds."""
-        return [trained.run for (name, _, _), trained in self._done.items() if name == loss]
+    def runs(self) -> dict[Key, TrainingRun]:
+        """What is finished, by loss, rate and seed."""
+        return {key: trained.run for key, trained in self._done.items()}
 
     def notes(self) -> list[str]:
         """Remarks, one sentence each: versions under which parts were finished, if others than those of now."""
@@ -73,7 +75,7 @@ class TrainingJournal:
             self._take()
         if force:
             return
-        self._calls, self._done = read_trainings(self.path)
+        self._calls, self._done = read_calls(self.path)
         left = self.all_trainings - self.finished
         if self._done and (left or not self.out.exists()):
             an = "an interrupted" if left else "an earlier"
@@ -115,7 +117,7 @@ class TrainingJournal:
                 f"`out={str(self.out)!r}`"
             )
         self._take()
-        self._calls, self._done = read_trainings(self.path)
+        self._calls, self._done = read_calls(self.path)
         if not self._calls:
             raise RunFolderError(
                 f"'{self.path}' was torn before it said what is trained; start with `out={str(self.out)!r}`"
@@ -131,16 +133,15 @@ class TrainingJournal:
             self._journal.write(call.as_record())
             self._calls.append(call)
 
-    def write(self, loss: str, trained: Trained) -> None:
+    def write(self, loss: str, trained: FinishedTraining) -> None:
         """Write down a finished training; it is on the disk when this returns.
 
         Raises:
             StorageError: It cannot be written; those before are as they were.
         """
         assert self._journal is not None
-        entry = Entry(loss, "handcrafted" if trained.loss is None else "file")
         with uninterrupted():  # a Ctrl-C in between would call a training unfinished that is on the disk
-            self._journal.write(training_record(entry, trained))
+            self._journal.write(training_record(loss, trained))
             self._done[loss, trained.run.lr, trained.run.seed] = trained
 
     def close(self) -> None:
@@ -160,3 +161,65 @@ class TrainingJournal:
 
     def _unwritable(self, error: OSError) -> RunFolderError:
         return RunFolderError(f"'{self.path}' cannot be written ({error.strerror}); give another `out`")
+
+
+def require_ours(path: Path) -> None:
+    """Refuse a file that is no journal of `evomal train`; one that was torn in its first line is.
+
+    Raises:
+        RunFolderError: It is somebody else's, or cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(len(START))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunFolderError(f"'{path}' cannot be read ({error.strerror}); give another `out`") from None
+    if not START.startswith(start):
+        raise RunFolderError(f"'{path}' is no journal of evomal train; move it away, or give another `out`")
+
+
+def read_calls(path: Path) -> tuple[list[TrainCall], dict[Key, FinishedTraining]]:
+    """What a journal says; nothing if there is none, or if not even its first line is whole.
+
+    Returns:
+        The call that began it and those that went on otherwise; and every finished training by loss, rate and seed.
+
+    Raises:
+        RunFolderError: A line is damaged, or from a later version.
+    """
+    require_ours(path)
+    calls: list[TrainCall] = []
+
+    def is_call(number: int, record: dict[str, Any]) -> bool:
+        if "format" in record:
+            calls.append(_call(path, number, record))
+        return "format" in record
+
+    try:
+        return calls, read_trainings(path, is_call)
+    except RunFolderError as error:
+        if not calls and str(error) == str(damaged(path, 1)):  # nothing could be read without this line
+            raise _not_said(path, 1, "it is not complete, valid JSON") from None
+        raise
+
+
+def _call(path: Path, number: int, record: dict[str, Any]) -> TrainCall:
+    version = record.get("version")
+    if type(version) is int and version > VERSION:
+        raise RunFolderError(
+            f"'{path}' comes from the future (version {version}; this evomal reads {VERSION}); update evomal"
+        )
+    try:
+        if record["format"] != MARK or version != VERSION or isinstance(version, bool):
+            raise ValueError(f"it is not of format {MARK}, version {VERSION}")
+        return TrainCall.from_record(record)
+    except ValueError as error:
+        raise _not_said(path, number, str(error)) from None
+
+
+def _not_said(path: Path, number: int, why: str) -> RunFolderError:
+    return RunFolderError(
+        f"'{path}' is damaged in line {number}, which says what was trained ({why}); start anew with `force=True`"
+    )

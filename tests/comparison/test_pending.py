@@ -30,8 +30,8 @@ def test_a_task_loss_of_the_user_is_the_baseline():
     task = _own(task_loss=doubled, **CLASSES)
     plan = make_plan(["focal"], "doubled", SEEDS, None, RATES, "doubled", steps=15, **BASE)
     losses = losses_of(task, plan, None, {})
-    assert losses[plan.entries[0], 0] is doubled
-    assert losses[plan.entries[1], 0].name == "focal"
+    assert losses["doubled", 0] is doubled
+    assert losses["focal", 0].name == "focal"
 
 
 class _OnceOnly(torch.autograd.Function):

@@ -1,15 +1,17 @@
-"""One search of a comparison, in a run folder of its own."""
+"""One search of a comparison, in a run folder of its own, and what is written down of it."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from evomal.comparison.contenders import SearchSummary
-from evomal.comparison.records import SUMMARY, search_record
+from evomal.comparison.trainings import is_number
 from evomal.config import LearnSettings
 from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import EvomalError, StorageError
 from evomal.foundation.serialization import finite_or_none
+from evomal.losses import load_loss
 from evomal.search import LearnResult, make_method
 from evomal.search.method import enter
 from evomal.store import RunFolder
@@ -17,6 +19,8 @@ from evomal.store.config import CONFIG
 from evomal.store.provenance import described
 from evomal.tasks import Task
 
+SUMMARY = "search.json"
+NUMBERS, MAYBE_NUMBERS = ("seconds", "evaluations", "meta_steps"), ("fitness", "baseline", "workers")
 PATIENCE = 10.0  # seconds
 
 
@@ -28,7 +32,7 @@ class Job:
         settings: Its settings, the seed among them.
         folder: Its run folder.
         workers: How many searches run at a time, this one among them.
-        method: The method's class as `by_value` gives it, as a worker may not know a user's own; None for one that all
+        method: The method's class under its own name, as a worker may not know a user's own; None for one that all
             know.
     """
 
@@ -73,7 +77,7 @@ def run_search(task: Task, job: Job) -> SearchSummary | None:
         workers=job.workers,
         verdict=None if result.verdict is None else result.verdict.kind,
     )
-    write_atomically(path / SUMMARY, search_record(summary))
+    write_atomically(path / SUMMARY, json.dumps(asdict(summary), indent=2, allow_nan=False) + "\n")
     return summary
 
 
@@ -83,3 +87,25 @@ def _learn(task: Task, job: Job, path: Path, resume: bool) -> tuple[RunFolder, L
     if not resume:
         run.prepare({"task": described(task), "settings": job.settings.model_dump(mode="json")})
     return run, make_method(job.settings).learn(task, out=run, progress=False)
+
+
+def read_search(folder: Path, seed: int) -> SearchSummary | None:
+    """A finished search from its run folder; None if it is not finished, or its summary or its loss is damaged."""
+    try:
+        summary = SearchSummary(**json.loads((folder / SUMMARY).read_text(encoding="utf-8")))
+        load_loss(folder)
+    except (OSError, ValueError, TypeError, RecursionError, EvomalError):
+        return None
+    return summary if _is_sound(summary, seed) else None
+
+
+def _is_sound(summary: SearchSummary, seed: int) -> bool:
+    maybe = [getattr(summary, name) for name in MAYBE_NUMBERS]
+    return (
+        summary.seed == seed
+        and all(is_number(getattr(summary, name)) for name in NUMBERS)
+        and all(value is None or is_number(value) for value in maybe)
+        and isinstance(summary.formula, str)
+        and isinstance(summary.loss_file, str)
+        and isinstance(summary.outcomes, dict)
+    )
