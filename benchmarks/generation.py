@@ -15,6 +15,7 @@ from evomal.evaluation.watching import Watcher
 from evomal.executors import Executor, InProcess, Processes
 from evomal.search.methods import EvoMAL
 from evomal.store import comparable
+from evomal.store.journal_schema import CandidateRow
 from evomal.tasks import TaskSet, named_task
 
 WARM = 1_000_000  # seed of formulas that no round has, so that nothing of theirs is kept
@@ -85,4 +86,4 @@ def _evaluated(executor: Executor, tasks: TaskSet, settings: LearnSettings) -> t
     start = time.perf_counter()
     evaluator.evaluate(members, lambda member: None)
     seconds = time.perf_counter() - start
-    return seconds, comparable([member.record(tasks.task_type, settings) for member in members])
+    return seconds, comparable([CandidateRow.of(member, tasks.task_type, settings).record() for member in members])

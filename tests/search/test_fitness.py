@@ -18,7 +18,7 @@ from evomal.evaluation.stages import Partial, task_loss_metric, train_stage
 from evomal.expressions import parse
 from evomal.losses import SymbolicLoss
 from evomal.search import EvoMAL
-from evomal.store.journal_schema import recalled
+from evomal.store.journal_schema import CandidateRow
 from evomal.tasks import TaskSet
 from evomal.training import evaluate
 from helpers import tasks
@@ -96,10 +96,10 @@ def test_ties_are_broken_by_the_task_loss_then_by_size_and_nothing_else_is_turne
 def test_a_tie_is_in_the_journal_and_read_again():
     settings = tasks.quick(break_ties=True)
     one = member(0.2, 0.5)
-    record = json.loads(json.dumps(one.record("classification", settings)))
+    record = json.loads(json.dumps(CandidateRow.of(one, "classification", settings).record()))
     assert record["tie"] == 0.5
-    assert recalled(record, settings) == one
-    assert "tie" not in member(0.2).record("classification", settings)
+    assert CandidateRow.read(record).candidate(settings) == one
+    assert "tie" not in CandidateRow.of(member(0.2), "classification", settings).record()
 
 
 def test_an_engine_sees_ties_as_they_were_broken():

@@ -11,6 +11,7 @@ from evomal.foundation.errors import EvomalError, RunFolderError
 from evomal.search import Candidate
 from evomal.search.result import finished_result
 from evomal.store import RunFolder
+from evomal.store.journal_schema import CandidateRow
 from evomal.store.previous_run import PreviousRun
 from helpers import stops
 
@@ -65,7 +66,7 @@ def _spoilt(*names):
 
 
 def _timeless(members):
-    return [member.record("regression", stops.tiny()) | {"seconds": None} for member in members]
+    return [CandidateRow.of(member, "regression", stops.tiny()).record() | {"seconds": None} for member in members]
 
 
 def test_the_past_of_what_has_none_is_empty(tmp_path):

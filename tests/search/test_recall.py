@@ -12,7 +12,7 @@ from evomal.engines.genome import Formula, Network, Polynomial
 from evomal.expressions import canonical, ramped_half_and_half, repair
 from evomal.search import Candidate
 from evomal.search.result import best_of
-from evomal.store.journal_schema import recalled
+from evomal.store.journal_schema import CandidateRow
 
 quiet = settings(deadline=None, derandomize=True, database=None)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -78,8 +78,8 @@ def _evaluated(draw, one, given):
 
 
 def _there_and_back(one, given):
-    record = json.loads(json.dumps(one.record("classification", given), allow_nan=False))
-    return record, recalled(record, given)
+    record = json.loads(json.dumps(CandidateRow.of(one, "classification", given).record(), allow_nan=False))
+    return record, CandidateRow.read(record).candidate(given)
 
 
 @quiet
@@ -88,7 +88,7 @@ def test_whatever_a_candidate_is_its_line_says_it(run):
     given, one = run
     one.formula = ""  # the one thing that no line says
     record, again = _there_and_back(one, given)
-    assert again.record("classification", given) == record
+    assert CandidateRow.of(again, "classification", given).record() == record
     # NaN equals itself only where it is the same object: so it is looked at apart.
     if one.score is not None and math.isnan(one.score):
         assert math.isnan(again.score)
@@ -148,7 +148,7 @@ def _symbolic():
 
 
 SETTINGS: LearnSettings = learn_settings(fitness_lrs=(0.5, 1.0))
-RECORDS = [one.record("classification", SETTINGS) for one in (*LINES, _symbolic())]
+RECORDS = [CandidateRow.of(one, "classification", SETTINGS).record() for one in (*LINES, _symbolic())]
 REQUIRED = (
     "generation", "index", "family", "origin", "parents", "outcome", "fitness", "score", "signature", "same_as",
     "weights", "tuned_steps", "trainings", "reason", "seconds",
@@ -157,7 +157,7 @@ REQUIRED = (
 
 def _refused(record):
     with pytest.raises(ValueError) as caught:
-        recalled(record, SETTINGS)
+        CandidateRow.read(record).candidate(SETTINGS)
     assert type(caught.value) is ValueError
     assert str(caught.value) == "no record of a candidate"
 
@@ -210,7 +210,7 @@ def test_a_line_that_lacks_something_is_refused(record, name):
     ids=lambda change: repr(change)[:40],
 )
 def test_a_line_that_says_something_odd_is_refused(change):
-    _refused(_symbolic().record("classification", SETTINGS) | change)
+    _refused(CandidateRow.of(_symbolic(), "classification", SETTINGS).record() | change)
 
 
 @pytest.mark.parametrize("hidden", [0, 257, -1, None, "wide", 0.5])
@@ -239,7 +239,7 @@ def test_whatever_a_line_says_it_is_a_candidate_or_a_value_error(record, changes
     changed = copy.deepcopy(record) | changes
     one = refusal = None
     try:
-        one = recalled(changed, SETTINGS)
+        one = CandidateRow.read(changed).candidate(SETTINGS)
     except ValueError as error:
         refusal = error
     if one is None:
@@ -248,4 +248,4 @@ def test_whatever_a_line_says_it_is_a_candidate_or_a_value_error(record, changes
     assert one.generation >= 0
     assert one.index >= 0
     assert not math.isnan(one.fitness)
-    json.dumps(one.record("classification", SETTINGS), allow_nan=False)
+    json.dumps(CandidateRow.of(one, "classification", SETTINGS).record(), allow_nan=False)

@@ -15,6 +15,7 @@ from evomal.search.verdict import Verdict
 from evomal.store.checkpoint import Checkpoints
 from evomal.store.config import CONFIG, MAX_BYTES, read_config
 from evomal.store.journal import FINALS, JOURNAL, read_journal, read_records
+from evomal.store.journal_schema import CandidateRow
 
 ENDINGS = {
     "target": "the target fitness was reached",
@@ -112,7 +113,7 @@ def search_record(result: LearnResult) -> SearchRecord:
         result: Of `learn`, with or without a run folder.
     """
     loss, settings = result.learned, result.settings
-    records = [member.record(loss.task_type, settings) for member in result.members]
+    records = [CandidateRow.of(member, loss.task_type, settings).record() for member in result.members]
     config = {"settings": settings.model_dump(mode="json"), "versions": loss.info.get("versions", {})}
     problems = _unfinished(result.ended, config, records)
     name, baseline = f"seed {settings.seed}", finite_or_none(result.baseline)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from evomal.config import LearnSettings
 from evomal.engines.genome import Genome
@@ -114,35 +114,3 @@ class Candidate:
         loss.ignore_index = IGNORED
         # Finished: nobody's optimiser shall train it by accident.
         return loss.requires_grad_(False)
-
-    def record(self, task_type: str, settings: LearnSettings) -> dict[str, Any]:
-        """The journal's line: plain values only, None for the worst fitness."""
-        scale = {} if self.scale == 1 else {"scale": self.scale}
-        start = {} if self.genome.start is None else {"start": list(self.genome.start)}
-        heat = {} if self.heat is None else {"heat": finite_or_none(self.heat)}
-        rate = {} if settings.fitness_lrs == (1.0,) else {"fitness_lr": self.fitness_lr}
-        tie = {} if self.tie is None else {"tie": finite_or_none(self.tie)}
-        return {
-            "generation": self.generation,
-            "index": self.index,
-            "task_type": task_type,
-            **self.genome.entries(settings),
-            "origin": self.origin,
-            "parents": list(self.parents),
-            "outcome": self.outcome,
-            "fitness": finite_or_none(self.fitness),
-            **heat,
-            **rate,
-            **tie,
-            "score": finite_or_none(self.score),
-            "signature": self.signature,
-            "same_as": None if self.same_as is None else list(self.same_as),
-            **start,
-            "weights": self.weights,
-            **scale,
-            "tuned_steps": self.tuned_steps,
-            "trainings": self.trainings,
-            "reason": self.reason,
-            "seed": settings.seed,
-            "seconds": {stage: round(value, 4) for stage, value in self.seconds.items()},
-        }

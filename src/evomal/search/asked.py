@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -17,7 +17,7 @@ from evomal.foundation.errors import SettingError
 from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.losses import LearnedLoss
 from evomal.store import RunFolder
-from evomal.store.journal_schema import recalled
+from evomal.store.journal_schema import CandidateRow
 
 ASKED = "asked.json"
 FORMAT, VERSION = "evomal-asked", 1
@@ -94,7 +94,8 @@ def write_asked(folder: RunFolder, candidates: Sequence[Candidate], task_type: s
         StorageError: It cannot be written.
     """
     folder.require_there()
-    records = [candidate.record(task_type, settings) | {"outcome": "trained"} for candidate in candidates]
+    waiting = [replace(candidate, outcome="trained") for candidate in candidates]
+    records = [CandidateRow.of(candidate, task_type, settings).record() for candidate in waiting]
     path = folder.path / ASKED
     with storing(path):
         text = json.dumps({"format": FORMAT, "version": VERSION, "candidates": records}, allow_nan=False)
@@ -107,7 +108,7 @@ def read_asked(folder: RunFolder, settings: LearnSettings) -> dict[str, Candidat
         document = read_json((folder.path / ASKED).read_bytes())
         if document["format"] != FORMAT or document["version"] != VERSION:
             return {}
-        candidates = [recalled(record, settings) for record in document["candidates"]]
+        candidates = [CandidateRow.read(record).candidate(settings) for record in document["candidates"]]
     except (OSError, NotPlainError, KeyError, TypeError, ValueError):
         return {}
     for candidate in candidates:

@@ -4,12 +4,10 @@ import hashlib
 import json
 import math
 from types import TracebackType
-from typing import Any, Self
-
-from pydantic import ValidationError
+from typing import Self
 
 from evomal.config import LearnSettings
-from evomal.config.fields import CountOrZero, NotNegative, Settings
+from evomal.config.fields import CountOrZero, NotNegative
 from evomal.evaluation.finals import Trial
 from evomal.evaluation.finals.training import FinalTraining
 from evomal.foundation.errors import RunFolderError
@@ -17,11 +15,12 @@ from evomal.foundation.serialization import finite_or_none
 from evomal.losses import SavedLoss
 from evomal.search.finalists import Finalist
 from evomal.store import RunFolder
+from evomal.store.journal_schema import Row
 
 Key = tuple[str, float, int, int, int]
 
 
-class FinalsLine(Settings):
+class FinalsRow(Row):
     """A line of ``finals.jsonl``.
 
     Attributes:
@@ -34,6 +33,8 @@ class FinalsLine(Settings):
         reason: Why it failed, or None.
         seconds: Time taken.
     """
+
+    what = "a training"
 
     loss: str
     lr: float
@@ -80,8 +81,8 @@ class FinalsJournal:
         self._done: dict[Key, FinalTraining] = {}
         for number, record in enumerate([] if folder is None else folder.finals_records(), start=1):
             try:
-                line = FinalsLine.model_validate(record)
-            except ValidationError:
+                line = FinalsRow.read(record)
+            except ValueError:
                 raise RunFolderError(
                     f"the journal of finals in '{folder.path if folder else ''}' is damaged in line {number}; delete "
                     "that line to have it trained anew"
@@ -99,7 +100,7 @@ class FinalsJournal:
         Raises:
             StorageError: It cannot be written.
         """
-        line = FinalsLine(
+        line = FinalsRow(
             loss=loss,
             lr=trial.lr,
             split=trial.split,
@@ -110,7 +111,7 @@ class FinalsJournal:
             seconds=round(found.seconds, 4),
         )
         if self._journal is not None:
-            self._journal.write(_plain(line))
+            self._journal.write(line.record())
         self._done[self._key(loss, trial)] = found
 
     def _key(self, loss: str, trial: Trial) -> Key:
@@ -126,7 +127,3 @@ class FinalsJournal:
         """Close the file."""
         if self._journal is not None:
             self._journal.close()
-
-
-def _plain(line: FinalsLine) -> dict[str, Any]:
-    return line.model_dump(mode="json")

@@ -17,6 +17,7 @@ from evomal.losses import LearnedLoss
 from evomal.search.result import LearnResult, best_of
 from evomal.store import Journal, RunFolder
 from evomal.store.checkpointing import Checkpointing
+from evomal.store.journal_schema import CandidateRow
 from evomal.store.provenance import provenance
 from evomal.tasks import TaskSet
 
@@ -83,7 +84,7 @@ class SearchLog:
     def _write(self, candidate: Candidate) -> None:
         if self.folder is not None and self.journal is not None:
             self.folder.require_there()
-            self.journal.write(candidate.record(self.tasks.task_type, self.settings))
+            self.journal.write(CandidateRow.of(candidate, self.tasks.task_type, self.settings).record())
             if not self.members:
                 self.folder.keep()
         self.members.append(candidate)

@@ -68,6 +68,7 @@ class RunFolder:
         self._made: list[Path] = []
         self._locks: list[FolderLock] = []
         self._closed: RunFolderError | None = None
+        self._records: list[dict[str, Any]] | None = None  # read already, for whoever asks first
         bring_back(whole)
         try:
             if resume:
@@ -104,7 +105,8 @@ class RunFolder:
             self.config = read_config(self.path)
             if self._locks:
                 clear_torn(self._place)
-                if self.records():
+                self._records = self.records()
+                if self._records:
                     sweep(self._place)
         except RunFolderError:
             self.discard()
@@ -253,6 +255,9 @@ class RunFolder:
         Raises:
             RunFolderError: A line is damaged.
         """
+        found, self._records = self._records, None
+        if found is not None:
+            return found
         return read_journal(self.path) if (self.path / JOURNAL).exists() else []
 
     def finals_journal(self) -> Journal:

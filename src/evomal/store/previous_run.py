@@ -12,7 +12,7 @@ from evomal.store import RunFolder
 from evomal.store.checkpointing import State, read_states
 from evomal.store.config import CONFIG, stored_settings
 from evomal.store.journal import JOURNAL
-from evomal.store.journal_schema import recalled
+from evomal.store.journal_schema import CandidateRow
 
 
 class PreviousRun:
@@ -123,7 +123,7 @@ def _members(folder: RunFolder, settings: LearnSettings) -> dict[tuple[int, int]
     found: dict[tuple[int, int], Candidate] = {}
     for record in folder.records():
         try:
-            candidate = recalled(record, settings)
+            candidate = CandidateRow.read(record).candidate(settings)
             if candidate.index >= settings.population:
                 raise ValueError("more members than a generation has")
         except ValueError:
