@@ -10,7 +10,7 @@ from torch import nn
 from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.plan import make_plan
 from evomal.foundation.errors import RunFolderError
-from evomal.store.computed import computed, unlike
+from evomal.store.task_identity import computed, unlike
 from evomal.tasks import Task
 
 DRAW = torch.Generator().manual_seed(0)

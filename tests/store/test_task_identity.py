@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from evomal.store.computed import computed
-from evomal.store.task_identity import changes, differences, identity
+from evomal.store.task_identity import changes, computed, differences, identity
 from helpers import tasks
 
 
