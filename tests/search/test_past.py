@@ -72,7 +72,7 @@ def _timeless(members):
 def test_the_past_of_what_has_none_is_empty(tmp_path):
     fresh = RunFolder(tmp_path / "a")
     for past in (PreviousRun(), PreviousRun(None), PreviousRun(fresh)):
-        assert (past.folder, past.settings, past.members, past.states, past.state) == (None, None, {}, [], None)
+        assert (past.folder, past.settings, past.archive.members, past.states, past.state) == (None, None, {}, [], None)
         assert past.ended is None
         assert past.finished(stops.tiny()) is None
         assert past.restore(None) == 0
@@ -85,9 +85,9 @@ def test_finished_candidates_are_known_by_place(stopped, past):
     result, out = stopped
     found = past(out)
     assert found.settings == result.settings
-    assert list(found.members) == [member.place for member in result.members]
-    assert len(found.members) == MEMBERS
-    assert _timeless(found.members.values()) == _timeless(result.members)
+    assert list(found.archive.members) == [member.place for member in result.members]
+    assert len(found.archive.members) == MEMBERS
+    assert _timeless(found.archive.members.values()) == _timeless(result.members)
     assert [state.ended for state in found.states] == ["interrupt", None]
     assert found.state is None
     assert found.ended is None
@@ -228,10 +228,10 @@ def test_a_member_is_taken_from_the_journal_if_it_is_there(stopped, past):
     generation = found.restore(engine)
     proposed = [Candidate(generation, i, p.genome, p.origin, p.parents) for i, p in enumerate(engine.ask())]
     members = [found.known(one) for one in proposed]
-    known = {place for place in found.members if place[0] == generation}
+    known = {place for place in found.archive.members if place[0] == generation}
     assert len(known) == MEMBERS - 12
     for one, member in zip(proposed, members, strict=True):
-        assert member is (found.members[one.place] if one.place in known else one)
+        assert member is (found.archive.members[one.place] if one.place in known else one)
         assert (member.genome, member.origin, member.parents) == (one.genome, one.origin, one.parents)
 
 
@@ -242,8 +242,8 @@ def test_a_journal_of_another_search_is_refused(stopped, past):
         found.known(proposed)
     assert str(caught.value) == (
         f"'{found.folder.path}' cannot go on: in its journal, candidate 2 of generation 1 is "
-        f"'{found.members[1, 2].key}', but this evomal proposes 'neural 3'; go on with the versions that config.yaml "
-        "names"
+        f"'{found.archive.members[1, 2].key}', but this evomal proposes 'neural 3'; go on with the versions that "
+        "config.yaml names"
     )
 
 
@@ -285,8 +285,8 @@ def test_of_two_lines_for_one_place_the_first_counts(stopped, past):
         return [*records, records[3] | {"fitness": 0.0, "outcome": "trained"}]
 
     found = past(stopped[1], _rewritten(twice))
-    assert len(found.members) == MEMBERS
-    assert _timeless(found.members.values()) == _timeless(stopped[0].members)
+    assert len(found.archive.members) == MEMBERS
+    assert _timeless(found.archive.members.values()) == _timeless(stopped[0].members)
 
 
 @pytest.mark.parametrize(

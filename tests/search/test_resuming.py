@@ -13,6 +13,7 @@ from evomal.executors import InProcess
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.search import GLO, make_method
 from evomal.store import RunFolder
+from evomal.store import folder as store_folder
 from evomal.store.environment import versions
 from evomal.store.previous_run import PreviousRun
 from evomal.store.resuming import describe, opened, require_settings, with_lanes
@@ -270,6 +271,15 @@ def test_workers_may_change_in_the_midst_of_a_run_if_that_is_asked_for(stopped, 
     stops.learn(place, resume=True, override=True, workers=2)
     assert stops.in_order(stops.lines(place)) == stops.in_order(stops.lines(finished))
     assert _config(place)["settings"]["workers"] == 2
+
+
+def test_a_run_that_goes_on_reads_its_journal_once(stopped, finished, tmp_path, monkeypatch):
+    read, seen = store_folder.read_journal, []
+    monkeypatch.setattr(store_folder, "read_journal", lambda path: seen.append(path) or read(path))
+    place = stops.copied(stopped, tmp_path / "a")
+    stops.learn(place, resume=True)
+    assert len(seen) == 1
+    assert stops.in_order(stops.lines(place)) == stops.in_order(stops.lines(finished))
 
 
 def test_a_search_that_is_asked_and_told_is_no_run(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from evomal.config import LearnSettings
+from evomal.evaluation.archive import Archive
 from evomal.evaluation.candidate import Candidate, Outcome
 from evomal.evaluation.dispatch import Found, Work, in_their_company
 from evomal.evaluation.filters import FilterProbe
@@ -29,6 +30,7 @@ class Evaluator:
         watcher: Told of progress.
         memory: Keeps what is tuned until it is finished.
         limits: Say when there is no time or budget for more.
+        archive: What is finished already.
     """
 
     def __init__(
@@ -40,12 +42,12 @@ class Evaluator:
         watcher: Watcher,
         memory: TuningMemory | None = None,
         limits: Limits | None = None,
+        archive: Archive | None = None,
     ) -> None:
         self.tasks, self.settings, self.probes = tasks, settings, probes
         self.work, self.watcher = Work(tasks, executor), watcher
         self.memory, self.limits = memory or TuningMemory(), limits or Limits(settings.limits)
-        self.archive: dict[str, Candidate] = {}
-        self.signatures: dict[str, Candidate] = {}
+        self.archive = Archive() if archive is None else archive
 
     def evaluate(self, members: Sequence[Candidate], done: Callable[[Candidate], None]) -> None:
         """Fill in outcome and fitness of every member that has none; `done` is called once for each of these.
@@ -55,12 +57,12 @@ class Evaluator:
         """
         if self.settings.lanes > 1:
             members, done = in_their_company(members, done)
-        self.recall([member for member in members if member.outcome is not None])
+        self.archive.meet(member for member in members if member.outcome is not None)
         fresh, repeated = self._outer_filter([member for member in members if member.outcome is None], done)
-        budget = self.limits.left(len(self.archive))
+        budget = self.limits.left(len(self.archive.losses))
         beyond = [] if budget is None else fresh[budget:]
         fresh = fresh[:budget]
-        self.archive |= {candidate.key: candidate for candidate in fresh}
+        self.archive.losses |= {candidate.key: candidate for candidate in fresh}
         if self.settings.racing.racing:
             fresh = self._race(fresh, [m for m in members if m.own and m.outcome is not None], done)
         tuned = self._tune(fresh, done)
@@ -72,21 +74,11 @@ class Evaluator:
             candidate.tie = known.tie
             _settle(candidate, "equivalent", done)
         for candidate in repeated:
-            if candidate.key in self.archive:
-                candidate.take(self.archive[candidate.key], "archived")
+            if candidate.key in self.archive.losses:
+                candidate.take(self.archive.losses[candidate.key], "archived")
                 done(candidate)
         if beyond:
             raise LimitReached("evaluations")
-
-    def recall(self, members: Sequence[Candidate]) -> None:
-        """Take in members that are finished, as if they had been evaluated here."""
-        for candidate in members:
-            if not candidate.own:
-                continue
-            self.archive[candidate.key] = candidate
-            passed = candidate.outcome == "trained" or "train" in candidate.seconds
-            if passed and candidate.signature is not None:
-                self.signatures[candidate.signature] = candidate
 
     def _outer_filter(
         self, members: Sequence[Candidate], done: Callable[[Candidate], None]
@@ -95,7 +87,7 @@ class Evaluator:
         fresh: dict[str, Candidate] = {}
         repeated = []
         for candidate in members:
-            known = self.archive.get(candidate.key)
+            known = self.archive.losses.get(candidate.key)
             if known is not None and known.generation < candidate.generation:
                 candidate.take(known, "elite" if candidate.origin == "elite" else "archived")
                 done(candidate)
@@ -172,11 +164,11 @@ class Evaluator:
                 _settle(candidate, "failed", done)
             elif not promising(candidate, self.tasks.task_type, self.settings):
                 done(candidate)
-            elif judgement.signature is not None and judgement.signature in self.signatures:
-                equivalent.append((candidate, self.signatures[judgement.signature]))
+            elif judgement.signature is not None and judgement.signature in self.archive.gradients:
+                equivalent.append((candidate, self.archive.gradients[judgement.signature]))
             else:
                 if judgement.signature is not None:
-                    self.signatures[judgement.signature] = candidate
+                    self.archive.gradients[judgement.signature] = candidate
                 survivors.append((candidate, loss))
         return survivors, equivalent
 

@@ -138,7 +138,7 @@ class Search:
             for key in values:
                 _require_asked(key, asked, past)
             with self._log(folder, past) as log:
-                log.recall(list(past.members.values()), 0)
+                log.recall(0)
                 for key, metric in values.items():
                     with suppress(LimitReached):  # asking tells that the search is over
                         log.add(told(asked[key], metric))
@@ -147,7 +147,7 @@ class Search:
     def best(self) -> AskedCandidate | None:
         """The best loss so far, with its metric; None before anything was told."""
         with self._opened() as folder:
-            members = PreviousRun(folder).members.values()
+            members = PreviousRun(folder).archive.members.values()
         trained = [member for member in members if member.outcome == "trained"]
         if not trained:
             return None
@@ -214,7 +214,7 @@ class Search:
     def _waiting(self, folder: RunFolder, past: PreviousRun) -> list[Candidate]:
         """Who was asked for and is not told yet."""
         asked = read_asked(folder, self.settings).values()
-        return [candidate for candidate in asked if candidate.place not in past.members]
+        return [candidate for candidate in asked if candidate.place not in past.archive.members]
 
     def _advance(self, folder: RunFolder, past: PreviousRun) -> list[Candidate]:
         """The outer loop, from where it stands to the next candidates that somebody must train with."""
@@ -223,13 +223,11 @@ class Search:
         first = past.restore(engine)
         log = self._log(folder, past)
         evaluator = AskingEvaluator(
-            self._tasks, self.settings, probes, self._executor, log.watcher, log.checkpointing, log.limits
+            self._tasks, self.settings, probes, self._executor, log.watcher, log.checkpointing, log.limits, past.archive
         )
-        members = list(past.members.values())
         try:
             with log:
-                log.recall(members, first)
-                evaluator.recall([member for member in members if member.generation < first])
+                log.recall(first)
                 result = self._method._search(engine, evaluator, log, past, first)
         except Waiting as waiting:
             write_asked(folder, waiting.candidates, self._tasks.task_type, self.settings)
@@ -240,7 +238,7 @@ class Search:
 
     def _log(self, folder: RunFolder, past: PreviousRun) -> SearchLog:
         checkpointing = Checkpointing(folder, past.state)
-        return SearchLog(self._tasks, self.settings, folder, Watcher(), math.inf, checkpointing)
+        return SearchLog(self._tasks, self.settings, folder, Watcher(), math.inf, checkpointing, past.archive)
 
     def _probed(self, folder: RunFolder, past: PreviousRun) -> tuple[FilterProbe, ...]:
         """What filters look at; a task is probed, and compared with that of then, once."""
@@ -297,7 +295,7 @@ def _settings(tasks: TaskSet, preset: str | None, flat: dict[str, Any]) -> Learn
 
 
 def _require_asked(key: str, asked: Mapping[str, Candidate], past: PreviousRun) -> None:
-    known = {id_of(member): member for member in past.members.values()}
+    known = {id_of(member): member for member in past.archive.members.values()}
     if key in asked and key not in known:
         return
     if key in asked or (key in known and known[key].outcome in ("trained", "failed") and known[key].trainings):

@@ -224,17 +224,15 @@ class Method(ABC):
             checkpointing = Checkpointing(folder, past.state, start)
             baseline = past.baseline(lambda: _baseline(tasks, settings))
             remarks = [hardly_learns(tasks, baseline, settings.base)]
-            if not past.members:
+            if not past.archive.members:
                 remarks.append(too_short_for_finals(given, settings))
             for remark in filter(None, remarks):
                 getLogger("evomal").warning("%s", remark)
-            log = SearchLog(given, settings, folder, watcher, baseline, checkpointing)
-            evaluator = Evaluator(tasks, settings, probes, executor, watcher, checkpointing, log.limits)
-            members = list(past.members.values())
+            log = SearchLog(given, settings, folder, watcher, baseline, checkpointing, past.archive)
+            evaluator = Evaluator(tasks, settings, probes, executor, watcher, checkpointing, log.limits, past.archive)
             with log:
                 watcher.baseline(baseline)
-                log.recall(members, first)
-                evaluator.recall([member for member in members if member.generation < first])
+                log.recall(first)
                 found = self._search(engine, evaluator, log, past, first)
                 return Final(given, settings, probes, executor, log).hold(found)
         finally:
@@ -264,7 +262,7 @@ class Method(ABC):
         except LimitReached as limit:
             ended = limit.ended
         except KeyboardInterrupt:
-            if not log.members:
+            if not log.archive.members:
                 raise
             ended = "interrupt"
         return log.result(ended)

@@ -196,17 +196,17 @@ def finished_result(past: PreviousRun, now: LearnSettings) -> LearnResult | None
     if best is None or not isinstance(learned, LearnedLoss) or not _is_named(loss, learned, verdict):
         return None  # somebody has saved another one over it
     best.formula = learned.formula(digits=4)
-    members = tuple(past.members[place] for place in sorted(past.members))
+    members = tuple(past.archive.members[place] for place in sorted(past.archive.members))
     found = best.own_fitness, state.measured_baseline, best, members, now, state.seconds, state.ended
     return LearnResult(loss, *found, verdict=verdict, best_learned=learned)
 
 
 def _candidate(loss: SavedLoss, past: PreviousRun, finals: bool) -> Candidate | None:
     """The candidate that a learned loss is: the best of the search, or with finals that which its file names."""
-    best = best_of([past.members[place] for place in sorted(past.members)])
+    best = best_of([past.archive.members[place] for place in sorted(past.archive.members)])
     where = loss.info.get("found")
     if finals and isinstance(where, dict):
-        named = [member for member in past.members.values() if member.place == tuple(where.values())]
+        named = [member for member in past.archive.members.values() if member.place == tuple(where.values())]
         best = named[0] if named else best
     is_it = isinstance(loss, LearnedLoss) and past.settings is not None and _is_of(loss, best, past.settings)
     return best if is_it else None

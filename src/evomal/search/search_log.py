@@ -7,6 +7,7 @@ from typing import Self
 
 from evomal.config import LearnSettings
 from evomal.engines.engine import Engine
+from evomal.evaluation.archive import Archive
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.limits import ENDINGS, Ended, Limits
 from evomal.evaluation.watching import Watcher
@@ -32,6 +33,7 @@ class SearchLog:
         watcher: Told of every candidate.
         baseline: The task loss's metric after the same partial training.
         checkpointing: Where the search stands.
+        archive: What earlier calls had finished.
     """
 
     def __init__(
@@ -42,31 +44,39 @@ class SearchLog:
         watcher: Watcher,
         baseline: float,
         checkpointing: Checkpointing | None = None,
+        archive: Archive | None = None,
     ) -> None:
         self.tasks, self.settings, self.folder, self.watcher = tasks, settings, folder, watcher
         self.baseline = baseline
         self.checkpointing = checkpointing or Checkpointing(start=perf_counter())
         self.limits = Limits(settings.limits)
-        self.best: Candidate | None = None
-        self.members: list[Candidate] = []
+        self.archive = Archive() if archive is None else archive
         self.journal: Journal | None = None
         self._unknown = True
 
     def evaluated(self, generation: int) -> int:
         """Candidates that were evaluated, not known already, up to a generation."""
-        return sum(member.own and member.generation <= generation for member in self.members)
+        return sum(member.own for member in self.archive.before(generation + 1))
 
-    def recall(self, members: Sequence[Candidate], generation: int) -> None:
-        """Take in what an earlier call had finished; its best loss is saved, as that call may have died before."""
+    @property
+    def best(self) -> Candidate | None:
+        """The best candidate so far that was trained itself."""
+        return self.archive.best
+
+    def recall(self, generation: int) -> None:
+        """Go on with what earlier calls had finished; its best loss is saved, as such a call may have died before.
+
+        Args:
+            generation: The one in progress; what was finished before it, the filters know.
+        """
+        members = list(self.archive.members.values())
         if not members:
             return
+        self.archive.meet(self.archive.before(generation))
         if self.folder is not None:
             self.folder.keep()
-        self.members += members
-        best = best_of(members)
-        if best.outcome == "trained":
-            self.best = best
-            self._save(best)
+        if self.best is not None:
+            self._save(self.best)
         self.watcher.resumed(members, self.best, generation)
 
     def add(self, candidate: Candidate) -> None:
@@ -85,12 +95,9 @@ class SearchLog:
         if self.folder is not None and self.journal is not None:
             self.folder.require_there()
             self.journal.write(CandidateRow.of(candidate, self.tasks.task_type, self.settings).record())
-            if not self.members:
+            if not self.archive.members:
                 self.folder.keep()
-        self.members.append(candidate)
-        # The best must have been trained itself (D9).
-        if candidate.outcome == "trained" and (self.best is None or candidate.rank < self.best.rank):
-            self.best = candidate
+        if self.archive.add(candidate):
             self._save(candidate)
 
     def begin(self, generation: int, members: Sequence[Candidate], engine: Engine) -> None:
@@ -121,14 +128,14 @@ class SearchLog:
         Raises:
             SettingError: Nothing is finished.
         """
-        if not self.members:
+        members = tuple(self.archive.members[place] for place in sorted(self.archive.members))
+        if not members:
             raise SettingError(
                 f"the search stopped {ENDINGS[ended]} before its first candidate was finished; go on with `resume=True`"
             )
-        best = best_of(self.members)
+        best = best_of(members)
         loss = self._save(best)
-        self.checkpointing.end(ended, self.baseline, len(self.members))
-        members = tuple(sorted(self.members, key=lambda c: c.place))
+        self.checkpointing.end(ended, self.baseline, len(members))
         seconds = self.checkpointing.seconds
         return LearnResult(loss, best.own_fitness, self.baseline, best, members, self.settings, seconds, ended)
 

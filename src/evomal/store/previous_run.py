@@ -1,10 +1,10 @@
 """What earlier calls left of a run: its finished candidates, and where it stands."""
 
-from collections import Counter
 from collections.abc import Callable
 
 from evomal.config import LearnSettings, changes, idle
 from evomal.engines.engine import Engine
+from evomal.evaluation.archive import Archive
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.limits import FINISHED
 from evomal.foundation.errors import EvomalError, RunFolderError
@@ -23,7 +23,7 @@ class PreviousRun:
 
     Attributes:
         settings: The settings of then; None for an empty past.
-        members: Finished candidates by generation and index.
+        archive: Its finished candidates.
         states: The sound checkpoints, the latest first.
         state: The one that the search goes on from; None if it is the journal alone.
 
@@ -31,19 +31,19 @@ class PreviousRun:
         RunFolderError: What lies there is damaged.
 
     Example:
-        >>> PreviousRun().members
+        >>> PreviousRun().archive.members
         {}
     """
 
     def __init__(self, folder: RunFolder | None = None) -> None:
         self.folder = folder if folder is not None and folder.resumed else None
         self.settings: LearnSettings | None = None
-        self.members: dict[tuple[int, int], Candidate] = {}
+        self.archive = Archive()
         self.states: list[State] = []
         self.state: State | None = None
         if self.folder is not None:
             self.settings = stored_settings(self.folder.config, self.folder.path)
-            self.members = _members(self.folder, self.settings)
+            self.archive = _archive(self.folder, self.settings)
             self.states = read_states(self.folder)
 
     @property
@@ -62,7 +62,7 @@ class PreviousRun:
         if self.folder is None or self.settings is None or state is None or state.ended is None:
             return None
         generations = now.generations if state.ended == "generations" else state.generation
-        if state.members != len(self.members):
+        if state.members != len(self.archive.members):
             return None
         then = {"lanes": now.execution.lanes}  # left open or not, it was looked at before
         others = {change.name for change in changes(self.settings, now, then)} - idle(LearnSettings)
@@ -100,7 +100,7 @@ class PreviousRun:
         Raises:
             RunFolderError: The journal has something else in its place.
         """
-        known = self.members.get(proposed.place)
+        known = self.archive.members.get(proposed.place)
         if known is None:
             return proposed
         if known.key != proposed.key:
@@ -114,12 +114,10 @@ class PreviousRun:
 
     def _complete(self, generation: int) -> bool:
         """Whether all generations before this one are in the journal."""
-        assert self.settings is not None
-        counts = Counter(number for number, _ in self.members)
-        return all(counts[number] == self.settings.population for number in range(generation))
+        return self.settings is not None and self.archive.complete(generation, self.settings.population)
 
 
-def _members(folder: RunFolder, settings: LearnSettings) -> dict[tuple[int, int], Candidate]:
+def _archive(folder: RunFolder, settings: LearnSettings) -> Archive:
     found: dict[tuple[int, int], Candidate] = {}
     for record in folder.records():
         try:
@@ -132,4 +130,4 @@ def _members(folder: RunFolder, settings: LearnSettings) -> dict[tuple[int, int]
                 f"{record['generation']} is no record of this run; delete its line to have it evaluated anew"
             ) from None
         found.setdefault(candidate.place, candidate)
-    return found
+    return Archive(found.values())

@@ -47,7 +47,7 @@ def with_lanes(settings: LearnSettings, past: PreviousRun, tasks: TaskSet) -> Le
     """Settings that say how many lanes there are: those of then, or what suits the device; on a CPU it is left open."""
     if settings.execution.lanes is not None or tasks.device.type == "cpu":
         return settings
-    begun = past.settings is not None and past.members
+    begun = past.settings is not None and past.archive.members
     lanes = past.settings.lanes if past.settings is not None and begun else choose_lanes(tasks, settings)
     execution = settings.execution.model_copy(update={"lanes": lanes})
     return settings.model_copy(update={"execution": execution})
@@ -69,8 +69,10 @@ def require_settings(past: PreviousRun, now: LearnSettings, override: bool) -> N
     path, tasks_own = past.folder.path, now.base.optimizer == "own"
     # Left open, lanes are 1, or, before anything was evaluated, not chosen yet.
     now = now.model_copy(update={"execution": now.execution.model_copy(update={"lanes": now.lanes})})
-    then = {"lanes": past.settings.lanes if past.members else now.lanes}
-    if not past.members and tasks_own:  # a call that ended before it had seen the task did not know of its optimiser
+    then = {"lanes": past.settings.lanes if past.archive.members else now.lanes}
+    if (
+        not past.archive.members and tasks_own
+    ):  # a call that ended before it had seen the task did not know of its optimiser
         then |= {name: getattr(now.base, name) for name in ("optimizer", *lacking("own"))}
     found = changes(past.settings, now, then)
     fixed = "; ".join(str(change) for change in found if not change.allowed)
@@ -84,7 +86,7 @@ def require_settings(past: PreviousRun, now: LearnSettings, override: bool) -> N
         raise SettingError(
             f"'{path}' was begun with other settings ({differ}); give those of then, or add `override=True`"
         )
-    done = max((generation for generation, _ in past.members), default=-1) + 1
+    done = max((generation for generation, _ in past.archive.members), default=-1) + 1
     if now.generations < done:
         raise SettingError(f"setting 'generations': '{path}' has {done} already, not {now.generations}; give more")
 
