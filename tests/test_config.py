@@ -153,6 +153,8 @@ def test_it_is_known_what_somebody_gave_though_a_preset_says_the_same(flat_given
     assert given(changed(settings, seed=0)) == {*flat_given, "seed"}
     assert given(changed(settings, "practice")) == flat_given.keys() - PRESETS["practice"].keys()
     assert given(with_given(settings, ["clip"])) == {"clip"}
+    base = settings.base.model_copy(update={"nesterov": True})
+    assert given(settings.model_copy(update={"seed": 9, "base": base})) == flat_given.keys()
     assert with_given(settings, ["clip"]) == settings
     assert given(BaseSettings(momentum=0.0)) == {"momentum"}
     assert given(train_settings("quick", seeds=(0,), lr=0.1)) == {"seeds", "lr", "lrs"}

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -111,6 +111,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values; what is changed so was given by nobody, see `given`."""
+        return _marked(super().model_copy(update=update, deep=deep), self.model_fields_set)
+
 
 S = TypeVar("S", bound=Settings)
 OWN = "own"
@@ -186,7 +190,7 @@ def with_given(settings: S, names: Iterable[str]) -> S:
 
 
 def _marked(settings: S, names: Collection[str]) -> S:
-    marked = settings.model_copy()
+    marked = BaseModel.model_copy(settings)
     # What pydantic calls the fields that were set; neither values nor comparisons depend on it.
     object.__setattr__(
         marked, "__pydantic_fields_set__", {name for name in type(settings).model_fields if name in names}
