@@ -72,7 +72,9 @@ class PlanPrice:
             f"trainings; at most {sum(part.base_steps for part in parts):,} base steps"
         )
         time = f"{hours(self.least)} to {hours(self.most)} hours on {self.device} with {self.workers} at a time"
-        told = [counted, f"roughly {time}, from steps that were timed for at most a minute on made-up images"]
+        timed = "from steps that were timed for at most a minute on made-up images"
+        idle = ", if nothing else runs there" if self.device == "cpu" else ""
+        told = [counted, f"roughly {time}{idle}, {timed}"]
         if self.absent:
             told.append(f"not here yet, to be downloaded first: {', '.join(self.absent)}")
         return [*told, *self.changes]

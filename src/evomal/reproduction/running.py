@@ -1,7 +1,6 @@
 """Running what a plan says, one row after the other; what is finished is kept, and its tables are written at once."""
 
 import json
-import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,7 +23,7 @@ from evomal.reproduction.figures import EVOMAL, Finished
 from evomal.reproduction.numbers import BASELINE, DOUBTS, rows_of
 from evomal.reproduction.plans import Part, Wanted, parts_for, parts_of, rows_for
 from evomal.reproduction.tables import Entry, Table, merged, read_entries
-from evomal.reproduction.timing import StepTimes, time_steps
+from evomal.reproduction.timing import StepTimes, machine, time_steps
 from evomal.store.environment import versions
 from evomal.tasks import DATASETS, Task, named_task
 
@@ -294,12 +293,12 @@ class Run:
         self._write(path, now)
 
     def _origin(self) -> dict[str, Any]:
-        machine = f"{platform.machine()} with {self._place.device}, {self._place.workers} at a time"
         return {
             "command": self._place.command,
             "scale": self._wanted.scale,
             "versions": dict(versions()),
-            "machine": machine,
+            "machine": machine(self._place.device),
+            "workers": self._place.workers,
         }
 
     def _read(self, path: Path) -> Any:

@@ -1,8 +1,15 @@
-"""What steps of a network cost here, measured on made-up images, and the hours of a search projected from that."""
+"""What steps of a network cost here, measured on made-up images, and the hours of a search projected from that.
 
+On a processor it is its own time that is taken, one thread's, so that what else runs there counts little.
+"""
+
+import os
+import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from time import perf_counter
+from pathlib import Path
+from time import perf_counter, process_time
 from typing import Any, Self
 
 import torch
@@ -23,6 +30,7 @@ from evomal.training.fit import fit, one_thread
 PROBE = 60.0  # seconds for all networks of a plan
 LEAST_BATCH = 2  # batch normalisation needs two
 CANDIDATES = 3
+BUSY = 1.2
 WORK = 20  # base steps that all measurements of a network are worth, roughly
 SHAPES = {"mnist": (1, 28, 28)}
 COLOURED = (3, 32, 32)
@@ -46,6 +54,7 @@ class StepTimes:
         forward: Predictions for a batch, in evaluation mode.
         repeats: Steps of each kind that were timed; of several the mean.
         taken_from: The network that was timed in its place, where there was no time; else None.
+        slowdown: How much longer it took by the clock than by the processor's time; 1 on an accelerator.
     """
 
     model: str
@@ -58,6 +67,7 @@ class StepTimes:
     forward: float
     repeats: int
     taken_from: str | None = None
+    slowdown: float = 1.0
 
     @property
     def note(self) -> str:
@@ -70,7 +80,8 @@ class StepTimes:
         if self.taken_from is not None:
             return f"not timed: {self.taken_from}'s times, in proportion to the operations of a prediction"
         scaled = "" if self.measured == self.batch else f", scaled to {self.batch}"
-        return f"timed at batch {self.measured}{scaled}"
+        shared = f"; by the clock {self.slowdown:.1f} times that, beside other work" if self.slowdown > BUSY else ""
+        return f"timed at batch {self.measured}{scaled}{shared}"
 
     def taken_for(self, model: str, ratio: float, batch: int) -> "StepTimes":
         """These times for a network that takes so many times the operations.
@@ -154,7 +165,7 @@ def time_steps(
         model: The network.
         base: The base optimiser; its batch is what times are for.
         device: Where to measure.
-        seconds: How long it may take, roughly; the batch is made smaller until it fits.
+        seconds: How long it may take, roughly, on an idle machine; the batch is made smaller until it fits.
         measured: Instances in a timed batch; None takes as many as fit.
         repeats: Steps of each kind to time.
 
@@ -168,14 +179,14 @@ def time_steps(
     """
     if measured is not None and measured < LEAST_BATCH:
         raise SettingError(f"setting 'timed_batch': {measured} is too few; batch normalisation needs {LEAST_BATCH}")
-    end = perf_counter() + seconds
     hurried = measured is None
     clock = _Clock(made_up_task(dataset, model, device, max(base.batch_size, measured or 0)), base, repeats)
+    begun, end = perf_counter(), clock.now() + seconds
     small = min(clock.base(LEAST_BATCH), clock.base(LEAST_BATCH))
     measured = _fitting(small, base.batch_size, seconds) if measured is None else measured
     clock.base(measured)  # what torch does at a first use only
     taken = [clock.base(measured), clock.meta(measured, 1)]
-    if hurried and perf_counter() + CANDIDATES * taken[1] > end:
+    if hurried and clock.now() + CANDIDATES * taken[1] > end:
         taken.append(CANDIDATES * taken[1])  # no time to see what they share: nothing
     else:
         taken.append(clock.meta(measured, CANDIDATES))
@@ -183,7 +194,8 @@ def time_steps(
     scale = _scale(small, taken[0], measured, base.batch_size)
     one_step, one, several, forward = (scale * each for each in taken)
     more = min(max((several - one) / (CANDIDATES - 1), 0.0), one)
-    return StepTimes(model, device, base.batch_size, measured, one_step, one, more, forward, repeats)
+    slowdown = max((perf_counter() - begun) / max(clock.now() + seconds - end, 1e-9), 1.0)
+    return StepTimes(model, device, base.batch_size, measured, one_step, one, more, forward, repeats, slowdown=slowdown)
 
 
 def _fitting(step: float, batch: int, seconds: float) -> int:
@@ -222,17 +234,17 @@ class _Clock:
         with one_thread():
             model = task.make_model(0)
             batches = Batches.of(task.train, batch, 0, "timing")
-            start = self._now()
+            start = self.now()
             fit(model, self._loss, task.train, batches, self._repeats, self._base, 0)
-            return (self._now() - start) / self._repeats
+            return (self.now() - start) / self._repeats
 
     def meta(self, batch: int, candidates: int) -> float:
         """A meta step of some candidates; the first, which makes networks, apart where several are timed."""
         losses = [SymbolicLoss(FORMULA, task_type="classification") for _ in range(candidates)]
         base = self._base.model_copy(update={"batch_size": batch})
-        times = [self._now()]
+        times = [self.now()]
         local = LocalSearchSettings(meta_steps=self._repeats + (self._repeats > 1))
-        tune(losses, self._task, local, base, 0, lambda step: times.append(self._now()))
+        tune(losses, self._task, local, base, 0, lambda step: times.append(self.now()))
         first = 0 if len(times) <= 2 else 1
         return (times[-1] - times[first]) / (len(times) - 1 - first)
 
@@ -240,12 +252,15 @@ class _Clock:
         """Predictions, whose metric costs next to nothing."""
         task = self._task
         model = task.make_model(0)
-        start = self._now()
+        start = self.now()
         with one_thread():
             evaluate(model, task.train.subset(torch.arange(batch)), task.metric)
-        return self._now() - start
+        return self.now() - start
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Seconds: of this process on a processor, by the clock on an accelerator."""
+        if self._task.device.type == "cpu":
+            return process_time()
         if self._task.device.type == "cuda":  # its work is only begun when a call returns
             torch.cuda.synchronize(self._task.device)
         return perf_counter()
@@ -269,11 +284,12 @@ def time_networks(
     distinct = {model: (dataset, base) for dataset, model, base in pairs}
     work = {model: operations(dataset, model) for model, (dataset, _) in distinct.items()}
     time_steps("mnist", "linear", BaseSettings(batch_size=LEAST_BATCH), device)  # loads what the first step needs
+    slowdown = time_steps("mnist", "lenet5", BaseSettings(batch_size=LEAST_BATCH), device).slowdown
     found: dict[str, StepTimes] = {}
     timed: list[StepTimes] = []
     for place, model in enumerate(sorted(distinct, key=work.__getitem__)):
         dataset, base = distinct[model]
-        left = end - perf_counter()
+        left = (end - perf_counter()) / slowdown
         if timed:
             # The quickest for its operations: small networks, and those of few operations a weight, are slow for them.
             best = min(timed, key=lambda each: each.base / each.batch / work[each.model])
@@ -283,7 +299,25 @@ def time_networks(
                 continue
         found[model] = time_steps(dataset, model, base, device, left / (len(distinct) - place))
         timed.append(found[model])
+        slowdown = found[model].slowdown
     return found
+
+
+def machine(device: str) -> str:
+    """What computes, as far as the system says.
+
+    Example:
+        >>> machine("cpu").endswith("cores") or machine("cpu").endswith("core")
+        True
+    """
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cores = os.cpu_count() or 1
+    name = platform.processor() or platform.machine()
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line for line in lines if line.startswith("model name")).partition(":")[2].strip()
+    return f"{name}, {cores} core{'s' if cores > 1 else ''}"
 
 
 def operations(dataset: str, model: str) -> int:
