@@ -14,6 +14,7 @@ from evomal.comparison.results import Results
 from evomal.comparison.tables import as_csv, as_markdown
 from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import EvomalError, RunFolderError
+from evomal.foundation.later_rooms import carried_out
 from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.foundation.serialization import finite
 from evomal.store.environment import EARLIER, Origin
@@ -67,6 +68,14 @@ class Comparison(Results):
     def verdict(self) -> str:
         """What it comes to, in a sentence."""
         return verdict_of(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return str(carried_out("html_of_comparison", self))
+
+    def _repr_latex_(self) -> str:
+        """The same in LaTeX."""
+        return str(carried_out("latex_of_comparison", self))
 
     def __str__(self) -> str:
         """The comparison as Markdown: the table, the notes, every rate, and the losses found."""

@@ -8,6 +8,7 @@ from evomal.config.methods import REGISTRY, MethodEntry, method_entry, register
 from evomal.config.paper import PAIRS, Pair, paper_preset
 from evomal.config.presets import IN_FULL, PRACTICE, PRESETS
 from evomal.config.settings import LearnSettings, TrainSettings, with_schedule_in_base
+from evomal.config.signatures import keywords_text, listed, signature_with, used_by, used_elsewhere
 from evomal.config.stages import (
     OPTIMIZERS,
     SCHEDULE,
@@ -58,8 +59,10 @@ __all__ = [
     "given",
     "holds",
     "idle",
+    "keywords_text",
     "lacking",
     "learn_settings",
+    "listed",
     "meanings",
     "method_entry",
     "paper_preset",
@@ -67,8 +70,11 @@ __all__ = [
     "register",
     "setting",
     "settings_manual",
+    "signature_with",
     "train_settings",
     "unused",
+    "used_by",
+    "used_elsewhere",
     "validated",
     "with_given",
     "with_schedule_in_base",

@@ -9,6 +9,12 @@ from typing import Any
 
 HOMES = MappingProxyType(
     {
+        "html_of_comparison": "evomal.report.notebook",
+        "html_of_loss": "evomal.report.notebook",
+        "html_of_result": "evomal.report.notebook",
+        "latex_of_comparison": "evomal.report.notebook",
+        "latex_of_loss": "evomal.report.notebook",
+        "latex_of_result": "evomal.report.notebook",
         "plot_criterion": "evomal.report.drawing",
         "plot_result": "evomal.report.drawing",
         "progress_of": "evomal.report.progress",

@@ -115,6 +115,15 @@ class Criterion(nn.Module):
         """
         return carried_out("plot_criterion", self, what, classes, ax)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return str(carried_out("html_of_loss", self))
+
+    def _repr_latex_(self) -> str | None:
+        """The same in LaTeX, where the loss has a formula."""
+        found: str | None = carried_out("latex_of_loss", self)
+        return found
+
     @abstractmethod
     def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each instance, [B, ...], from outputs and targets of one shape [B, C, ...]."""

@@ -4,12 +4,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
+from inspect import Signature
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar, Unpack
 
-from evomal.config import LearnSettings, learn_settings, meanings, unused
+from evomal.config import LearnSettings, learn_settings, meanings, signature_with, unused, used_elsewhere
+from evomal.config.keywords import AskKeywords
 from evomal.engines.warm_start import resolved
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.filters import FilterProbe
@@ -64,7 +66,8 @@ class Search:
         preset: Named settings.
         override: Go on in `out` though generations or limits differ from those of then.
         executor: Where tuning and filters are done; None is here.
-        **flat: Single settings, such as ``population_size=25, generations=50``.
+        **flat: Single settings, such as ``population_size=25, generations=50``; those of training and finals have no
+            effect here, and those of local search and rejection only with a task.
 
     Raises:
         SettingError: A setting is odd or has no effect here, the method needs a task, or `out` was begun otherwise.
@@ -78,6 +81,8 @@ class Search:
         (5.0, 5)
     """
 
+    __signature__: ClassVar[Signature]
+
     def __init__(
         self,
         method: str = "gplfl",
@@ -90,10 +95,10 @@ class Search:
         preset: str | None = None,
         override: bool = False,
         executor: Executor | None = None,
-        **flat: Any,
+        **flat: Unpack[AskKeywords],
     ) -> None:
         self._tasks = _tasks(task, task_type, outputs)
-        self.settings = _settings(self._tasks, preset, {"method": method, "seed": seed} | flat)
+        self.settings = _settings(self._tasks, preset, {"method": method, "seed": seed, **flat})
         self._method = make_method(self.settings)
         self._executor = executor or InProcess()
         self._probes: tuple[FilterProbe, ...] | None = None
@@ -254,6 +259,9 @@ class Search:
 
     def _asked(self, candidate: Candidate) -> AskedCandidate:
         return AskedCandidate(id_of(candidate), candidate.finished_loss(self._tasks, self.settings))
+
+
+Search.__signature__ = signature_with(Search.__init__, used_elsewhere())
 
 
 def _tasks(task: Task | Sequence[Task] | None, task_type: TaskType | None, outputs: int | None) -> TaskSet:

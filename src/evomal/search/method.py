@@ -4,14 +4,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from inspect import Signature, cleandoc
 from logging import getLogger
 from math import ceil
 from os import PathLike
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
-from evomal.config import REGISTRY, LearnSettings, MethodEntry, Settings, flat_fields, learn_settings, register
+from evomal.config import (
+    REGISTRY,
+    LearnSettings,
+    MethodEntry,
+    Settings,
+    flat_fields,
+    learn_settings,
+    listed,
+    register,
+    signature_with,
+    used_by,
+)
+from evomal.config.keywords import LearnKeywords
 from evomal.engines.engine import Engine
 from evomal.engines.warm_start import resolved, words_of
 from evomal.evaluation.candidate import Candidate
@@ -45,9 +58,10 @@ class Method(ABC):
     """Learns a loss for a task, or for several.
 
     Args:
-        settings: All settings; None means the paper's.
-        **flat: Single settings by their flat names, such as ``population_size=25, generations=50, seed=0``; see
-            `evomal.config.learn_settings`. ``preset="quick"`` starts from named ones.
+        settings: All settings; None means those that are given one by one.
+        preset: Named settings to begin with, such as ``"quick"``; None means the paper's.
+        **single: Single settings, such as ``population_size=25, generations=50, seed=0``; `inspect.signature` and
+            `help` list those that a method has.
 
     Raises:
         SettingError: A setting is unknown or out of range, is another method's, or both `settings` and single ones
@@ -69,13 +83,19 @@ class Method(ABC):
     Own: ClassVar[type[Settings] | None] = None
     """Of a method of one's own: the class of settings that it alone has, given and stored beside all others."""
 
+    __signature__: ClassVar[Signature | None] = None
+
     def __init_subclass__(cls, **options: Any) -> None:
         """A class with a name is a method from its definition on."""
         super().__init_subclass__(**options)
         if isinstance(cls.__dict__.get("name"), str):
             enter(cls)
+        _show_settings(cls)
 
-    def __init__(self, settings: LearnSettings | None = None, **flat: Any) -> None:
+    def __init__(
+        self, settings: LearnSettings | None = None, *, preset: str | None = None, **single: Unpack[LearnKeywords]
+    ) -> None:
+        flat: dict[str, Any] = {**single} | ({} if preset is None else {"preset": preset})
         if settings is not None and flat:
             raise SettingError(f"give either settings or single values, not both ({', '.join(flat)})")
         own = type(self).__name__
@@ -266,6 +286,18 @@ class Method(ABC):
                 raise
             ended = "interrupt"
         return log.result(ended)
+
+
+def _show_settings(method: type[Method]) -> None:
+    """Let `inspect.signature` and `help` show the settings that a method has; a constructor of its own shows itself."""
+    entry = REGISTRY.get(getattr(method, "name", ""))
+    if entry is None or method.__init__ is not Method.__init__:
+        method.__signature__ = None
+        return
+    fields = used_by(entry)
+    method.__signature__ = signature_with(Method.__init__, fields, entry.defaults)
+    if method.__doc__ is not None and "name" in method.__dict__:
+        method.__doc__ = f"{cleandoc(method.__doc__)}\n\nSettings:\n{listed(fields)}"
 
 
 def _baseline(tasks: TaskSet, settings: LearnSettings) -> float:

@@ -148,6 +148,15 @@ class LearnResult:
         path: Path = carried_out("report_of_result", self, out, classes)
         return path
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return str(carried_out("html_of_result", self))
+
+    def _repr_latex_(self) -> str | None:
+        """The same in LaTeX, where the loss has a formula."""
+        found: str | None = carried_out("latex_of_result", self)
+        return found
+
     def as_dict(self) -> dict[str, Any]:
         """The result as plain values."""
         return {
