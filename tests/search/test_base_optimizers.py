@@ -79,6 +79,14 @@ def test_a_factory_whose_optimiser_is_another_one_now_is_noticed(tmp_path):
 def test_what_does_not_go_together_is_refused_before_anything_is_done(tmp_path):
     with pytest.raises(SettingError, match=r"^setting 'optimizer': the task brings an optimizer of its own"):
         evomal.EvoMAL(optimizer="adam", **SMALL).learn(_task(optimizer=_nadam), out=tmp_path / "a")
+    with pytest.raises(
+        SettingError, match=r"^setting 'momentum': the task brings an optimizer of its own, so that 0.9 "
+    ):
+        evomal.EvoMAL(preset="practice", momentum=0.9).learn(_task(optimizer=_nadam), out=tmp_path / "a")
+    with pytest.raises(
+        SettingError, match=r"^setting 'momentum': the task brings an optimizer of its own, so that 0.9 "
+    ):
+        meta_test(_task(optimizer=_nadam), "cross_entropy", preset="practice", momentum=0.9, steps=2)
     with pytest.raises(SettingError, match=r"^setting 'optimizer': the task brings none of its own"):
         evomal.EvoMAL(optimizer="own", **SMALL).learn(_task(), out=tmp_path / "a")
     with pytest.raises(SettingError, match=r"^the task's optimizer gives a int; return"):

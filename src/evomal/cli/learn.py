@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evomal.cli import options
-from evomal.cli.arguments import given_task_options
 from evomal.cli.output import GOOD, INTERRUPTED, lasting, print_json, say, warn_of_workers
 from evomal.cli.own_method import with_own_method
 from evomal.cli.run import Given, Run, new_run, old_run
+from evomal.cli.source import given_task_options
 from evomal.config import PRACTICE, LearnSettings, learn_settings, method_entry
 from evomal.foundation.errors import SettingError
 from evomal.store import RunFolder

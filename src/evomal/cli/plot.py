@@ -6,9 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from evomal.cli import options
-from evomal.cli.arguments import given_task_options
 from evomal.cli.output import GOOD, print_json
-from evomal.cli.source import TaskSource
+from evomal.cli.source import TaskSource, given_task_options
 from evomal.config import train_settings
 from evomal.foundation.atomic import require_free
 from evomal.foundation.errors import SettingError

@@ -1,15 +1,16 @@
 """Which task a command works on: a data set and a model by name, or a user's own function."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
-from evomal.foundation.errors import SettingError
+from evomal.foundation.errors import RunFolderError, SettingError
 
 if TYPE_CHECKING:
     from evomal.tasks import Task
@@ -157,25 +158,60 @@ class TaskSource:
         return named_task(self.dataset, self.model, data_dir=self.data_dir, **options)
 
 
+TASK = tuple(field.name for field in fields(TaskSource))
+
+
 def task_options(command: Run) -> Run:
     """Give a command the options of its task, in place of its parameter ``source``."""
-    signature = inspect.signature(command, eval_str=True)
+    return _with_options(command, "source", lambda options: TaskSource(**options))
+
+
+def given_task_options(command: Run) -> Run:
+    """The same in place of its parameter ``task``: those that were given, by name, as a task may be from elsewhere."""
+    return _with_options(command, "task", lambda options: {k: v for k, v in options.items() if v is not None})
+
+
+def _with_options(command: Run, place: str, made: Callable[[dict[str, Any]], Any]) -> Run:
+    signature, keyword = inspect.signature(command, eval_str=True), inspect.Parameter.KEYWORD_ONLY
     added = [
-        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=field.type)
-        for field in fields(TaskSource)
+        inspect.Parameter(field.name, keyword, default=None, annotation=field.type) for field in fields(TaskSource)
     ]
     own = [
-        parameter.replace(kind=added[0].kind) if parameter.kind is parameter.POSITIONAL_OR_KEYWORD else parameter
+        parameter.replace(kind=keyword) if parameter.kind is parameter.POSITIONAL_OR_KEYWORD else parameter
         for parameter in signature.parameters.values()
     ]
-    place = [parameter.name for parameter in own].index("source")
+    at = [parameter.name for parameter in own].index(place)
 
     @wraps(command)
     def called(**given: Any) -> Any:
-        source = TaskSource(**{option.name: given.pop(option.name) for option in added})
-        return command(source=source, **given)
+        options = {name: given.pop(name) for name in TASK}
+        return command(**{place: made(options)}, **given)
 
     called.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[*own[:place], *added, *own[place + 1 :]]
+        parameters=[*own[:at], *added, *own[at + 1 :]]
     )
     return cast(Run, called)
+
+
+def source_of(options: Mapping[str, Any], origin: object) -> TaskSource:
+    """The options of a task from plain values, as `TaskSource.as_dict` gives them.
+
+    Args:
+        options: The values; a file that anybody may have written can hold anything.
+        origin: What they were read from, for an error.
+
+    Raises:
+        RunFolderError: They are no options of a task.
+        SettingError: They do not go together.
+
+    Example:
+        >>> source_of(TaskSource("iris", "linear", train_size=50).as_dict(), "r.json").train_size
+        50
+    """
+    try:
+        return TypeAdapter(TaskSource).validate_python({name: options.get(name) for name in TASK})
+    except ValidationError as error:
+        (where, *_), value = error.errors()[0]["loc"], error.errors()[0]["input"]
+        raise RunFolderError(
+            f"'{origin}' is damaged: its task has {where} {value!r}; start anew with --force"
+        ) from None

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evomal.cli import options
-from evomal.cli.arguments import given_task_options
 from evomal.cli.going_on import resume_command
 from evomal.cli.output import GOOD, INTERRUPTED, lasting, print_json, say, warn_of_workers
-from evomal.cli.source import TaskSource
+from evomal.cli.source import TaskSource, given_task_options
 from evomal.cli.training import Given, new_job, old_job
 from evomal.config import TrainSettings, flat_fields
 from evomal.foundation.errors import SettingError, StorageError

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evomal.cli import options
-from evomal.cli.arguments import given_task_options
 from evomal.cli.output import lasting, say
+from evomal.cli.source import given_task_options
 from evomal.cli.train import SETTINGS, carried_out
 from evomal.cli.training import Given, new_job
 from evomal.config import TrainSettings

@@ -23,6 +23,7 @@ class MethodEntry:
         instead: Settings that it has one of its own in the place of, with that one's name.
         phases: The settings that say how many generations it has, one phase after the other; none: a single one.
         least_population: Members that a generation must have at least.
+        warm: Whether its first generation is of formulas, and may hold known ones.
         own: The class of settings that it alone has; None without any.
     """
 
@@ -34,6 +35,7 @@ class MethodEntry:
     instead: Mapping[str, str] = field(default_factory=dict)
     phases: tuple[str, ...] = ("generations",)
     least_population: int = 2
+    warm: bool = False
     own: type[Settings] | None = None
 
     @property
@@ -59,8 +61,8 @@ LEAST_FOR_CMA = 3  # members of a generation, from which CMA-ES can learn
 REGISTRY: dict[str, MethodEntry] = {
     entry.name: entry
     for entry in (
-        MethodEntry("evomal", _GENETIC | {"gradients"}),
-        MethodEntry("gplfl", _GENETIC, fixed=_ALONE),
+        MethodEntry("evomal", _GENETIC | {"gradients"}, warm=True),
+        MethodEntry("gplfl", _GENETIC, fixed=_ALONE, warm=True),
         MethodEntry(
             "glo",
             _GENETIC | {"cma", "second phase"},
@@ -68,6 +70,7 @@ REGISTRY: dict[str, MethodEntry] = {
             defaults={"sigma": 0.3},  # its coefficients start from 1, not from 0 as TaylorGLO's do
             phases=("generations", "cma_generations"),
             least_population=LEAST_FOR_CMA,
+            warm=True,
         ),
         MethodEntry(
             "taylorglo",

@@ -102,7 +102,7 @@ def words_of(settings: LearnSettings) -> Vocabulary:
 def _known(settings: LearnSettings, task_type: str) -> tuple[str, ...]:
     """Known formulas for the room that `known_start` leaves them; they have no output activation."""
     genetic = settings.genetic
-    if "formulas" not in method_entry(settings.method).parts or settings.output_activation != "identity":
+    if not method_entry(settings.method).warm or settings.output_activation != "identity":
         return ()
     room = int(genetic.known_start * genetic.population_size) - len(genetic.start_from)
     words = words_of(settings)

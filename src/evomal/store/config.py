@@ -75,8 +75,10 @@ def stored_settings(config: Mapping[str, Any], path: Path) -> LearnSettings:
     settings = config["settings"]
     if isinstance(settings, dict) and "finals" not in settings:  # of before there were any: the run had none
         settings = {**settings, "finals": {"finals": False}}
+    names = config.get("given", [])  # an older evomal did not write down which of them were given
     try:
-        # An older evomal did not write down which of them were given.
-        return with_given(validated(LearnSettings, settings), config.get("given") or ())
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise SettingError(f"its 'given' is {names!r}")
+        return with_given(validated(LearnSettings, settings), names)
     except SettingError as error:
         raise RunFolderError(f"'{path / CONFIG}' is damaged ({error}); start anew with `force=True`") from None
