@@ -7,6 +7,7 @@ import pytest
 from matplotlib.mathtext import MathTextParser
 
 import evomal
+import evomal.tasks
 from evomal.comparison import Comparison
 from evomal.comparison.contenders import Contender
 from evomal.losses import Criterion
@@ -109,3 +110,14 @@ def test_comparisons():
     assert r"cross\_entropy" in latex
     for cell in [cell for row in cells for cell in row if cell != r"\mathrm{}"]:
         MathTextParser("path").parse(f"${cell}$".replace(r"\&", "and"))  # which matplotlib alone does not know
+
+
+def test_what_training_and_tuning_come_to():
+    task = evomal.tasks.named_task("iris", "linear")
+    trained = evomal.train(task, ["cross_entropy", "focal"], steps=5, seeds=(0, 1))
+    texts, reader = read(trained)
+    assert reader.tags.count("tr") == 3
+    assert {"cross_entropy", "focal", *trained.notes} <= {*texts}
+    tuned = evomal.tune(task, evomal.SymbolicLoss("mul(y, f)", task_type="classification"), meta_steps=1)
+    assert tuned.after in read(tuned)[0]
+    assert tuned._repr_latex_().startswith("$")

@@ -9,6 +9,7 @@ from typing import Any
 from evomal.comparison.tables import markdown_table, markdown_text
 from evomal.config import TrainSettings
 from evomal.foundation.errors import unknown_name
+from evomal.foundation.later_rooms import carried_out
 from evomal.foundation.serialization import cleaned
 from evomal.losses import LearnedLoss
 from evomal.losses.criterion import LossFunction
@@ -177,6 +178,10 @@ class TrainResult:
         if which not in named:
             raise unknown_name("loss", which, named)
         return named[which]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return str(carried_out("html_of_trained", self))
 
     def __str__(self) -> str:
         """The table in Markdown, and the notes."""

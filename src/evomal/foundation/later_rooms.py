@@ -12,6 +12,8 @@ HOMES = MappingProxyType(
         "html_of_comparison": "evomal.report.notebook",
         "html_of_loss": "evomal.report.notebook",
         "html_of_result": "evomal.report.notebook",
+        "html_of_trained": "evomal.report.notebook",
+        "html_of_tuned": "evomal.report.notebook",
         "latex_of_comparison": "evomal.report.notebook",
         "latex_of_loss": "evomal.report.notebook",
         "latex_of_result": "evomal.report.notebook",

@@ -1,17 +1,19 @@
 """What a notebook shows of losses, results and comparisons: HTML and LaTeX, with all text from files escaped."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from evomal.comparison import Comparison
+from evomal.comparison import Comparison, TrainResult
 from evomal.comparison.tables import columns_of
+from evomal.comparison.trained import rows_of_trained
 from evomal.foundation.errors import EvomalError
 from evomal.foundation.serialization import cleaned, duration
 from evomal.losses.criterion import Criterion
 from evomal.losses.exports import export
 from evomal.report.text import outcomes_text
 from evomal.search import LearnResult
+from evomal.search.tuning import TuneResult
 
 MOST_LATEX = 5_000  # letters of a formula that a notebook is made to typeset
 LEFT = 'style="text-align: left"'
@@ -76,14 +78,24 @@ def html_of_comparison(comparison: Comparison) -> str:
         [(column.cells[place], place in column.best) for column in columns]
         for place in range(len(comparison.contenders))
     ]
-    head = "".join(f"<th>{escape(column.head)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    notes = "".join(f"<li>{escape(cleaned(note))}</li>" for note in comparison.notes())
     title = f"{comparison.task}: test {comparison.metric} over {len(comparison.seeds)} seeds"
     return (
         f"<div><p><b>{escape(cleaned(title))}</b></p><p>{escape(cleaned(comparison.verdict))}</p>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{notes}</ul></div>"
+        f"{_table([column.head for column in columns], rows)}{_list(comparison.notes())}</div>"
     )
+
+
+def html_of_trained(result: TrainResult) -> str:
+    """Losses that were trained beside one another as HTML: the table, and the notes."""
+    if not result.losses:
+        return "<p>no loss is finished</p>"
+    head, *rows = rows_of_trained(result.losses)
+    return f"<div>{_table(head, [[(cell, False) for cell in row] for row in rows])}{_list(result.notes)}</div>"
+
+
+def html_of_tuned(result: TuneResult) -> str:
+    """A loss with new coefficients as HTML."""
+    return _pairs("TuneResult", result.pairs | ({} if result.reason is None else {"cannot be used": result.reason}))
 
 
 def latex_of_comparison(comparison: Comparison) -> str:
@@ -124,6 +136,18 @@ def _pairs(title: str, pairs: Mapping[str, str]) -> str:
         for name, value in pairs.items()
     )
     return f"<table><thead><tr><th {LEFT} colspan=2>{escape(title)}</th></tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Iterable[tuple[str, bool]]]) -> str:
+    """Rows of cells, each of which may be the best of its column."""
+    heads = "".join(f"<th>{escape(each)}</th>" for each in head)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _list(notes: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(cleaned(note))}</li>" for note in notes)
+    return f"<ul>{items}</ul>" if items else ""
 
 
 def _cell(cell: tuple[str, bool]) -> str:

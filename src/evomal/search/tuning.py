@@ -9,6 +9,7 @@ from typing import Any
 from evomal.config import LearnSettings, flat_fields, learn_settings
 from evomal.foundation.atomic import require_free
 from evomal.foundation.errors import SettingError, unknown_name
+from evomal.foundation.later_rooms import carried_out
 from evomal.foundation.recording import recording
 from evomal.foundation.seeds import generator
 from evomal.foundation.serialization import duration
@@ -59,6 +60,15 @@ class TuneResult:
             "meta steps": f"{self.steps} of {self.meta_steps}" + (f"; {self.note}" if self.note else ""),
             "time": duration(self.seconds),
         }
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return str(carried_out("html_of_tuned", self))
+
+    def _repr_latex_(self) -> str | None:
+        """The formula now, in LaTeX."""
+        found: str | None = carried_out("latex_of_loss", self.loss)
+        return found
 
     def __str__(self) -> str:
         """What it came to, a line each."""
