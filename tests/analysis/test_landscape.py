@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from evomal.analysis.landscape import _direction, landscape
+from evomal.analysis.landscape import Landscape, _direction, landscape
 from evomal.config import train_settings
 from evomal.losses import HandcraftedLoss
-from evomal.report.figures import plot_landscape
+from evomal.report.figures import plot_landscape, plot_surface
 from evomal.tasks import named_task
 
 
@@ -45,3 +45,19 @@ def test_landscapes_are_drawn_on_one_scale(found):
     ax = plot_landscape({"cross_entropy": found[0], "mse": found[1]})
     titles = [each.get_title("left") for each in ax.get_figure().axes]
     assert titles[:2] == ["cross_entropy", "mse"]
+
+
+def test_sharpness_of_a_bowl_is_what_its_formula_says():
+    steps = tuple(number / 10 for number in range(-10, 11))
+    bowl = Landscape(steps, tuple(tuple(1 + a * a + 3 * b * b for a in steps) for b in steps), None)
+    found = bowl.sharpness
+    assert found.centre == 1
+    assert found.curvature == pytest.approx((2 + 6) / 2)
+    assert found.most == pytest.approx(100 * 4 / 2)
+    assert found.rise == pytest.approx(0.5**2 * (1 + 3) / 2, rel=0.05)  # the mean over a circle
+
+
+def test_surfaces_share_their_axes(found):
+    axes = plot_surface({"cross_entropy": found[0], "mse": found[1]}).get_figure().axes
+    assert axes[0].get_zlim() == axes[1].get_zlim()
+    assert [each.get_title("left") or each.get_title() for each in axes] == ["cross_entropy", "mse"]

@@ -49,10 +49,10 @@ def of_hours(row: str, times: StepTimes, wanted: Wanted) -> list[Entry]:
     """Entries of Table 4: the hours of one search of each method on one worker."""
     valid, _ = EVALUATED.get(row.partition("/")[0], PHOTOGRAPHS)
     steps = f"base step {times.base:.3g} s, meta step {times.meta:.3g} s, each further candidate {times.more:.3g} s"
-    found = []
+    found: list[Entry] = []
     for method in wanted.methods:
         price = times.search(wanted.settings_of(row, method), valid)
-        note = f"{steps}; {times.note} on {times.device}"
+        note = "" if found else f"{steps}; {times.note}; on {times.device}"
         found.append(Entry.beside("table4", row, method, price.least / 3600, most=price.most / 3600, note=note))
     return found
 

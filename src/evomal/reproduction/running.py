@@ -31,7 +31,7 @@ MARK = "evomal-reproduction"
 DOCUMENT = "reproduce.json"
 SEARCH_BYTES, EVALUATION_BYTES, SPARE_BYTES = 4_000_000, 4_000, 50_000_000
 """What a search, a candidate's line in its journal, and everything else may need on a disk."""
-TIMED_STEPS = 3
+TIMED_STEPS = 2
 
 
 class ReproductionWatcher:

@@ -29,7 +29,7 @@ from evomal.training.fit import fit, one_thread
 
 PROBE = 60.0  # seconds for all networks of a plan
 LEAST_BATCH = 2  # batch normalisation needs two
-CANDIDATES = 3
+CANDIDATES = 2
 BUSY = 1.2
 WORK = 20  # base steps that all measurements of a network are worth, roughly
 SHAPES = {"mnist": (1, 28, 28)}
@@ -182,9 +182,10 @@ def time_steps(
     hurried = measured is None
     clock = _Clock(made_up_task(dataset, model, device, max(base.batch_size, measured or 0)), base, repeats)
     begun, end = perf_counter(), clock.now() + seconds
-    small = min(clock.base(LEAST_BATCH), clock.base(LEAST_BATCH))
+    clock.base(LEAST_BATCH, 1)  # what torch does at a first use only
+    small = clock.base(LEAST_BATCH)
     measured = _fitting(small, base.batch_size, seconds) if measured is None else measured
-    clock.base(measured)  # what torch does at a first use only
+    clock.base(measured, 1)
     taken = [clock.base(measured), clock.meta(measured, 1)]
     if hurried and clock.now() + CANDIDATES * taken[1] > end:
         taken.append(CANDIDATES * taken[1])  # no time to see what they share: nothing
@@ -228,15 +229,15 @@ class _Clock:
         self._task, self._base, self._repeats = task, base, repeats
         self._loss = SymbolicLoss(FORMULA, task_type="classification")
 
-    def base(self, batch: int) -> float:
+    def base(self, batch: int, steps: int | None = None) -> float:
         """A base step, the time of making a network apart."""
-        task = self._task
+        task, steps = self._task, steps or self._repeats
         with one_thread():
             model = task.make_model(0)
             batches = Batches.of(task.train, batch, 0, "timing")
             start = self.now()
-            fit(model, self._loss, task.train, batches, self._repeats, self._base, 0)
-            return (self.now() - start) / self._repeats
+            fit(model, self._loss, task.train, batches, steps, self._base, 0)
+            return (self.now() - start) / steps
 
     def meta(self, batch: int, candidates: int) -> float:
         """A meta step of some candidates; the first, which makes networks, apart where several are timed."""

@@ -86,6 +86,7 @@ def plot_surface(landscapes: Mapping[str, Landscape]) -> "Axes":
             height = [[math.log10(_clipped(value, 10**low, 10**high)) for value in line] for line in each.values]
             axes.plot_surface(*_arrays(x, y, height), cmap="cividis", vmin=low, vmax=high, rstride=1, cstride=1)
             axes.set_zlim(low, high)
+            axes.set_box_aspect(None, zoom=0.84)  # the layout leaves no room for labels of three axes
             axes.set_title(named(name))
             axes.set_xlabel("first direction")
             axes.set_ylabel("second direction")
