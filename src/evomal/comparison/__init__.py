@@ -3,12 +3,12 @@
 `compare` takes methods, each of which searches for a loss of its own, and losses; `train` takes losses alone.
 """
 
+from evomal.comparison.calls import compare, train
 from evomal.comparison.comparison import Comparison, read_comparison, write_tables
 from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.results import Cell, Row
-from evomal.comparison.running import ComparisonWatcher, compare
+from evomal.comparison.running import ComparisonWatcher
 from evomal.comparison.trained import TrainedLoss, TrainResult
-from evomal.comparison.training import train
 from evomal.store.environment import Origin
 
 __all__ = [

@@ -168,14 +168,15 @@ def read_contender(name: str, preset: str | None, flat: dict[str, Any], task_los
         own = {setting: value for variant in variants for setting, value in _variant(variant, flat).items()}
         settings = learn_settings(preset, **fitting(method, flat) | own)
         return Contender(name, "learned", settings=settings, remarks=tuple(_remarks(name, method, own, flat)))
-    if name in PUBLISHED or _is_path(name):
+    if name in PUBLISHED or is_path(name):
         return Contender(name, "file")
     if method in HANDCRAFTED:
         raise SettingError(f"'{name}': loss '{method}' is not searched for and has no variants; write '{method}'")
     raise unknown_name("method or loss", method, [*METHODS, *HANDCRAFTED, *PUBLISHED])
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Whether a name is that of a file or folder."""
     path = Path(name)
     return path.exists() or path.suffix == ".json" or len(path.parts) > 1
 

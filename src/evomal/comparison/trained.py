@@ -136,7 +136,7 @@ class TrainResult:
         workers: Trainings at a time.
 
     Example:
-        >>> from evomal.comparison.training import train
+        >>> from evomal.comparison import train
         >>> from evomal.tasks import named_task
         >>> result = train(named_task("iris", "linear"), ["cross_entropy", "focal"], steps=20, seeds=(0, 1))
         >>> [each.name for each in result], len(result["focal"].test.runs)

@@ -4,29 +4,23 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from evomal.comparison.contenders import Contender, Given, named_objects, path_name
-from evomal.comparison.plan import CONTENDERS, listed
+from evomal.comparison.contenders import Contender
 from evomal.comparison.train_call import NamedLoss, TrainCall, task_identity
 from evomal.comparison.train_journal import TrainingJournal
 from evomal.comparison.trained import TrainedLoss, TrainResult
 from evomal.comparison.trainings import FinishedTraining, Key, digest, loss_of, train_left
-from evomal.config import TrainSettings, train_settings
+from evomal.config import TrainSettings
 from evomal.config import given as given_names
 from evomal.executors import WorkerError, make_executor
 from evomal.foundation.atomic import require_free, storing, write_atomically
-from evomal.foundation.errors import EvomalError, SettingError, StorageError
-from evomal.foundation.recording import recording
+from evomal.foundation.errors import EvomalError, StorageError
 from evomal.foundation.serialization import finite
 from evomal.losses import HANDCRAFTED, HandcraftedLoss
 from evomal.losses.criterion import LossFunction
 from evomal.losses.named import learned_by_name
-from evomal.losses.published import PUBLISHED
-from evomal.search import LearnResult
-from evomal.store.provenance import described
 from evomal.tasks import Task, probe
 from evomal.training import MetaTest, TrainingRun
 from evomal.training.meta_testing import best_rate, require_test_split
@@ -216,130 +210,3 @@ def go_on(job: TrainJob, call: TrainCall) -> None:
     assert job.journal is not None
     call.require_same(job.digests, task_identity(job.task), job.journal.out)
     job.journal.go_on(call)
-
-
-@recording()
-def train(
-    task: Task,
-    losses: Given | Sequence[Given] = (),
-    *,
-    out: str | PathLike[str] | None = None,
-    resume: str | PathLike[str] | None = None,
-    override: bool = False,
-    force: bool = False,
-    preset: str | None = None,
-    workers: int | None = None,
-    on_run: Told | None = None,
-    **flat: Any,
-) -> TrainResult:
-    """Train fresh networks with finished losses, and compare them on test data; what the command `train` does.
-
-    Args:
-        task: The task, with a test split.
-        losses: One or several: handcrafted losses, loss files or run folders by name; functions
-            ``(outputs, targets) -> scalar``, modules, and results of searches as they are.
-        out: A JSON file for the results, or a folder for ``train.json``; each training is kept beside it as soon as it
-            is finished. None keeps nothing.
-        resume: Goes on with a call that was stopped, whose `out` this was; what is left out is as it was then.
-        override: With `resume`: take over more seeds, rates or workers than the call was begun with.
-        force: Replace what lies in `out`.
-        preset: Named settings.
-        workers: Trainings at a time, one thread each; None means 1.
-        on_run: Told of every training as it ends, ``on_run(name, run)``.
-        **flat: Single settings, such as ``steps=2000, seeds=(0, 1, 2), lrs=(0.01, 0.1)``.
-
-    Returns:
-        Each loss at the rate that validation chose. It prints as a table.
-
-    Raises:
-        EvomalError: A setting is odd, a loss does not fit the task, or `out` holds something else.
-        KeyboardInterrupt: Ctrl-C; what is finished is kept in `out`.
-
-    Example:
-        >>> from evomal.tasks import named_task
-        >>> result = train(named_task("iris", "linear"), ["cross_entropy", "focal"], steps=20, seeds=(0, 1))
-        >>> [(each.name, len(each.test.runs)) for each in result]
-        [('cross_entropy', 2), ('focal', 2)]
-    """
-    if not isinstance(task, Task):
-        raise SettingError(f"losses are trained with on one task, and this is a {type(task).__name__}; give a Task")
-    if workers is not None and (type(workers) is not int or workers < 1):
-        raise SettingError(f"setting 'workers': {workers!r} is no number of processes; give 1 or more")
-    single = isinstance(losses, str | PathLike | LearnResult) or callable(losses)
-    listing: Any = [losses] if single else losses
-    contenders = _given(listed("losses", listing, CONTENDERS, "['cross_entropy', 'loss.json']"), task)
-    if resume is not None:
-        if force or out is not None:
-            raise SettingError(f"`resume` goes on with '{resume}'; leave out `{'force' if force else 'out'}`")
-        given = {**flat, "losses": [each.name for each in contenders] or None, "preset": preset, "workers": workers}
-        job = _resumed(task, contenders, Path(resume), given, override)
-    else:
-        if override:
-            raise SettingError("`override` is for a call that goes on; give `resume`, or leave it out")
-        job = _begun(task, contenders, out, force, workers or 1, preset, train_settings(preset, **flat))
-    try:
-        result, ended = job.run(on_run)
-        if not isinstance(ended, StorageError):
-            job.write(result)
-    finally:
-        job.close()
-    if ended is not None:
-        raise ended
-    return result
-
-
-def _given(losses: Sequence[Any], task: Task) -> list[Contender]:
-    """Losses that were named or given, in their order."""
-    texts = [path_name(each) for each in losses if isinstance(each, str | PathLike)]
-    objects = iter(named_objects([each for each in losses if not isinstance(each, str | PathLike)], texts))
-    read = iter(read_losses({text: text for text in texts}, task.task_loss_name))
-    found: dict[str, Contender] = {}
-    for each in losses:
-        if not isinstance(each, str | PathLike):
-            contender = next(objects)
-        elif path_name(each) in found:
-            continue
-        else:
-            contender = next(read)
-        found[contender.name] = contender
-    return list(found.values())
-
-
-def _begun(
-    task: Task,
-    contenders: Sequence[Contender],
-    out: str | PathLike[str] | None,
-    force: bool,
-    workers: int,
-    preset: str | None,
-    settings: TrainSettings,
-) -> TrainJob:
-    if not contenders:
-        raise SettingError("there is nothing to train with; give at least one of `losses`")
-    if out is None:
-        return job_of(task, contenders, settings, workers, described(task))
-    with new_journal(Path(out), force) as journal:
-        job = job_of(task, contenders, settings, workers, described(task), journal)
-        begin(job, force, options={}, preset=preset)
-    return job
-
-
-def _resumed(
-    task: Task, contenders: Sequence[Contender], out: Path, given: Mapping[str, Any], override: bool
-) -> TrainJob:
-    with old_journal(out) as (journal, before):
-        call = before.agreed({name: value for name, value in given.items() if value is not None}, override, journal.out)
-        known = contenders or _known(call, task)
-        job = job_of(task, known, call.settings, call.workers, call.options or described(task), journal)
-        go_on(job, call)
-    return job
-
-
-def _known(call: TrainCall, task: Task) -> list[Contender]:
-    """The losses of a call, by their names alone."""
-    for loss in call.losses:
-        path = Path(loss.name)
-        named = loss.name in (*HANDCRAFTED, *PUBLISHED, task.task_loss_name)
-        if not (named or path.exists() or path.suffix == ".json" or len(path.parts) > 1):
-            raise SettingError(f"loss '{loss.name}' was given as an object, which no file holds; give `losses` again")
-    return read_losses({loss.name: loss.name for loss in call.losses}, task.task_loss_name)
