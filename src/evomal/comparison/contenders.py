@@ -258,9 +258,10 @@ def named_objects(losses: Sequence[Any], taken: Sequence[str]) -> list[Contender
         SettingError: One is nothing that can be called as a loss.
 
     Example:
+        >>> import torch
         >>> def mine(outputs, targets): ...
-        >>> [each.name for each in named_objects([mine, mine.__call__, lambda f, y: f.sum()], ["mine"])]
-        ['mine-2', 'method-wrapper', 'custom']
+        >>> [each.name for each in named_objects([mine, torch.nn.MSELoss(), lambda f, y: f.sum()], ["mine"])]
+        ['mine-2', 'MSELoss', 'custom']
     """
     found: list[Contender] = []
     names = {*taken, *METHODS, *HANDCRAFTED, *PUBLISHED}

@@ -24,7 +24,7 @@ Pair = tuple[int, int]
 SHARES = 16  # parts that the pixels are shared out into, where weights' gradients are summed
 
 layers_allowed = Switch()
-"""Whether `quick_layers` do what they do, or nothing."""
+"""Whether layers take the functions of this file where these are to be had."""
 
 
 @contextmanager
