@@ -5,11 +5,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from evomal.comparison.contenders import Contender
@@ -24,6 +25,7 @@ from evomal.losses.criterion import Criterion, LossFunction
 from evomal.losses.named import learned_by_name
 from evomal.store import read_records
 from evomal.store.journal import damaged
+from evomal.store.journal_schema import Row
 from evomal.tasks import Task
 from evomal.tasks.rng import seeded
 from evomal.training import TrainingRun, meta_testing, one_thread
@@ -31,6 +33,7 @@ from evomal.training import TrainingRun, meta_testing, one_thread
 Key = tuple[str, float, int]
 """Contender, rate and seed of a training."""
 INSTANCES = 64
+MOST = 1e30  # no number in a file is larger
 WIDTHS = (0.0, 1.0, 4.0)  # of what is added to a fresh network's outputs: losses may be alike where nothing is learned
 
 
@@ -167,11 +170,38 @@ def _train_once(task: Task, loss: LossFunction, settings: TrainSettings, lr: flo
     return meta_testing.train_once(task, loss, settings, lr, seed)
 
 
+class TrainingRow(Row, strict=True):
+    """A finished training: a line of a journal of trainings; a metric that is not finite is None."""
+
+    what = "a training"
+
+    contender: str
+    loss: str | None = None
+    lr: Annotated[float, Field(gt=-MOST, lt=MOST)]
+    seed: int
+    valid: float | None
+    test: float | None
+    steps: int
+    seconds: Annotated[float, Field(gt=-MOST, lt=MOST)]
+    reason: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """What no other line shares, but one of the same training that was done again."""
+        return self.contender, self.lr, self.seed
+
+    @property
+    def training(self) -> FinishedTraining:
+        """What it tells of."""
+        valid, test = (nan if metric is None else metric for metric in (self.valid, self.test))
+        run = TrainingRun(self.lr, self.seed, valid, test, self.steps, self.seconds, self.reason)
+        return FinishedTraining(run, self.loss)
+
+
 def training_record(name: str, trained: FinishedTraining) -> dict[str, Any]:
-    """A finished training as a line of a journal; a metric that is not finite is None."""
-    run = trained.run
-    metrics = {metric: finite_or_none(getattr(run, metric)) for metric in ("valid", "test")}
-    return {"contender": name, "loss": trained.loss, **asdict(run), **metrics}
+    """A finished training as a line of a journal."""
+    metrics = {metric: finite_or_none(getattr(trained.run, metric)) for metric in ("valid", "test")}
+    return TrainingRow(**{"contender": name, "loss": trained.loss, **asdict(trained.run), **metrics}).record()
 
 
 def read_trainings(
@@ -191,27 +221,13 @@ def read_trainings(
         if other is not None and other(number, record):
             continue
         try:
-            key, trained = _read_training(record)
-        except (KeyError, TypeError, ValueError, OverflowError):
+            row = TrainingRow.read(record)
+        except ValueError:
             raise damaged(path, number) from None
-        found[key] = trained
+        found[row.key] = row.training
     return found
-
-
-def _read_training(record: dict[str, Any]) -> tuple[Key, FinishedTraining]:
-    """A finished training from a line of a journal; whatever is raised, the line is none."""
-    values = dict(record)
-    name, loss = values.pop("contender"), values.pop("loss", None)
-    for metric in ("valid", "test"):
-        values[metric] = float("nan") if values[metric] is None else float(values[metric])
-    run = TrainingRun(**values)
-    texts = isinstance(name, str) and all(text is None or isinstance(text, str) for text in (loss, run.reason))
-    whole = type(run.seed) is type(run.steps) is int
-    if not (texts and whole and is_number(run.lr) and is_number(run.seconds)):
-        raise ValueError
-    return (name, float(run.lr), run.seed), FinishedTraining(run, loss)
 
 
 def is_number(value: Any) -> bool:
     """Whether a value from a file is a number that can be counted with."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30  # so not NaN either
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST  # so not NaN either
