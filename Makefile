@@ -5,7 +5,7 @@ VENV ?= .venv
 CONSTRAINTS ?= -c constraints.txt
 BIN := $(VENV)/bin
 
-.PHONY: demo test coverage format check hooks clean
+.PHONY: demo test coverage docs format check hooks clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "evomal needs Python 3.11 or newer: make demo PYTHON=/path/to/python"; exit 2; }
@@ -35,6 +35,12 @@ test: check
 # Tests, and the share of lines that they run. Apart from `test`: counting lines takes up to twice the time (measured).
 coverage: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov=evomal --cov-report=term:skip-covered
+
+# The manual as a site in build/manual, with warnings as errors; then whether every public name is in it.
+docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]' $(CONSTRAINTS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/pytest tests/test_manual.py -k "not code"
 
 # From now on every commit is checked as `make check` does.
 hooks: $(VENV)/.installed

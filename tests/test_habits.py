@@ -18,11 +18,17 @@ def _yaml(path):
 
 
 def test_the_workflow_tests_every_python_that_the_package_names():
-    (job,) = _yaml(".github/workflows/test.yml")["jobs"].values()
+    job = _yaml(".github/workflows/test.yml")["jobs"]["test"]
     named = [c.rpartition(":: ")[2] for c in PROJECT["project"]["classifiers"] if re.search(r":: 3\.\d+$", c)]
     assert job["strategy"]["matrix"]["python"] == named
     assert PROJECT["project"]["requires-python"] == f">={named[0]}"
     assert job["steps"][-1]["run"].startswith("make test ")
+
+
+def test_the_workflow_builds_the_manual():
+    job = _yaml(".github/workflows/test.yml")["jobs"]["manual"]
+    assert "make docs PYTHON=python" in [step.get("run") for step in job["steps"]]
+    assert "mkdocs build --strict" in (ROOT / "Makefile").read_text()
 
 
 def test_hooks_check_what_make_checks():
@@ -46,7 +52,7 @@ def test_the_version_has_one_source():
 
 
 def test_files_that_the_guide_names_are_there():
-    guide = (ROOT / "CONTRIBUTING.md").read_text()
-    named = re.findall(r"`((?:src|tests|examples)/[\w/]+(?:\.py)?)`", guide) + re.findall(r"\]\(([\w/.]+)", guide)
+    guides = (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "docs" / "extending.md").read_text()
+    named = re.findall(r"`((?:src|tests|examples)/[\w/]+(?:\.py)?)`", guides)  # links: tests/test_manual.py
     assert len(named) > 12
     assert [name for name in named if not (ROOT / name).exists()] == []
