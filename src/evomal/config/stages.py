@@ -43,6 +43,13 @@ MOMENTA = ("adam", "adamw")
 DECAYING = ("sgd", "adam", "adamw", "rmsprop")
 
 
+FORMULAS = Meaning(part="formulas", needs="nothing")
+GRADIENTS, REJECTION, NETWORK = Meaning(part="gradients"), Meaning(part="rejection"), Meaning(part="network")
+HEAT = Meaning(part="population", needs="training", only=("racing", (True,)))
+LIMIT = Meaning(needs="nothing", changes="freely")
+ANYWHERE = Meaning(needs="training", results=False, changes="freely")
+
+
 def of_optimizers(*names: str) -> Meaning:
     """What a setting means that only some base optimisers have."""
     return Meaning(only=("optimizer", names))
@@ -147,16 +154,14 @@ class GeneticSettings(Settings):
     operators: tuple[str, ...] = setting(
         ("add", "sub", "mul", "div", "min", "max", "sign", "square", "abs", "log", "sqrt", "tanh"),
         "operators that formulas are made of, the paper's unless told otherwise",
-        part="formulas",
-        needs="nothing",
+        FORMULAS,
         min_length=1,
     )
     terminals: tuple[str, ...] = setting(
         ("y", "f", "1", "-1"),
         "leaves of formulas; beside the paper's four there are prior (the class's share of the training labels) and "
         "progress (the share of a training's steps that are done)",
-        part="formulas",
-        needs="nothing",
+        FORMULAS,
         min_length=1,
     )
     population_size: Annotated[int, Field(ge=2)] = setting(
@@ -165,33 +170,23 @@ class GeneticSettings(Settings):
     generations: Count = setting(
         50, "generations, the initial population counted", part="population", needs="nothing", changes="freely"
     )
-    min_depth: Count = setting(2, "least depth of an initial formula", part="formulas", needs="nothing")
-    max_depth: Annotated[int, Field(ge=1, le=12)] = setting(
-        4, "greatest depth of an initial formula", part="formulas", needs="nothing"
-    )
-    tournament_size: Count = setting(4, "formulas that compete to become a parent", part="formulas", needs="nothing")
-    crossover_rate: Probability = setting(0.70, "share of children made by crossover", part="formulas", needs="nothing")
-    mutation_rate: Probability = setting(0.25, "share of children made by mutation", part="formulas", needs="nothing")
+    min_depth: Count = setting(2, "least depth of an initial formula", FORMULAS)
+    max_depth: Annotated[int, Field(ge=1, le=12)] = setting(4, "greatest depth of an initial formula", FORMULAS)
+    tournament_size: Count = setting(4, "formulas that compete to become a parent", FORMULAS)
+    crossover_rate: Probability = setting(0.70, "share of children made by crossover", FORMULAS)
+    mutation_rate: Probability = setting(0.25, "share of children made by mutation", FORMULAS)
     mutation_depth: Annotated[int, Field(ge=0, le=12)] = setting(
-        2, "greatest depth of the subtree that mutation grows", part="formulas", needs="nothing"
+        2, "greatest depth of the subtree that mutation grows", FORMULAS
     )
-    elitism_rate: Probability = setting(
-        0.05, "share of the best kept unchanged, at least one", part="formulas", needs="nothing"
-    )
+    elitism_rate: Probability = setting(0.05, "share of the best kept unchanged, at least one", FORMULAS)
     max_height: Annotated[int, Field(ge=1, le=64)] = setting(
-        10, "greatest height of a formula, checked after repair", part="formulas", needs="nothing"
+        10, "greatest height of a formula, checked after repair", FORMULAS
     )
     known_start: Probability = setting(
-        0.0,
-        "share of the first generation that may be known formulas; they go on to the finals too",
-        part="formulas",
-        needs="nothing",
+        0.0, "share of the first generation that may be known formulas; they go on to the finals too", FORMULAS
     )
     start_from: tuple[str, ...] = setting(
-        (),
-        "losses to begin with: names of handcrafted ones, formulas, or loss files",
-        part="formulas",
-        needs="nothing",
+        (), "losses to begin with: names of handcrafted ones, formulas, or loss files", FORMULAS
     )
 
     @field_validator("operators", mode="before")
@@ -220,31 +215,25 @@ class CmaSettings(Settings):
         1.2, "initial standard deviation of CMA-ES", part="cma", needs="nothing"
     )
     cma_generations: Count = setting(
-        10,
-        "generations of CMA-ES, after those of the formulas",
-        part="second phase",
-        needs="nothing",
-        changes="freely",
+        10, "generations of CMA-ES, after those of the formulas", part="second phase", needs="nothing", changes="freely"
     )
 
 
 class NeuralSettings(Settings):
     """The neural loss of ML³ and its training (D13)."""
 
-    hidden: Annotated[int, Field(ge=1, le=256)] = setting(50, "units in each of two hidden layers", part="network")
-    neural_steps: Count = setting(500, "meta gradient steps", part="network")
+    hidden: Annotated[int, Field(ge=1, le=256)] = setting(50, "units in each of two hidden layers", NETWORK)
+    neural_steps: Count = setting(500, "meta gradient steps", NETWORK)
 
 
 class LocalSearchSettings(Settings):
     """Tuning of φ by gradients through base steps (Algorithm 1; D4)."""
 
-    meta_steps: CountOrZero = setting(250, "meta gradient steps; 0 leaves φ = 1", part="gradients")
-    base_steps: Count = setting(1, "base steps that each meta gradient goes through", part="gradients")
-    meta_lr: Rate = setting(1e-3, "meta learning rate η of Adam on φ", part="gradients")
+    meta_steps: CountOrZero = setting(250, "meta gradient steps; 0 leaves φ = 1", GRADIENTS)
+    base_steps: Count = setting(1, "base steps that each meta gradient goes through", GRADIENTS)
+    meta_lr: Rate = setting(1e-3, "meta learning rate η of Adam on φ", GRADIENTS)
     task_loss_batch: Literal["valid", "train"] = setting(
-        "valid",
-        "batch that the task loss is taken on: a validation batch, or the training batch",
-        part="gradients",
+        "valid", "batch that the task loss is taken on: a validation batch, or the training batch", GRADIENTS
     )
 
 
@@ -253,9 +242,9 @@ class FilterSettings(Settings):
 
     rejection: bool = setting(True, "reject formulas that do not improve predictions", off=False)
     rejection_instances: Count = setting(100, "instances B that both filters look at", needs="nothing")
-    rejection_steps: Count = setting(1000, "Adam steps on the predictions", part="rejection")
-    rejection_lr: Rate = setting(0.01, "rate of these steps, times max(1, std of the logits)", part="rejection")
-    rejection_threshold: NotNegative = setting(0.6, "share of the possible improvement to reach", part="rejection")
+    rejection_steps: Count = setting(1000, "Adam steps on the predictions", REJECTION)
+    rejection_lr: Rate = setting(0.01, "rate of these steps, times max(1, std of the logits)", REJECTION)
+    rejection_threshold: NotNegative = setting(0.6, "share of the possible improvement to reach", REJECTION)
     gradient_equivalence: bool = setting(True, "take over the fitness of equal gradients", needs="nothing")
 
 
@@ -268,11 +257,9 @@ class LimitSettings(Settings):
         needs="training",
         changes="freely",
     )
-    max_evaluations: Count | None = setting(
-        None, "candidates to evaluate; known ones cost nothing", needs="nothing", changes="freely"
-    )
-    target_fitness: float | None = setting(None, "fitness to be content with", needs="nothing", changes="freely")
-    patience: Count | None = setting(None, "generations without a better fitness", needs="nothing", changes="freely")
+    max_evaluations: Count | None = setting(None, "candidates to evaluate; known ones cost nothing", LIMIT)
+    target_fitness: float | None = setting(None, "fitness to be content with", LIMIT)
+    patience: Count | None = setting(None, "generations without a better fitness", LIMIT)
 
 
 class RacingSettings(Settings):
@@ -282,18 +269,10 @@ class RacingSettings(Settings):
         False, "evaluate in full only what does well in a short heat", part="population", needs="training", off=False
     )
     racing_effort: Annotated[float, Field(gt=0, lt=1)] = setting(
-        0.1,
-        "steps of the heat, as a share of meta_steps and of partial_steps",
-        part="population",
-        needs="training",
-        only=("racing", (True,)),
+        0.1, "steps of the heat, as a share of meta_steps and of partial_steps", HEAT
     )
     racing_keep: Annotated[float, Field(gt=0, le=1)] = setting(
-        0.15,
-        "share of a generation's new candidates that is evaluated in full, at least one",
-        part="population",
-        needs="training",
-        only=("racing", (True,)),
+        0.15, "share of a generation's new candidates that is evaluated in full, at least one", HEAT
     )
 
 
@@ -314,10 +293,7 @@ class FinalsSettings(Settings):
     finalists: Count = setting(16, "candidates that take part, at most", AFTERWARDS)
     # A comparison has full trainings of so many steps, finals or not.
     steps: Count = setting(
-        10_000,
-        "finals: base steps of a full training, as the loss will be used",
-        needs="training",
-        changes="freely",
+        10_000, "finals: base steps of a full training, as the loss will be used", needs="training", changes="freely"
     )
     folds: Annotated[int, Field(ge=2, le=100)] = setting(5, "folds of the cross-validation", AFTERWARDS)
     retests: Annotated[int, Field(ge=1, le=100)] = setting(
@@ -343,11 +319,7 @@ class ExecutionSettings(Settings):
     """Where and how candidates are evaluated; but for lanes and precision no result depends on it."""
 
     executor: Literal["auto", "here", "processes", "ray"] = setting(
-        "auto",
-        "where candidates are evaluated; auto: here, or in processes if there are several workers",
-        needs="training",
-        results=False,
-        changes="freely",
+        "auto", "where candidates are evaluated; auto: here, or in processes if there are several workers", ANYWHERE
     )
     address: str | None = setting(
         None,
