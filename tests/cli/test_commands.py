@@ -10,7 +10,7 @@ import evomal
 from evomal.config import PRESETS
 from evomal.evaluation import stages
 from evomal.evaluation.candidate import Outcome
-from evomal.expressions import OPERATORS, parse
+from evomal.expressions import OPERATORS, TERMINALS, parse
 from evomal.foundation.seeds import derive
 from evomal.losses import HANDCRAFTED, LearnedLoss
 from evomal.search import METHODS
@@ -258,7 +258,7 @@ def test_list_names_everything(run):
     names = document(run("list", "--json").out)
     known = {
         **{"data_sets": DATASETS, "models": MODELS, "methods": METHODS, "handcrafted_losses": HANDCRAFTED},
-        **{"metrics": METRICS, "presets": PRESETS, "operators": OPERATORS},
+        **{"metrics": METRICS, "presets": PRESETS, "terminals": TERMINALS, "operators": OPERATORS},
     }
     assert {kind: set(entries) for kind, entries in names.items()} == {kind: set(ns) for kind, ns in known.items()}
     assert all(word for entries in names.values() for word in entries.values())

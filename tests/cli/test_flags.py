@@ -12,19 +12,20 @@ from evomal.cli.app import _flags, app
 from evomal.cli.flags import NAMED, with_flags
 
 SOURCES = Path(evomal.__file__).parent
-LIBRARY = sorted(path for path in SOURCES.rglob("*.py") if path.relative_to(SOURCES).parts[0] != "cli")
-FLAG = re.compile(r"[\"' (]--[a-z][a-z-]+")
+# One file writes a page of the manual, on options as well.
+LIBRARY = sorted(
+    path
+    for path in SOURCES.rglob("*.py")
+    if path.relative_to(SOURCES).parts[0] != "cli" and path != SOURCES / "config" / "manual.py"
+)
+FLAG = re.compile(r"(?<!tensorboard)[\"' (]--[a-z][a-z-]+")
 POSITIONAL = {"loss", "path", "name", "source", "sources", "run", "folders", "what"}
-OTHERS = {"f", "name", "result", "seconds_of", "task_type"}  # in backticks too, but nothing that is set
+OTHERS = {"f", "name", "result", "seconds_of", "settings", "task_type"}  # in backticks too, but nothing that is set
 
 
 def _texts(tree):
-    """Every text of a program but docstrings, a value in it as 0."""
-    documented = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body and ast.get_docstring(node)
-    }
+    """Every text of a program but docstrings, those of names among them, a value in it as 0."""
+    documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             yield "".join(part.value if isinstance(part, ast.Constant) else "0" for part in node.values)
