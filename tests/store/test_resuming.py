@@ -19,6 +19,8 @@ from evomal.store.previous_run import PreviousRun
 from evomal.store.resuming import describe, opened, require_settings, with_lanes
 from evomal.store.task_identity import identity
 from evomal.tasks import TaskSet
+from evomal.tasks.user_optimizer import UserOptimizer
+from evomal.training.optimizers import fitted_settings
 from helpers import stops
 
 
@@ -125,6 +127,25 @@ def test_what_may_change():
         "finals_budget", "executor", "address", "object_store", "max_time", "max_evaluations", "target_fitness",
         "patience",
     ]  # fmt: skip
+
+
+def test_a_run_that_had_not_seen_its_task_meets_an_optimiser_of_its_own(tmp_path):
+    own = UserOptimizer(torch.optim.NAdam)
+    for name, said in {"preset": {}, "given": {"momentum": 0.9}}.items():
+        folder = opened(tmp_path / name, False, False, learn_settings("practice", **said))
+        folder.begin()
+        folder.keep()
+        folder.discard()
+        folder = RunFolder(tmp_path / name, resume=True)
+        begun = PreviousRun(folder)
+        folder.discard()
+        if said:
+            with pytest.raises(SettingError, match=r"^setting 'momentum': the task brings an optimizer of its own"):
+                fitted_settings(begun.settings, [own])
+            continue
+        now = fitted_settings(begun.settings, [own])
+        assert (now.base.optimizer, now.base.momentum) == ("own", 0.0)
+        assert require_settings(begun, now, False) is None
 
 
 @pytest.mark.parametrize("override", [True, False])

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 from typer.core import TyperCommand
 
-from evomal.config import PRESETS, REGISTRY, LearnSettings, Meaning, Settings, fields_of, meanings
+from evomal.config import PRESETS, REGISTRY, LearnSettings, Meaning, Settings, choosers, fields_of, meanings
 from evomal.foundation.errors import unknown_name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -110,25 +110,18 @@ def _help(kind: type[Settings], name: str, field: FieldInfo, choices: tuple[Any,
     """What a setting is, from its field: what it does, what it takes, whose it is, what it is if it is left out."""
     text, meaning = f"{field.description}", meanings(kind)[name]
     listed = f": {', '.join(choices)}" if choices else ""
-    whose = f"{_whose(name, meaning)}; " if kind is LearnSettings and _whose(name, meaning) else ""
-    return f"{text[0].upper()}{text[1:]}{listed} ({whose}{_with(meaning)}default{_shown(field, meaning.none)})."
+    whose = _whose(name, meaning) if kind is LearnSettings else ""
+    notes = "".join(f"{note}; " for note in (whose, meaning.condition) if note)
+    return f"{text[0].upper()}{text[1:]}{listed} ({notes}default{_shown(field, meaning.none)})."
 
 
 def _whose(name: str, meaning: Meaning) -> str:
     """Which methods have a setting that can be chosen; nothing where all do."""
-    have = {method: name not in entry.fixed and entry.uses(name, meaning) for method, entry in REGISTRY.items()}
-    users, others = ([method for method in have if have[method] is has] for has in (True, False))
+    users = choosers(name, meaning)
+    others = [method for method in REGISTRY if method not in users]
     if not users or not others:
         return ""
     return f"not {', '.join(others)}" if len(others) < len(users) else ", ".join(users)
-
-
-def _with(meaning: Meaning) -> str:
-    """What else must be so that a setting has an effect; nothing where it always has."""
-    if meaning.only is None:
-        return ""
-    switch, values = meaning.only
-    return f"with {switch if values == (True,) else f'{switch} ' + ', '.join(values)}; "
 
 
 def _shown(field: FieldInfo, none: str) -> str:

@@ -4,7 +4,7 @@ from evomal.config.building import changed, fitting, learn_settings, train_setti
 from evomal.config.changes import Change, changes, holds, idle
 from evomal.config.fields import Meaning, Settings, fields_of, flat, flat_fields, given, meanings, setting, with_given
 from evomal.config.manual import preset_manual, settings_manual
-from evomal.config.methods import REGISTRY, MethodEntry, method_entry, register
+from evomal.config.methods import REGISTRY, MethodEntry, choosers, method_entry, register
 from evomal.config.paper import PAIRS, Pair, paper_preset
 from evomal.config.presets import IN_FULL, PRACTICE, PRESETS
 from evomal.config.settings import LearnSettings, TrainSettings, with_schedule_in_base
@@ -52,6 +52,7 @@ __all__ = [
     "TrainSettings",
     "changed",
     "changes",
+    "choosers",
     "fields_of",
     "fitting",
     "flat",

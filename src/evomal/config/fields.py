@@ -84,6 +84,19 @@ class Meaning:
     none: str = "no limit"
     names: Callable[[], Collection[str]] | None = None
 
+    @property
+    def condition(self) -> str:
+        """With what else it has an effect, in words; nothing where it always has.
+
+        Example:
+            >>> Meaning(only=("optimizer", ("sgd", "rmsprop"))).condition
+            'with optimizer sgd, rmsprop'
+        """
+        if self.only is None:
+            return ""
+        switch, values = self.only
+        return f"with {switch}" if values == (True,) else f"with {switch} {', '.join(values)}"
+
 
 def setting(default: Any, text: str, meaning: Meaning | None = None, /, **kinds: Any) -> Any:
     """A field of a `Settings` class: its default, its help, and what it means.

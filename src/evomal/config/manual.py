@@ -3,7 +3,7 @@
 from typing import Any
 
 from evomal.config.fields import Meaning, Settings, fields_of, meanings, stages_of
-from evomal.config.methods import REGISTRY
+from evomal.config.methods import REGISTRY, choosers
 from evomal.config.paper import DATA, PAIRS, SOURCES, preset_values
 from evomal.config.presets import PRESETS
 from evomal.config.settings import LearnSettings, TrainSettings
@@ -43,12 +43,9 @@ def _settings_table(kind: type[Settings], stage: str) -> str:
 
 
 def _who(name: str, meaning: Meaning) -> str:
-    users = [method for method, entry in REGISTRY.items() if name not in entry.fixed and entry.uses(name, meaning)]
+    users = choosers(name, meaning)
     who = "all" if len(users) == len(REGISTRY) else ", ".join(users)
-    if meaning.only is None:
-        return who
-    switch, values = meaning.only
-    return f"{who}; with {switch if values == (True,) else f'{switch} ' + ', '.join(values)}"
+    return f"{who}; {meaning.condition}" if meaning.condition else who
 
 
 def preset_manual() -> str:

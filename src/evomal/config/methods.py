@@ -91,6 +91,16 @@ REGISTRY: dict[str, MethodEntry] = {
 """Every method by name."""
 
 
+def choosers(name: str, meaning: Meaning) -> list[str]:
+    """The methods for which a setting can be chosen: they use it, and do not always have one value of it.
+
+    Example:
+        >>> choosers("meta_steps", Meaning(part="gradients"))
+        ['evomal']
+    """
+    return [method for method, entry in REGISTRY.items() if name not in entry.fixed and entry.uses(name, meaning)]
+
+
 def register(entry: MethodEntry) -> None:
     """Take in a method of one's own, or an entry that takes the place of its older one."""
     REGISTRY[entry.name] = entry
