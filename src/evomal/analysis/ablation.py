@@ -71,7 +71,7 @@ def ablation(loss: SymbolicLoss, predictions: Predictions) -> Ablation:
         >>> [part.text for part in found.parts if part.idle][:2], found.shortest
         (['abs(tanh(y²))', 'tanh(y²)'], '(y - f)²')
     """
-    if loss.task_type == "classification":
+    if loss.task_type != "regression":
         loss = loss.at_classes(predictions.outputs.shape[1])
     whole = (loss.expression, tuple(loss.coefficients))
     base = response(loss, *predictions).gradients
@@ -152,7 +152,7 @@ def _without(cut: Cut, node: int, leaves: Leaves) -> Cut:
 
 
 def _leaves(loss: SymbolicLoss, predictions: Predictions) -> Leaves:
-    f = predictions.outputs.softmax(1) if loss.task_type == "classification" else predictions.outputs
+    f = predictions.outputs.softmax(1) if loss.task_type != "regression" else predictions.outputs
     return {"y": predictions.targets, "f": f} | {name: torch.as_tensor(v) for name, v in loss.extras(f).items()}
 
 

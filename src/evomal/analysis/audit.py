@@ -23,7 +23,8 @@ def audit(loss: Criterion, classes: int = CLASSES) -> Audit:
 
     Args:
         loss: Any loss, learned or not.
-        classes: Of a loss for classification: how many classes there are.
+        classes: Of a loss for classification: how many classes there are; for several labels each has two, itself and
+            its absence.
 
     Example:
         >>> from evomal.losses import HandcraftedLoss
@@ -37,6 +38,7 @@ def audit(loss: Criterion, classes: int = CLASSES) -> Audit:
         Ghosh et al., "Robust Loss Functions under Label Noise for Deep Neural Networks", 2017 (symmetry); Gneiting and
         Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", 2007.
     """
+    classes = 2 if loss.task_type == "multilabel" else classes  # a label and its absence
     predictions = typical_predictions(loss.task_type, classes)
     gradients = response(loss, *predictions).gradients
     known = [
@@ -45,7 +47,7 @@ def audit(loss: Criterion, classes: int = CLASSES) -> Audit:
     ]
     parts = ablation(loss, predictions) if isinstance(loss, SymbolicLoss) else None
     lengths = gradients.norm(dim=1)
-    measured = _of_classes(loss, classes, predictions) if loss.task_type == "classification" else _of_residuals(loss)
+    measured = _of_classes(loss, classes, predictions) if loss.task_type != "regression" else _of_residuals(loss)
     return Audit(
         task_type=loss.task_type,
         lipschitz=finite_or_none(float(lengths.max())),

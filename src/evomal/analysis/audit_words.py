@@ -72,7 +72,7 @@ class Audit:
 
 def words_of(audit: Audit) -> list[str]:
     """An audit in words, one sentence each; see `Audit.words`."""
-    classes = audit.task_type == "classification"
+    classes = audit.task_type != "regression"
     changes = [] if audit.progress is None else [f"It changes over a training; this is at progress {audit.progress:g}."]
     return [
         *changes,
@@ -165,7 +165,7 @@ def _properness(audit: Audit) -> str:
 def _bound(audit: Audit) -> str:
     if audit.greatest is None:
         return "It is not finite for predictions that are very wrong."
-    where = "at p = 1e-6 for the true class" if audit.task_type == "classification" else "at residuals of ±1000"
+    where = "at p = 1e-6 for the true class" if audit.task_type != "regression" else "at residuals of ±1000"
     if audit.bounded:
         return f"It is bounded: it reaches {audit.greatest:.3g} {where}, and rises no further."
     return f"It is not bounded: {audit.greatest:.3g} {where}, and still rising."
@@ -174,7 +174,7 @@ def _bound(audit: Audit) -> str:
 def _lipschitz(audit: Audit) -> str:
     if audit.lipschitz is None:
         return "Its gradient is not finite at some typical predictions."
-    outputs = "logits" if audit.task_type == "classification" else "outputs"
+    outputs = "logits" if audit.task_type != "regression" else "outputs"
     return f"Its gradient with respect to the {outputs} is at most {audit.lipschitz:.3g} long on the grid (Lipschitz)."
 
 

@@ -17,7 +17,8 @@ from evomal.config import TrainSettings
 from evomal.foundation.errors import SettingError
 
 if TYPE_CHECKING:
-    from evomal.losses.loading import SavedLoss
+    from evomal.losses import USUAL
+from evomal.losses.loading import SavedLoss
 
 
 @options.setting_options(TrainSettings, SETTINGS)
@@ -54,7 +55,7 @@ def transfer(
         raise SettingError("--to and --dataset say the same; leave out --dataset")
     where = task if to is None else {**task, "dataset": to}
     name, loss = best_of(losses or ())
-    beside = where.get("task_loss") or ("cross_entropy" if loss.task_type == "classification" else "mse")
+    beside = where.get("task_loss") or USUAL[loss.task_type]
     given = Given([name, beside], where, preset, workers, options.with_tuples(settings), context.obj)
     source, job = new_job(given, out, force)
     if not quiet:

@@ -146,7 +146,7 @@ def improvement(loss: LossFunction, probe: FilterProbe, settings: FilterSettings
 
 def passes(score: float, task_type: TaskType, settings: FilterSettings) -> bool:
     """Whether an improvement is enough: the threshold for classification, anything positive for regression."""
-    return score >= settings.rejection_threshold if task_type == "classification" else score > 0
+    return score >= settings.rejection_threshold if task_type != "regression" else score > 0
 
 
 def gradient_signature(loss: LossFunction, probe: FilterProbe) -> str:

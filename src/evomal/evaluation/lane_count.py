@@ -16,7 +16,7 @@ from evomal.training.precision import precision
 
 GAIN = 0.9  # twice the lanes must bring the time per candidate below this share
 FEW, STEPS = 10, 50
-FORMULAS = {"classification": "mul(y, log(f))", "regression": "square(sub(y, f))"}
+FORMULAS = {"classification": "mul(y, log(f))", "regression": "square(sub(y, f))", "multilabel": "mul(y, log(f))"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def probed(tasks: TaskSet, settings: LearnSettings) -> tuple[FilterProbe, ...]:
 def looks_at_prior(tasks: TaskSet, settings: LearnSettings) -> bool:
     """Whether formulas of a search may look at how often classes occur."""
     used = "formulas" in method_entry(settings.method).parts
-    return used and "prior" in settings.genetic.terminals and tasks.task_type == "classification"
+    return used and "prior" in settings.genetic.terminals and tasks.task_type != "regression"
 
 
 def _probed_one(task: Task, settings: LearnSettings) -> FilterProbe:

@@ -2,7 +2,7 @@
 
 from evomal.losses.criterion import Criterion, Reduction, TaskType
 from evomal.losses.handcrafted import HandcraftedLoss, get_handcrafted
-from evomal.losses.handcrafted_table import HANDCRAFTED, HandcraftedEntry
+from evomal.losses.handcrafted_table import HANDCRAFTED, USUAL, HandcraftedEntry
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.loading import SavedLoss, load_loss, loss_from_entries
 from evomal.losses.neural import NeuralLoss
@@ -11,6 +11,7 @@ from evomal.losses.taylor import TaylorLoss
 
 __all__ = [
     "HANDCRAFTED",
+    "USUAL",
     "Criterion",
     "HandcraftedEntry",
     "HandcraftedLoss",

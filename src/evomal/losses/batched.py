@@ -132,7 +132,7 @@ class BatchedLosses(ABC):
         with torch.autocast(outputs.device.type, enabled=False):
             _, y, kept = prepare(outputs[0].detach(), targets, self.task_type, self.ignore_index)
             f = self._formed(outputs)
-            f = torch.softmax(self.losses[0].shifted(f, dim=2), dim=2) if self.task_type == "classification" else f
+            f = torch.softmax(self.losses[0].shifted(f, dim=2), dim=2) if self.task_type != "regression" else f
             values = self.per_class(y, f, phi).sum(dim=2)
             if self._scales is not None:
                 values = values * self._scales.to(values.dtype).reshape(-1, *[1] * (values.dim() - 1))
@@ -190,6 +190,7 @@ class BatchedLosses(ABC):
         """Outputs [N, B, ...] as [N, B, C, ...], what `prepare` does to those of one lane."""
         outputs = full_precision(outputs)
         outputs = outputs.unsqueeze(2) if outputs.dim() == 2 else outputs
-        if self.task_type == "classification" and outputs.shape[2] == 1:
+        outputs = outputs.unsqueeze(2) if self.task_type == "multilabel" else outputs
+        if self.task_type != "regression" and outputs.shape[2] == 1:
             outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=2)
         return outputs

@@ -82,14 +82,15 @@ class StackedLoss(BatchedLosses):
             logits = self._formed(outputs.detach())
             f = (
                 torch.softmax(self.losses[0].shifted(logits, dim=2), dim=2)
-                if self.task_type == "classification"
+                if self.task_type != "regression"
                 else logits
             )
             values, slope = self._activated(*self._fused(y, f, phi))
             totals, slope = self._reduced(values.detach().sum(dim=2), slope, kept)
-            if self.task_type == "classification":
+            if self.task_type != "regression":
                 slope = f * (slope - (f * slope).sum(2, keepdim=True))
-                slope = slope[:, :, 1:] if outputs.dim() == 2 or outputs.shape[2] == 1 else slope  # one logit is two
+                one = outputs.dim() == 2 or outputs.shape[2] == 1 or self.task_type == "multilabel"
+                slope = slope[:, :, 1:] if one else slope  # one logit is two
             return totals, slope.reshape(outputs.shape).to(outputs.dtype)
 
     def _activated(self, values: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:

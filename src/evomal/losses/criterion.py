@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ from evomal.foundation.errors import DataError, SettingError
 from evomal.foundation.later_rooms import carried_out
 from evomal.losses.checks import call_arguments, checked_label, first_place
 
-TaskType = Literal["classification", "regression"]
+TaskType = Literal["classification", "regression", "multilabel"]
+TASK_TYPES: tuple[str, ...] = get_args(TaskType)
 Reduction = Literal["none", "mean", "sum"]
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """What every loss is called as: ``(outputs, targets) -> scalar``."""
@@ -21,6 +22,8 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 STAGES = (0.0, 0.5, 1.0)
 """Progress at which losses are compared, where one of them changes over a training."""
 
+SOFT_SUM = 0.01
+"""By how much soft labels may miss a sum of 1: they may have been computed in half precision."""
 IGNORED = -100
 """PyTorch's label for "does not count"."""
 
@@ -41,7 +44,8 @@ class Criterion(nn.Module):
     and ``target``, are taken too.
 
     Args:
-        task_type: ``"classification"`` (outputs are logits) or ``"regression"``.
+        task_type: ``"classification"`` (outputs are logits), ``"regression"``, or ``"multilabel"`` (a logit for each of
+            several labels, any of which may be true).
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, as in PyTorch.
         ignore_index: Class label that does not count; None saves the look.
 
@@ -51,8 +55,8 @@ class Criterion(nn.Module):
 
     def __init__(self, task_type: TaskType, reduction: Reduction = "mean", ignore_index: int | None = IGNORED) -> None:
         super().__init__()
-        if task_type not in ("classification", "regression"):
-            raise SettingError(f"task_type is {task_type!r}; use 'classification' or 'regression'")
+        if task_type not in TASK_TYPES:
+            raise SettingError(f"task_type is {task_type!r}; use 'classification', 'regression' or 'multilabel'")
         self.task_type: TaskType = task_type
         self.progress = 1.0
         self.reduction = reduction
@@ -141,9 +145,10 @@ class Criterion(nn.Module):
 
         Args:
             outputs: Classification: logits [B, C, ...], or one logit per instance as [B] or [B, 1, ...]. Regression:
-                [B], [B, K] or [B, K, ...].
+                [B], [B, K] or [B, K, ...]. Several labels: logits [B, C, ...].
             targets: Classification: class labels [B, ...] (integers), or soft labels of the outputs' shape; for one
                 logit, 0/1 or probabilities in the outputs' shape. Regression: the outputs' shape; [B] means [B, 1].
+                Several labels: 0 and 1 (or probabilities) in the outputs' shape; the mean is over labels too.
                 A single label [] or value [] goes with outputs without a batch dimension: [C] or [].
             sample_weight: Optional weights [B] or [B, ...]; the mean becomes Σwv/Σw.
             input: PyTorch's name for `outputs`.
@@ -240,11 +245,20 @@ def prepare(outputs: Tensor, targets: Tensor, task_type: TaskType, ignore_index:
     outputs = full_precision(outputs)
     if task_type == "regression":
         return Prepared(*_regression(outputs, targets), None)
+    if task_type == "multilabel":
+        if targets.shape != outputs.shape:
+            raise _misfit("several labels need targets in the outputs' shape", outputs, targets)
+        if outputs.dim() == 1:
+            outputs, targets = outputs.unsqueeze(1), targets.unsqueeze(1)
+        # Each label is a class of its own beside its absence: two probabilities of one logit, in a further dimension.
+        return _one_logit(outputs.unsqueeze(1), targets.unsqueeze(1), ignore_index)
     if outputs.dim() == 1 or outputs.shape[1] == 1:
         return _one_logit(outputs, targets, ignore_index)
     if targets.is_floating_point():
         if targets.shape != outputs.shape:
             raise _misfit("soft labels must have the outputs' shape", outputs, targets)
+        if _can_look(targets):
+            _require_distributions(targets)
         return Prepared(outputs, targets.to(outputs.dtype), None)
     if targets.shape != outputs.shape[:1] + outputs.shape[2:]:
         raise _misfit("class labels must have the outputs' shape without dimension 1", outputs, targets)
@@ -268,8 +282,37 @@ def _one_logit(outputs: Tensor, targets: Tensor, ignore_index: int | None) -> Pr
     logits = torch.cat([torch.zeros_like(z), z], dim=1)
     if not t.is_floating_point():
         return _labelled(logits, t.squeeze(1), ignore_index)
+    if _can_look(t):
+        _require_probabilities(t)
     t = t.to(z.dtype)
     return Prepared(logits, torch.cat([1 - t, t], dim=1), None)
+
+
+def _can_look(targets: Tensor) -> bool:
+    """Whether the values of targets can be looked at without waiting for a device, or stopping a trace."""
+    if targets.device.type != "cpu" or torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return False
+    return targets.numel() > 0 and not torch._C._functorch.is_functorch_wrapped_tensor(targets)
+
+
+def _require_probabilities(targets: Tensor) -> None:
+    odd = ~((targets >= 0) & (targets <= 1))
+    if bool(odd.any()):
+        raise DataError(
+            f"targets hold {float(targets[odd][0]):g} ({first_place(odd)}), but a yes-or-no answer is 0, 1 or a "
+            "probability between them; mend the targets, or give a loss for regression"
+        )
+
+
+def _require_distributions(targets: Tensor) -> None:
+    _require_probabilities(targets)
+    sums = targets.sum(1)
+    odd = (sums - 1).abs() > SOFT_SUM
+    if bool(odd.any()):
+        raise DataError(
+            f"soft labels sum to {float(sums[odd][0]):g} ({first_place(odd)}) over the classes, not to 1; give shares "
+            "of one label, or for several labels at once a loss with task_type='multilabel'"
+        )
 
 
 def _labelled(outputs: Tensor, labels: Tensor, ignore_index: int | None) -> Prepared:

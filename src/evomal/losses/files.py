@@ -91,9 +91,11 @@ def loss_path(path: Any) -> Path:
 def _version_of(entries: dict[str, Any]) -> int:
     """1, but for what a reader of version 1 would not know or would leave out.
 
-    That is class counts, handcrafted losses, further terminals with what they stand for, operators of a user.
+    That is class counts, handcrafted losses, further terminals with what they stand for, operators of a
+    user, tasks of several labels.
     """
     more = {"class_counts", "prior", "operators"} & entries.keys() or entries.get("family") == "handcrafted"
+    more = more or entries.get("task_type") == "multilabel"
     words = re.findall("[a-z_0-9]+", str(entries.get("expression", "")))
     return 2 if more or BEYOND.intersection(words) else 1
 

@@ -36,6 +36,8 @@ class HandcraftedLoss(Criterion):
       ``bi_tempered_logistic``; for rare classes ``balanced_softmax``, ``vector_scaling``, ``ldam``,
       ``class_balanced_cross_entropy``; for uneven costs ``cost_weighted_cross_entropy``, ``quantile``; beside them
       ``poly1_cross_entropy``: formulas and papers stand in `evomal.losses.handcrafted_classes`.
+    - for several labels at once (task type ``"multilabel"``) ``binary_cross_entropy``, ``binary_focal`` and
+      ``asymmetric``; their means are over labels too.
     - for heavy-tailed targets ``cauchy``, ``welsch``, ``tukey``, ``log_cosh``, ``general_robust``, and
       ``relative_error``: in `evomal.losses.handcrafted_values`; their constants are in the targets' units.
 

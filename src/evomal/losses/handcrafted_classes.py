@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 LOG_OF_ZERO = 1e-4  # what a label of 0 counts as in reverse cross-entropy (Wang et al., 2019)
+SMALLEST = 1e-8  # probability whose logarithm is taken
 LOWEST = -1e6  # a logit below has no share in a tempered softmax
 ITERATIONS = 20  # of the fixed point of the tempered softmax; each gains about a digit for temperatures up to 2
 
@@ -203,3 +204,27 @@ def margins(outputs: Tensor, targets: Tensor, counts: Tensor, *, largest: float,
     margin = counts.clamp(min=1).to(outputs.dtype) ** -0.25
     margin = along_classes(margin * largest / margin.max(), outputs)
     return cross_entropy(scale * (outputs - targets * margin), targets)
+
+
+# Several labels, any of which may be true. Each is a class of its own: logits [B, 2, C, ...] of its absence (0) and of
+# itself, and targets of that shape.
+
+
+def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """-t log p - (1 - t) log(1 - p), p = σ(z)."""
+    return cross_entropy(outputs, targets)
+
+
+def binary_focal(outputs: Tensor, targets: Tensor, *, gamma: float) -> Tensor:
+    """-t (1 - p)^γ log p - (1 - t) p^γ log(1 - p) (Lin et al., 2017, Equation 4)."""
+    return focal(outputs, targets, gamma=gamma)
+
+
+def asymmetric(outputs: Tensor, targets: Tensor, *, gamma_true: float, gamma_false: float, margin: float) -> Tensor:
+    """-t (1 - p)^γ+ log p - (1 - t) q^γ- log(1 - q), q = max(p - m, 0) (Ridnik et al., 2021, Equations 4 to 7)."""
+    log_p = functional.log_softmax(outputs, dim=1)
+    absent, p = log_p.exp().unbind(1)
+    q = (p - margin).clamp(min=0)
+    true = absent**gamma_true * log_p[:, 1]
+    false = q**gamma_false * (1 - q).clamp(min=SMALLEST).log()
+    return -(targets[:, 1] * true + targets[:, 0] * false)

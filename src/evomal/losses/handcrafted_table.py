@@ -18,6 +18,12 @@ _TEXT = re.compile(r"(?P<name>[a-z0-9_]+)\((?P<given>[^()]*)\)")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
+USUAL: Mapping[TaskType, str] = MappingProxyType(
+    {"classification": "cross_entropy", "regression": "mse", "multilabel": "binary_cross_entropy"}
+)
+"""The loss that everybody takes for a kind of task."""
+
+
 class Parameter(NamedTuple):
     """A hyper-parameter of a handcrafted loss.
 
@@ -38,7 +44,7 @@ class HandcraftedEntry(NamedTuple):
     """A row of the table of handcrafted losses.
 
     Args:
-        task_type: What it is for: classification or regression.
+        task_type: What it is for: classification, regression or several labels.
         per_instance: Of outputs and targets, and of class counts where they are needed.
         summary: What it is, in a line.
         suits: The trouble that it was made for.
@@ -296,6 +302,29 @@ HANDCRAFTED = HandcraftedTable(
             "cross-entropy, all classes but 0 weighted by the cost of missing them, 5",
             _COSTS,
             cost=Parameter(5, 1e-3, 1e4, (2, 10)),
+        ),
+        "binary_cross_entropy": HandcraftedEntry(
+            "multilabel", classes.binary_cross_entropy, "binary cross-entropy, label by label", _HABIT
+        ),
+        "binary_focal": HandcraftedEntry(
+            "multilabel",
+            classes.binary_focal,
+            "(1 - p)^γ times binary cross-entropy, label by label, γ = 2",
+            _OTHER,
+            MappingProxyType({"gamma": Parameter(2, 0, 20, (1, 3))}),
+        ),
+        "asymmetric": HandcraftedEntry(
+            "multilabel",
+            classes.asymmetric,
+            "focal in labels that are true, γ+ = 0, and in those that are not, γ- = 4, where small p count as 0",
+            "labels that are rarely true",
+            MappingProxyType(
+                {
+                    "gamma_true": Parameter(0, 0, 20, (1,)),
+                    "gamma_false": Parameter(4, 0, 20, (2,)),
+                    "margin": Parameter(0.05, 0, 0.5),
+                }
+            ),
         ),
         "mse": _of_outputs(_torch(functional.mse_loss), "mean squared error", _HABIT),
         "mae": _of_outputs(_torch(functional.l1_loss), "mean absolute error", _TAILS),

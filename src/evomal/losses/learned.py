@@ -26,7 +26,7 @@ class LearnedLoss(Criterion):
     one-hot in classification, raw values in regression (D2), and s the scale, 1 unless it was controlled.
 
     Args:
-        task_type: ``"classification"`` or ``"regression"``.
+        task_type: ``"classification"``, ``"regression"`` or ``"multilabel"``.
         scale: What every value is multiplied by, above zero; no coefficient, never tuned.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         ignore_index: Class label that does not count; None saves the look.
@@ -192,7 +192,7 @@ class LearnedLoss(Criterion):
 
     def per_instance(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each instance, [B, ...]: the values summed over dimension 1, times the scale."""
-        f = functional.softmax(self.shifted(outputs), dim=1) if self.task_type == "classification" else outputs
+        f = functional.softmax(self.shifted(outputs), dim=1) if self.task_type != "regression" else outputs
         values = self.per_class(targets, f).sum(dim=1)
         return values if self.scale == 1 else self.scale * values
 

@@ -25,7 +25,7 @@ class NeuralLoss(LearnedLoss):
     Args:
         weights: φ: W1 [hidden, 2], W2 [hidden, hidden] and W3 [1, hidden], each row by row, in one flat list; None
             means Xavier-uniform initialisation.
-        task_type: ``"classification"`` or ``"regression"``.
+        task_type: ``"classification"``, ``"regression"`` or ``"multilabel"``.
         hidden: Units of each of the two hidden layers, 1 to 256.
         scale: What every value is multiplied by; never tuned.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.

@@ -43,7 +43,7 @@ class Predictions:
         """Prepare outputs and targets as `loss` would."""
         outputs = outputs.detach()
         logits, y, kept = prepare(outputs, targets, loss.task_type, loss.ignore_index)
-        softmax = loss.task_type == "classification"
+        softmax = loss.task_type != "regression"
         f = torch.softmax(loss.shifted(logits), dim=1) if softmax else logits
         share: Tensor | float
         if kept is None:
@@ -67,6 +67,7 @@ class Predictions:
         """The change of f along a direction of the outputs."""
         change = direction.to(self.f.dtype)
         change = change.unsqueeze(1) if change.dim() == 1 else change
+        change = change.unsqueeze(1) if self.settings[0] == "multilabel" else change
         if not self.softmax:
             return change
         if change.shape[1] < self.f.shape[1]:  # one logit z stands for [0, z]
@@ -77,7 +78,7 @@ class Predictions:
         """The slope with respect to the outputs, from that with respect to f."""
         if self.softmax:
             slope = self.f * (slope - (self.f * slope).sum(1, keepdim=True))
-            if self.outputs.dim() == 1 or self.outputs.shape[1] == 1:
+            if self.outputs.dim() == 1 or self.outputs.shape[1] == 1 or self.settings[0] == "multilabel":
                 slope = slope[:, 1:]
         return slope.reshape(self.outputs.shape).to(self.outputs.dtype)
 

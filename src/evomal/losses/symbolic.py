@@ -31,7 +31,7 @@ class SymbolicLoss(LearnedLoss):
         expression: The formula over y and f, as text or as an `Expression`. It may look at two things more: `prior`,
             the class's share of the training labels (1 in regression), and `progress`, the share of steps done.
         weights: φ, one number per edge in pre-order of the child node (the root has none); None means all ones.
-        task_type: ``"classification"`` or ``"regression"``.
+        task_type: ``"classification"``, ``"regression"`` or ``"multilabel"``.
         output_activation: ``"softplus"`` keeps every class's value above zero.
         scale: What every value is multiplied by; never tuned.
         prior: The share of each class among the training labels, [C], for a formula with `prior`; None: not known yet.

@@ -28,7 +28,7 @@ class TaylorLoss(LearnedLoss):
 
     Args:
         parameters: θ0 … θ7; None means all zeros.
-        task_type: ``"classification"`` or ``"regression"``.
+        task_type: ``"classification"``, ``"regression"`` or ``"multilabel"``.
         scale: What every value is multiplied by; never tuned.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         ignore_index: Class label that does not count; None saves the look.
@@ -69,7 +69,7 @@ class TaylorLoss(LearnedLoss):
         t0, t1, t2, t3, t4, t5, t6, t7 = self.weights.to(f.dtype).unbind()
         a, b = y - t0, f - t1
         values = b * (t2 + a * (t5 + t7 / 2 * a) + b * (t3 / 2 + t6 / 2 * a + t4 / 6 * b))
-        return -values if self.task_type == "classification" else values
+        return values if self.task_type == "regression" else -values
 
     def formula(self, digits: int | None = None) -> str:
         """The polynomial as it is computed, rounded to `digits` significant digits if given."""
@@ -94,7 +94,7 @@ class TaylorLoss(LearnedLoss):
 
     def _written(self, style: "_Style") -> str:
         theta = self.weights.detach().tolist()
-        sign = -1.0 if self.task_type == "classification" else 1.0
+        sign = 1.0 if self.task_type == "regression" else -1.0
         text = ""
         for number, factor, on_y, on_f in TERMS:
             coefficient = sign * factor * theta[number]

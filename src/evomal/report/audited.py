@@ -20,7 +20,7 @@ def table_of_audit(audit: Audit) -> Table:
     """
     table = make_table("measured", "value", left=("measured",))
     for name, weight in audit.weights.items():
-        what = "weight on the margin" if audit.task_type == "classification" else "slope"
+        what = "weight on the margin" if audit.task_type != "regression" else "slope"
         table.add_row(f"{what}, {name} predictions" if audit.classes else f"{what}, {name} residuals", _shown(weight))
     table.add_row("asymmetry", _shown(audit.asymmetry))
     table.add_row("minimum at", f"{audit.minimum:g}")

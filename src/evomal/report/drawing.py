@@ -15,7 +15,7 @@ from evomal.comparison.comparison import read_comparison
 from evomal.config import TrainSettings
 from evomal.expressions import parse
 from evomal.foundation.errors import RunFolderError, SettingError, unknown_name
-from evomal.losses import HANDCRAFTED
+from evomal.losses import HANDCRAFTED, USUAL
 from evomal.losses.criterion import Criterion
 from evomal.losses.named import learned_by_name, loss_by_name
 from evomal.report import figures
@@ -95,7 +95,7 @@ def plot_criterion(loss: Criterion, what: str, classes: int, ax: "Axes | None") 
     if what not in OF_LOSSES:
         raise unknown_name("figure of a loss", what, OF_LOSSES)
     name = getattr(loss, "name", None) or "learned"
-    beside = "cross_entropy" if loss.task_type == "classification" else "mse"
+    beside = USUAL[loss.task_type]
     losses = {str(name): loss} | {beside: loss_by_name(beside)}
     drawn = figures.plot_loss if what == "loss" else figures.plot_gradient
     return drawn(losses, classes, ax=interactive_axes(ax))

@@ -17,7 +17,7 @@ def perfect_outputs(outputs: Tensor, targets: Tensor, task_type: TaskType) -> Te
     """Outputs of the given shape that predict the targets exactly (classification: logits of ±20)."""
     if task_type == "regression":
         return targets.to(outputs.dtype).reshape(outputs.shape)
-    if outputs.dim() == 1 or outputs.shape[1] == 1:
+    if outputs.dim() == 1 or outputs.shape[1] == 1 or task_type == "multilabel":
         return (40.0 * targets.to(outputs.dtype) - 20.0).reshape(outputs.shape)
     if targets.is_floating_point():
         return 40.0 * targets.to(outputs.dtype) - 20.0

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from evomal.foundation.errors import SettingError
 from evomal.losses import TaskType
-from evomal.tasks.metrics import CLASSIFICATION, REGRESSION, Metric, get_metric
+from evomal.tasks.metrics import CLASSIFICATION, MULTILABEL, REGRESSION, Metric, get_metric
 
 # PyTorch's losses that tell what their targets are: yes-or-no answers as floats, classes, numbers.
 BINARY = (
@@ -43,7 +43,7 @@ NUMBERS = (
 def infer_task_type(
     given: str | None, loss: Callable[..., Any], loss_name: str, metric: Any, targets: Tensor
 ) -> TaskType:
-    """Classification or regression: as stated, as loss or metric demand, or by the type of the targets.
+    """Classification, regression or several labels: as stated, as loss or metric demand, or by the type of the targets.
 
     Args:
         given: The stated type, or None.
@@ -64,27 +64,23 @@ def infer_task_type(
         >>> infer_task_type(None, torch.nn.functional.l1_loss, "l1_loss", None, torch.tensor([0.5]))
         'regression'
     """
-    if given not in (None, CLASSIFICATION, REGRESSION):
-        raise SettingError(f"task_type is {given!r}; use 'classification' or 'regression'")
+    if given not in (None, CLASSIFICATION, REGRESSION, MULTILABEL):
+        raise SettingError(f"task_type is {given!r}; use 'classification', 'regression' or 'multilabel'")
     of_loss = getattr(loss, "task_type", None)
     if given is not None and of_loss is not None and given != of_loss:
         raise SettingError(f"task_loss '{loss_name}' is for {of_loss}, but task_type is '{given}'; change one")
     of_metric = get_metric(metric).task_types if metric is not None else ()
     only = of_metric[0] if len(of_metric) == 1 else None
     chosen = given or of_loss or _of_classes(loss, loss_name, targets) or only or _by_targets(loss, loss_name, targets)
-    return "classification" if chosen == CLASSIFICATION else "regression"
+    return "classification" if chosen == CLASSIFICATION else "multilabel" if chosen == MULTILABEL else "regression"
 
 
 def _of_classes(loss: Callable[..., Any], name: str, targets: Tensor) -> str | None:
-    """Classification, where PyTorch's loss is for nothing else."""
+    """Classification, or that of several labels, where PyTorch's loss is for nothing else."""
     if _is_one_of(loss, BINARY) and targets.is_floating_point() and targets.numel() != len(targets):
         if targets.dim() > 1 and targets.shape[1] == 1:
             return CLASSIFICATION
-        raise SettingError(
-            f"task_loss '{name}' with {targets.shape[1]} float targets for each instance means several yes-or-no "
-            "answers at once, of which a learned loss knows nothing; make a task of each, give class labels as "
-            "integers with task_loss='cross_entropy', or say task_type='regression' to have outputs taken as they are"
-        )
+        return MULTILABEL
     return CLASSIFICATION if _is_one_of(loss, BINARY + CLASSES) else None
 
 
@@ -96,9 +92,14 @@ def _by_targets(loss: Callable[..., Any], name: str, targets: Tensor) -> str:
     if bool(((targets == 0) | (targets == 1)).all()):
         raise SettingError(
             f"targets are 0 and 1 as floats, and task_loss '{name}' does not tell whether they are classes; say "
-            "task_type='classification' (outputs are logits) or task_type='regression'"
+            f"task_type='{MULTILABEL if _several(targets) else CLASSIFICATION}' (outputs are logits) or "
+            "task_type='regression'"
         )
     return REGRESSION
+
+
+def _several(targets: Tensor) -> bool:
+    return targets.dim() > 1 and targets.shape[1] > 1
 
 
 def _is_one_of(loss: Callable[..., Any], known: tuple[Any, ...]) -> bool:
@@ -108,7 +109,7 @@ def _is_one_of(loss: Callable[..., Any], known: tuple[Any, ...]) -> bool:
 
 
 def fitting_metric(metric: str | Metric | Callable[..., Any] | None, task_type: TaskType, task_name: str) -> Metric:
-    """The metric of a task; None means error rate for classification and mean squared error for regression.
+    """The metric of a task; None means error rate, micro-F1 error (several labels) or mean squared error.
 
     Raises:
         UnknownNameError: There is no metric of that name.
@@ -118,7 +119,7 @@ def fitting_metric(metric: str | Metric | Callable[..., Any] | None, task_type: 
         >>> fitting_metric(None, "regression", "mine").name
         'mse'
     """
-    usual = "error_rate" if task_type == CLASSIFICATION else "mse"
+    usual = {CLASSIFICATION: "error_rate", MULTILABEL: "micro_f1_of_labels"}.get(task_type, "mse")
     chosen = get_metric(usual if metric is None else metric)
     if task_type not in chosen.task_types:
         raise SettingError(

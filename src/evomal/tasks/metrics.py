@@ -15,6 +15,7 @@ from evomal.losses.criterion import IGNORED
 
 CLASSIFICATION = "classification"
 REGRESSION = "regression"
+MULTILABEL = "multilabel"
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,56 @@ def mae(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - _like(outputs, targets)).abs().mean()
 
 
+def micro_f1_of_labels(outputs: Tensor, targets: Tensor) -> Tensor:
+    """One minus the F1 score over all instances and labels together; a label is predicted where its logit is above 0.
+
+    Args:
+        outputs: Logits [N, C, ...].
+        targets: 0 and 1 in the same shape; what is -100 is left out. 0 where nothing is true and nothing predicted.
+
+    Example:
+        >>> micro_f1_of_labels(torch.tensor([[1.0, -1.0], [1.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        tensor(0.2000, dtype=torch.float64)
+    """
+    hits, wrong = (counts.sum() for counts in _label_counts(outputs, targets))
+    return 1 - _f1(hits, wrong).reshape(())
+
+
+def macro_f1_of_labels(outputs: Tensor, targets: Tensor) -> Tensor:
+    """One minus the mean F1 score over the labels in targets or predictions; shapes as in `micro_f1_of_labels`.
+
+    Example:
+        >>> macro_f1_of_labels(torch.tensor([[1.0, -1.0], [1.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        tensor(0.1667, dtype=torch.float64)
+    """
+    hits, wrong = _label_counts(outputs, targets)
+    there = hits + wrong > 0
+    return 1 - _f1(hits[there], wrong[there]).mean() if bool(there.any()) else torch.zeros((), dtype=hits.dtype)
+
+
+def _label_counts(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """For each label [C] how often it is rightly predicted, and how often wrongly or wrongly not."""
+    if outputs.shape != targets.shape:
+        raise DataError(f"outputs {list(outputs.shape)} do not fit targets {list(targets.shape)}; give both one shape")
+    scores, y = (_as_rows(each).movedim(1, -1).reshape(-1, _as_rows(each).shape[1]) for each in (outputs, targets))
+    predicted, true, kept = scores > 0, y > 0.5, y != IGNORED
+    exact = _exact_dtype(outputs)
+    hits = (predicted & true & kept).sum(0).to(exact)
+    return hits, ((predicted != true) & kept).sum(0).to(exact)
+
+
+def _f1(hits: Tensor, wrong: Tensor) -> Tensor:
+    """2·hits / (2·hits + wrong); 1 where there is nothing of either."""
+    return torch.where(hits + wrong > 0, 2 * hits / (2 * hits + wrong).clamp(min=1), 1.0)
+
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "error_rate": Metric("error_rate", error_rate, (CLASSIFICATION,)),
         "balanced_error_rate": Metric("balanced_error_rate", balanced_error_rate, (CLASSIFICATION,)),
         "macro_f1": Metric("macro_f1", macro_f1, (CLASSIFICATION,)),
+        "micro_f1_of_labels": Metric("micro_f1_of_labels", micro_f1_of_labels, (MULTILABEL,)),
+        "macro_f1_of_labels": Metric("macro_f1_of_labels", macro_f1_of_labels, (MULTILABEL,)),
         "mse": Metric("mse", mse, (REGRESSION,)),
         "mae": Metric("mae", mae, (REGRESSION,)),
     }
@@ -150,7 +196,7 @@ def get_metric(metric: str | Metric | Callable[..., Any]) -> Metric:
     if not callable(metric):
         raise SettingError(f"metric is {metric!r}; give a name or a function of (outputs, targets)")
     name = str(getattr(metric, "__name__", type(metric).__name__))
-    return Metric(name, partial(_checked, metric, name), (CLASSIFICATION, REGRESSION))
+    return Metric(name, partial(_checked, metric, name), (CLASSIFICATION, REGRESSION, MULTILABEL))
 
 
 def _checked(function: Callable[..., Any], name: str, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from evomal.foundation.errors import unknown_name
-from evomal.losses import HANDCRAFTED
+from evomal.losses import HANDCRAFTED, USUAL
 from evomal.losses.criterion import LossFunction
 from evomal.tasks.augmentation import get_augmentation
 from evomal.tasks.datasets import DATASETS, Alterations, Data, altered, load_dataset, load_file
-from evomal.tasks.metrics import METRICS, REGRESSION, Metric
+from evomal.tasks.metrics import METRICS, MULTILABEL, REGRESSION, Metric
 from evomal.tasks.models import MODELS, make_factory
 from evomal.tasks.task import Task
 
@@ -39,8 +39,10 @@ def named_task(
         model: A name in `MODELS`.
         data_dir: Where to look for files first; see `load_dataset`.
         device: Where data and models live.
-        task_loss: None means cross-entropy for classification and squared error for regression.
-        metric: None means error rate for classification and squared error for regression.
+        task_loss: None means cross-entropy for classification, squared error for regression, binary cross-entropy for
+            several labels.
+        metric: None means error rate for classification, squared error for regression, micro-F1 error for several
+            labels.
         width: Factor on the channels or hidden units of the model.
         augmentation: What is done to batches of training images, a name in `AUGMENTATIONS`; None does what is usual
             for the data set: crops and flips for CIFAR, crops for SVHN, else nothing.
@@ -128,7 +130,7 @@ def file_task(
         raise unknown_name("model", model, MODELS)
     alterations = Alterations(train_size, imbalance, label_noise, target_noise)
     return task_of(
-        load_file(path, target, regression=_for_regression(task_loss, metric)),
+        load_file(path, target, **_kind_of(task_loss, metric)),
         model,
         device=device,
         task_loss=task_loss,
@@ -163,7 +165,7 @@ def task_of(
     changes = [alterations.summary] if alterations.summary else []
     changes += [] if augmentation is None else [f"augmentation {augmentation}"]
     changes += [] if width == 1 else [f"width {width:.15g}"]
-    usual = "cross_entropy" if data.task_type == "classification" else "mse"
+    usual = USUAL[data.task_type]
     train, valid, test = data.splits
     return Task(
         make_factory(model, data, width),
@@ -181,7 +183,11 @@ def task_of(
     )
 
 
-def _for_regression(task_loss: Any, metric: Any) -> bool:
+def _kind_of(task_loss: Any, metric: Any) -> dict[str, bool]:
+    """Whether task loss or metric are for regression alone, or for several labels alone."""
+    kinds: tuple[str, ...] = ()
     if isinstance(task_loss, str) and task_loss in HANDCRAFTED:
-        return HANDCRAFTED[task_loss].task_type == REGRESSION
-    return isinstance(metric, str) and metric in METRICS and METRICS[metric].task_types == (REGRESSION,)
+        kinds = (HANDCRAFTED[task_loss].task_type,)
+    elif isinstance(metric, str) and metric in METRICS:
+        kinds = METRICS[metric].task_types
+    return {"regression": kinds == (REGRESSION,), "several": kinds == (MULTILABEL,)}

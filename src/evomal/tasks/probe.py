@@ -129,6 +129,10 @@ def _check_outputs(task: Task, outputs: Tensor, x: Tensor, y: Tensor) -> None:
             raise ModelError(f"{gives}, but targets are {list(y.shape)}; give one output for each target")
         return
     _check_logits(task, outputs)
+    if task.task_type == "multilabel":
+        if outputs.shape != y.shape:
+            raise ModelError(f"{gives}, but targets are {list(y.shape)}; give one logit for each label")
+        return
     if outputs.dim() == 1 or outputs.shape[1] == 1:
         _check_one_output(task, gives, outputs, y)
     elif y.is_floating_point():

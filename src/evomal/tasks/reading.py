@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from evomal.foundation.errors import DataError
 from evomal.foundation.seeds import derive
-from evomal.losses.criterion import IGNORED
+from evomal.losses.criterion import IGNORED, SOFT_SUM
 from evomal.tasks.fetching import fetch
 from evomal.tasks.inputs import Form, pack
 from evomal.tasks.rng import seeded
@@ -187,6 +187,7 @@ def check_labels(y: Tensor, part: str, dataset: str) -> int | None:
     """
     where = f"y of the {part} split of data set '{dataset}'"
     if y.is_floating_point():
+        _check_soft(y, where)
         odd = (y < 0) | (y > 1)
         if bool(odd.any()):
             row = first_row(odd)
@@ -207,6 +208,42 @@ def check_labels(y: Tensor, part: str, dataset: str) -> int | None:
     if greatest < 0:
         raise DataError(f"{where} has only ignored labels; give at least one that counts")
     return greatest + 1
+
+
+def _check_soft(y: Tensor, where: str) -> None:
+    """Rows of several probabilities are shares of one label."""
+    if y.dim() < 2 or y.shape[1] < 2 or bool(((y < 0) | (y > 1)).any()):
+        return
+    odd = (y.sum(1) - 1).abs() > SOFT_SUM
+    if bool(odd.any()):
+        row = first_row(odd)
+        total = float(y.sum(1)[row].flatten()[0])
+        several = bool(((y == 0) | (y == 1)).all())
+        advice = "for several labels at once say task_type='multilabel'" if several else "divide each row by its sum"
+        raise DataError(f"{where} holds soft labels that sum to {total:g}, not to 1 (first in row {row}); {advice}")
+
+
+def check_several_labels(y: Tensor, part: str, dataset: str) -> None:
+    """Check the targets of several labels [N, C, ...].
+
+    Raises:
+        DataError: They are no rows of several labels, or not 0 and 1.
+
+    Example:
+        >>> check_several_labels(torch.tensor([[0.0, 1.0], [1.0, 1.0]]), "training", "mine")
+    """
+    where = f"y of the {part} split of data set '{dataset}'"
+    if y.dim() < 2:
+        raise DataError(f"{where} has shape {list(y.shape)}; for several labels give [N, C], 0 or 1 for each label")
+    odd = (y != 0) & (y != 1)
+    if bool(odd.any()):
+        row = first_row(odd)
+        raise DataError(
+            f"{where} holds {float(y[row][odd[row]].flatten()[0]):g} (first in row {row}); for several labels give 0 "
+            "or 1 for each label"
+        )
+    if part == "training" and bool((y == y.reshape(-1)[0]).all()):
+        raise DataError(f"{where} holds {float(y.reshape(-1)[0]):g} alone; a loss is learned on labels that differ")
 
 
 def check_two_classes(y: Tensor | None, dataset: str) -> None:

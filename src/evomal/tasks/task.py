@@ -19,9 +19,9 @@ from evomal.tasks.factories import build, checked_factory, own_floats
 from evomal.tasks.fingerprint import fingerprint
 from evomal.tasks.inputs import Form, Outputs, adapted
 from evomal.tasks.kinds import fitting_metric, infer_task_type
-from evomal.tasks.metrics import CLASSIFICATION, REGRESSION, Metric
+from evomal.tasks.metrics import CLASSIFICATION, MULTILABEL, REGRESSION, Metric
 from evomal.tasks.models.registry import ModelFactory
-from evomal.tasks.reading import check_labels, check_parts_fit, check_two_classes, read_split
+from evomal.tasks.reading import check_labels, check_parts_fit, check_several_labels, check_two_classes, read_split
 from evomal.tasks.splits import AnySplit, LazySplit, Split, augmented, split_off, strata
 from evomal.tasks.tensors import as_targets, first_row
 from evomal.tasks.user_optimizer import OptimizerFactory, ScheduleFactory, UserOptimizer
@@ -47,8 +47,8 @@ class Task:
         name: What the task is called in tables.
         dataset: What the data set is called; None means `name`.
         model_name: What the model is called; None takes the factory's own name.
-        task_type: ``"classification"`` or ``"regression"``; None infers it from the loss, the metric or the
-            targets.
+        task_type: ``"classification"``, ``"regression"``, or ``"multilabel"`` for targets [N, C] of 0 and 1, any of
+            which may be 1; None infers it from the loss, the metric or the targets.
         valid_fraction: Share of the training split that becomes the validation split if there is none.
         resident: Read a data set once into tensors; False fetches its items for every batch (random
             augmentation, or more data than memory); None reads it once unless its items are others when they are read
@@ -329,7 +329,11 @@ class Task:
     def _checked_targets(self, parts: dict[str, AnySplit]) -> tuple[int | None, str]:
         """How many classes there are, as far as it is known, and where the label of the last one stands."""
         check_parts_fit(parts, self.dataset)
-        if self.task_type == REGRESSION:
+        if self.task_type == MULTILABEL:
+            for name, split in parts.items():
+                if split.y is not None:
+                    check_several_labels(split.y, name, self.dataset)
+        if self.task_type in (REGRESSION, MULTILABEL):
             return None, ""
         seen = {part: check_labels(s.y, part, self.dataset) for part, s in parts.items() if s.y is not None}
         part = max(seen, key=lambda part: seen[part] or 0, default=None)

@@ -88,8 +88,8 @@ def _from_numpy(values: Any, where: str) -> Tensor:
 
 
 def as_targets(values: Tensor, task_type: str, ignore_index: int, floating: torch.dtype | None = None) -> Tensor:
-    """Targets as losses take them: floats for regression, else int64 labels or soft labels."""
-    if task_type == "regression" or values.is_floating_point():
+    """Targets as losses take them: floats for regression and several labels, else int64 labels or soft labels."""
+    if task_type != "classification" or values.is_floating_point():
         return values.to(floating or torch.get_default_dtype())
     labels = values.long()
     return labels if ignore_index == IGNORED else torch.where(labels == ignore_index, IGNORED, labels)

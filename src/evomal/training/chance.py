@@ -26,6 +26,9 @@ def constant_outputs(outputs: Tensor, targets: Tensor, task_type: TaskType) -> T
     if task_type == "regression":
         shaped = targets.to(outputs.dtype).reshape(outputs.shape)
         return shaped.mean(0, keepdim=True).expand_as(shaped).clone()
+    if task_type == "multilabel":
+        shares = targets.to(outputs.dtype).mean(0, keepdim=True).clamp(1e-6, 1 - 1e-6)
+        return torch.logit(shares).expand_as(outputs).clone()
     if outputs.dim() == 1 or outputs.shape[1] == 1:
         counted = targets[targets != IGNORED] if not targets.is_floating_point() else targets
         share = counted.to(outputs.dtype).mean().clamp(1e-6, 1 - 1e-6)

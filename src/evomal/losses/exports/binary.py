@@ -73,8 +73,12 @@ def onnx(loss: LearnedLoss) -> bytes:
     graph = _Graph(helper)
     classes = loss.task_type == "classification"
     y, f = graph.one_hot_and_softmax() if classes else (graph.input("targets"), graph.input("outputs"))
-    value = _value(loss, graph, y, f)
-    summed = graph.node("ReduceSum", value, graph.constant([1], TensorProto.INT64), keepdims=0)
+    if loss.task_type == "multilabel":  # each label is a class beside its absence
+        f, one = graph.node("Sigmoid", f), graph.constant(1.0)
+        summed = _value(loss, graph, y, f) + _value(loss, graph, one - y, one - f)
+    else:
+        axis = graph.constant([1], TensorProto.INT64)
+        summed = graph.node("ReduceSum", _value(loss, graph, y, f), axis, keepdims=0)
     mean = graph.node("ReduceMean", summed, keepdims=0)
     graph.node("Mul", mean, graph.constant(loss.scale), output="loss")
     labels = (TensorProto.INT64, ["batch"]) if classes else (TensorProto.FLOAT, ["batch", "outputs"])
@@ -127,7 +131,7 @@ def _node(node: Expression, weights: Any, graph: "_Graph", leaves: dict[str, "_V
 
 def _polynomial(loss: TaylorLoss, graph: "_Graph", y: "_Value", f: "_Value") -> "_Value":
     theta = loss.coefficients
-    sign = -1.0 if loss.task_type == "classification" else 1.0
+    sign = 1.0 if loss.task_type == "regression" else -1.0
     a, b = y - theta[0], f - theta[1]
     value = b * 0.0
     for place, factor, on_y, on_f in TERMS:

@@ -58,7 +58,7 @@ def _numpy_like(module: str, softplus: str) -> Dialect:
 
 def python(loss: LearnedLoss) -> str:
     """One function in plain PyTorch, free of everything else, called as PyTorch's criteria are."""
-    head = _TORCH_CLASSES if loss.task_type == "classification" else _TORCH_VALUES
+    head = {"classification": _TORCH_CLASSES, "multilabel": _TORCH_LABELS}.get(loss.task_type, _TORCH_VALUES)
     return _function(loss, _TORCH, "import torch", head, _TORCH_END[loss.task_type])
 
 
@@ -78,9 +78,11 @@ def jax(loss: LearnedLoss) -> str:
 
 def keras(loss: LearnedLoss) -> str:
     """One function for ``model.compile(loss=learned_loss)`` of Keras 3, on any of its backends."""
-    head = _KERAS_CLASSES if loss.task_type == "classification" else _KERAS_VALUES
+    head = {"classification": _KERAS_CLASSES, "multilabel": _KERAS_LABELS}.get(loss.task_type, _KERAS_VALUES)
     lines, value = code_of(loss, _KERAS)
-    body = [*_block(head), *lines, f"return ops.sum({value}, axis=-1)"]
+    total = f"ops.sum({value}, axis=-1)"
+    total = f"ops.mean({total}, axis=-1)" if loss.task_type == "multilabel" else total
+    body = [*_block(head), *lines, f"return {total}"]
     arguments = "y_true, y_pred" + _progress(loss)
     return _text(loss, "from keras import ops", arguments, body, _KERAS_SHAPES[loss.task_type])
 
@@ -108,6 +110,8 @@ def latex(loss: LearnedLoss) -> str:
 def _arrays(loss: LearnedLoss, dialect: Dialect, imports: str, soft: str) -> str:
     if loss.task_type == "classification":
         head, end = f"{_ARRAY_CLASSES}\n{soft}", _ARRAY_CLASSES_END
+    elif loss.task_type == "multilabel":
+        head, end = f"{_ARRAY_LABELS}{soft}", _ARRAY_VALUES_END
     else:
         head, end = _ARRAY_VALUES, _ARRAY_VALUES_END
     return _function(loss, dialect, imports, head.replace("xp.", f"{dialect.module}."), end)
@@ -146,11 +150,15 @@ _SHAPES = {
     "classification": "outputs: logits [B, C, ...], or one logit per instance [B] or [B, 1, ...].\n"
     "targets: class labels [B, ...], or soft labels of the outputs' shape.\n"
     "f is the softmax of the outputs, y one-hot; summed over classes, then averaged.",
+    "multilabel": "outputs: logits [B, C, ...], one for each label. targets: 0 and 1 in the same shape.\n"
+    "Each label is a class beside its absence: f is [1 - sigmoid, sigmoid] of its output; averaged over labels too.",
     "regression": "outputs and targets: [B], [B, K] or [B, K, ...] of one shape; summed over outputs, then averaged.",
 }
 _KERAS_SHAPES = {
     "classification": "y_pred: logits [B, C] or [B, 1], no softmax before.\n"
     "y_true: labels [B] or [B, 1], or one-hot [B, C].\n"
+    "Returns one value for each instance, as Keras wants it.",
+    "multilabel": "y_pred: logits [B, C], no sigmoid before; y_true: 0 and 1 in the same shape.\n"
     "Returns one value for each instance, as Keras wants it.",
     "regression": "y_pred and y_true: [B] or [B, K]. Returns one value for each instance, as Keras wants it.",
 }
@@ -168,6 +176,12 @@ if not targets.is_floating_point():
     targets = torch.zeros_like(outputs).scatter(1, labels.unsqueeze(1), 1.0)
 y, f = targets.to(outputs.dtype), torch.softmax(outputs, dim=1)
 """
+_TORCH_LABELS = """
+outputs = outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
+z, t = outputs.unsqueeze(1), targets.unsqueeze(1).to(outputs.dtype)
+y = torch.cat([1 - t, t], dim=1)
+f = torch.softmax(torch.cat([torch.zeros_like(z), z], dim=1), dim=1)
+"""
 _TORCH_VALUES = """
 outputs = outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
 f = outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
@@ -181,6 +195,9 @@ if reduction == "none":
 if reduction == "sum":
     return values.sum()
 return values.mean() if kept is None else values.sum() / kept.sum()
+""",
+    "multilabel": """
+return values if reduction == "none" else values.sum() if reduction == "sum" else values.mean()
 """,
     "regression": """
 return values if reduction == "none" else values.sum() if reduction == "sum" else values.mean()
@@ -200,6 +217,11 @@ if not xp.issubdtype(targets.dtype, xp.floating):
     labels = xp.where(kept, targets, 0)
     targets = xp.moveaxis(xp.eye(outputs.shape[1], dtype=outputs.dtype)[labels], -1, 1)
 y = targets.astype(outputs.dtype)"""
+_ARRAY_LABELS = """
+outputs, targets = xp.asarray(outputs), xp.asarray(targets)
+z, t = outputs[:, None], targets[:, None].astype(outputs.dtype)
+outputs, y = xp.concatenate([xp.zeros_like(z), z], axis=1), xp.concatenate([1 - t, t], axis=1)
+"""
 _ARRAY_VALUES = """
 outputs, targets = xp.asarray(outputs), xp.asarray(targets)
 f = outputs[:, None] if outputs.ndim == 1 else outputs
@@ -226,6 +248,12 @@ elif len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] == 1:
     y_true = ops.one_hot(ops.cast(labels, "int32"), y_pred.shape[-1], dtype=y_pred.dtype)
 y = ops.cast(y_true, y_pred.dtype)
 f = ops.softmax(y_pred, axis=-1)
+"""
+_KERAS_LABELS = """
+z = ops.expand_dims(ops.convert_to_tensor(y_pred), -1)
+t = ops.cast(ops.expand_dims(ops.convert_to_tensor(y_true), -1), z.dtype)
+y = ops.concatenate([1 - t, t], axis=-1)
+f = ops.softmax(ops.concatenate([ops.zeros_like(z), z], axis=-1), axis=-1)
 """
 _KERAS_VALUES = """
 f = ops.convert_to_tensor(y_pred)

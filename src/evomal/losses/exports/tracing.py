@@ -240,7 +240,7 @@ def _weighted(weight: Term, value: Term) -> Term:
 
 def _polynomial(loss: TaylorLoss, lines: Lines) -> Term:
     theta = loss.weights.detach().tolist()
-    sign = -1.0 if loss.task_type == "classification" else 1.0
+    sign = 1.0 if loss.task_type == "regression" else -1.0
     leaves = [_centred(name, centre, loss.weights.dtype, lines) for name, centre in zip("yf", theta[:2], strict=True)]
     terms = []
     for place, factor, *powers in TERMS:

@@ -63,7 +63,8 @@ def _plot(
     kinds = {loss.task_type for loss in losses.values()}
     if len(kinds) != 1:
         raise SettingError("a figure shows losses of one task type; give those for classification or for regression")
-    classification = kinds == {"classification"}
+    classification = kinds != {"regression"}
+    classes = 2 if kinds == {"multilabel"} else classes  # a label and its absence
     with styled():
         ax = new_axes(ax)
         drawn = []

@@ -21,7 +21,11 @@ from evomal.report.figures import (
 from evomal.report.page.blocks import Block, Code, Drawer, Formula, Lines, Rows, Section
 from evomal.report.text import outcomes_text
 
-RIVALS = {"classification": ("cross_entropy", "focal"), "regression": ("mse", "mae")}
+RIVALS = {
+    "classification": ("cross_entropy", "focal"),
+    "multilabel": ("binary_cross_entropy", "binary_focal"),
+    "regression": ("mse", "mae"),
+}
 BEST = 25  # formulas whose operators are counted
 LINE = 12  # ancestors that are told
 
@@ -73,11 +77,11 @@ def action_section(
     task_type = next(iter(losses.values())).task_type
     told = (
         f"Each with height 0 and slope 1 where training starts, for {classes} classes; all others share the rest."
-        if task_type == "classification"
+        if task_type != "regression"
         else "Each with slope 1 at a residual of 1, at a target of 0."
     )
     blocks: list[Block] = [Lines(found.words(), "list")]
-    if task_type == "classification":
+    if task_type != "regression":
         blocks += [
             drawer(plot_loss(losses, classes), f"Loss against the probability of the true class. {told}"),
             drawer(plot_loss(losses, classes, "other"), f"Loss against the probability of one wrong class. {told}"),

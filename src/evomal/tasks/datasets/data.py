@@ -20,7 +20,7 @@ class Raw(NamedTuple):
     """Instances as files hold them: x [N, ...] numbers, y [N] labels (int64) or targets (floats)."""
 
     x: Tensor
-    y: Tensor
+    y: Tensor  # of several labels [N, C], 0 and 1
     test: Pair | None = None  # the original test set, where there is one
     augmentation: Augmentation | None = None  # usual for this data set
 
@@ -31,9 +31,9 @@ class Data:
 
     Args:
         name: Its registered name.
-        task_type: ``"classification"`` or ``"regression"``.
+        task_type: ``"classification"``, ``"regression"`` or ``"multilabel"``.
         train: Training split: x [N, *input_shape] float32, or uint8 where there is a `normalisation`; y [N] int64
-            labels, or [N] float32 targets.
+            labels, or [N] float32 targets, or [N, C] floats of 0 and 1 for several labels.
         valid: Validation split, never part of training.
         test: Test split, never part of either.
         classes: Number of classes; None for regression.
@@ -68,7 +68,7 @@ class Data:
     @property
     def outputs(self) -> int:
         """Outputs that a model needs: the number of classes, or 1."""
-        return self.classes or 1
+        return self.train[1].shape[1] if self.task_type == "multilabel" else self.classes or 1
 
 
 def prepare(name: str, raw: Raw, classes: int | None) -> Data:
@@ -82,7 +82,7 @@ def prepare(name: str, raw: Raw, classes: int | None) -> Data:
     Args:
         name: What the data set is called.
         raw: The instances.
-        classes: Number of classes, or None for regression.
+        classes: Number of classes, or None for regression and for several labels (y [N, C]).
 
     Returns:
         The data set.
@@ -99,20 +99,22 @@ def prepare(name: str, raw: Raw, classes: int | None) -> Data:
     coloured = x.dtype == torch.uint8 and x.dim() == 4 and x.shape[1] > 1
     normalisation = channel_normalisation(x) if coloured else None
     mean, deviation = moments(x, per_feature=x.dim() == 2)
-    centre, spread = moments(y, per_feature=False)
+    several = y.dim() > 1
+    centre, spread = moments(y.float() if several else y, per_feature=False)
 
     def normal(pair: Pair) -> Pair:
         targets = pair[1].long() if classes is not None else _normal(pair[1], centre, spread)
+        targets = pair[1].float() if several else targets
         return (pair[0] if coloured else _normal(pair[0], mean, deviation)), targets
 
     return Data(
         name,
-        "regression" if classes is None else "classification",
+        "multilabel" if several else "regression" if classes is None else "classification",
         train=normal((x, y)),
         valid=normal(valid),
         test=normal(test),
         classes=classes,
-        target_scale=(float(centre), float(spread)) if classes is None else None,
+        target_scale=(float(centre), float(spread)) if classes is None and not several else None,
         normalisation=normalisation,
         augmentation=raw.augmentation,
     )

@@ -19,12 +19,13 @@ CHANNELS = (1, 3, 4)
 QUOTED = 40
 
 
-def load_file(path: str | Path, target: str | None = None, regression: bool = False) -> Data:
+def load_file(path: str | Path, target: str | None = None, regression: bool = False, several: bool = False) -> Data:
     """A data set from a user's file, split and normalised as a registered one is.
 
-    An ``.npz`` holds arrays x [N, ...] and y [N], and x_test, y_test where there is a test set of its own. Images are
-    bytes [N, H, W], [N, H, W, channels] or [N, channels, H, W]. A ``.csv`` has a line with the names of its columns;
-    one is the target, all others are features, and hold numbers.
+    An ``.npz`` holds arrays x [N, ...] and y [N] (or y [N, C] of 0 and 1 for several labels at once), and x_test,
+    y_test where there is a test set of its own. Images are bytes [N, H, W], [N, H, W, channels] or
+    [N, channels, H, W]. A ``.csv`` has a line with the names of its columns; one is the target, all others are
+    features, and hold numbers.
 
     Targets that are text, whole numbers or truth values are classes, numbered in sorted order; others, or all if asked
     for, are those of a regression. Without a test set a fifth is held out, always the same, stratified by class.
@@ -33,6 +34,7 @@ def load_file(path: str | Path, target: str | None = None, regression: bool = Fa
         path: The file.
         target: The name of the target's column; needed for a table, and for nothing else.
         regression: Take whole numbers as what they are.
+        several: Rows of y are several labels, even if each has a single 1.
 
     Returns:
         The data set, named like the file.
@@ -54,7 +56,10 @@ def load_file(path: str | Path, target: str | None = None, regression: bool = Fa
         )
     x, y, test = _read_table(path, str(target)) if kind == ".csv" else _read_arrays(path)
     classes: int | None = None
-    if not regression and y.dtype.kind not in "f":
+    labels = y.ndim == 2 and y.shape[1] > 1
+    if labels:
+        _require_labels(path, y, several)
+    if not labels and not regression and y.dtype.kind not in "f":
         names, y = np.unique(y, return_inverse=True)
         classes = _require_classes(path, len(names), len(y))
         if test is not None:
@@ -70,6 +75,19 @@ def load_file(path: str | Path, target: str | None = None, regression: bool = Fa
     if len(pair[0]) < 10:
         raise DataError(f"{path} has {len(pair[0])} instances; give at least 10, so that parts can be held out")
     return prepare(path.stem, Raw(*pair, held_out), classes)
+
+
+def _require_labels(path: Path, y: NDArray[Any], several: bool) -> None:
+    """Refuse a matrix of targets that are not several labels, 0 or 1 each."""
+    if y.dtype.kind not in "biuf" or not bool(((y == 0) | (y == 1)).all()):
+        raise DataError(
+            f"{path} has y of shape {list(y.shape)}; give y [N], or for several labels at once y [N, C] of 0 and 1"
+        )
+    if not several and bool((y.sum(axis=1) == 1).all()):
+        raise DataError(
+            f"{path} has y of shape {list(y.shape)} with a single 1 in each row, as of one label; give y.argmax(1), or "
+            "for several labels at once set the task loss to 'binary_cross_entropy'"
+        )
 
 
 def _require_classes(path: Path, classes: int, instances: int) -> int:
@@ -99,10 +117,10 @@ def _pair(path: Path, x: NDArray[Any], y: NDArray[Any], part: str) -> Pair:
     tensor, targets = as_tensor(x, f"x{part} of {path}"), as_tensor(y, f"y{part} of {path}")
     require_finite(tensor, f"x{part} of {path}")
     require_finite(targets, f"y{part} of {path}")
-    if tensor.dim() < 2 or targets.dim() != 1 or len(tensor) != len(targets):
+    if tensor.dim() < 2 or targets.dim() not in (1, 2) or len(tensor) != len(targets):
         raise DataError(
             f"{path} has x{part} of shape {list(tensor.shape)} and y{part} of {list(targets.shape)}; give x [N, ...] "
-            "and y [N]"
+            "and y [N], or y [N, C] of 0 and 1 for several labels"
         )
     return _channels_first(tensor), targets
 
@@ -134,7 +152,12 @@ def _read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[
         raise DataError(f"{path} holds {', '.join(names) or 'nothing'} but no {missing[0]}; name its arrays x and y")
     y = found["y"]
     y = y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y
-    return found["x"], y, (found["x_test"], found["y_test"].reshape(-1)) if "x_test" in found else None
+    test = found.get("y_test")
+    if test is not None and y.ndim == 1:
+        test = test.reshape(-1)
+    if test is not None and test.shape[1:] != y.shape[1:]:
+        raise DataError(f"{path} has y of shape {list(y.shape)} but y_test of {list(test.shape)}; give both one form")
+    return found["x"], y, None if test is None else (found["x_test"], test)
 
 
 def _read_table(path: Path, target: str) -> tuple[NDArray[Any], NDArray[Any], None]:
