@@ -18,6 +18,8 @@ from evomal.losses import HANDCRAFTED, SymbolicLoss, load_loss
 FORMULAS: Mapping[str, str] = MappingProxyType(
     {
         "cross_entropy": "mul(-1, mul(y, log(f)))",
+        "binary_cross_entropy": "mul(-1, mul(y, log(f)))",
+        "binary_focal": "mul(square(sub(1, f)), mul(-1, mul(y, log(f))))",
         "focal": "mul(square(sub(1, f)), mul(-1, mul(y, log(f))))",
         "mse": "square(sub(y, f))",
         "mae": "abs(sub(y, f))",

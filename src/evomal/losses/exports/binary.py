@@ -32,6 +32,7 @@ def torchscript(loss: LearnedLoss) -> bytes:
     wide = len(loss.prior) if isinstance(loss, SymbolicLoss) and loss.prior is not None else 4
     outputs = torch.linspace(-1.0, 1.0, 3 * wide).reshape(3, wide)
     targets = torch.tensor([0, wide - 1, 1]) if classes else outputs.flip(0)
+    targets = (targets > 0).float() if loss.task_type == "multilabel" else targets
     plain = deepcopy(loss).cpu()  # traced as a mean over the batch, whatever is set
     plain.reduction = "mean"
     buffer = io.BytesIO()
