@@ -113,9 +113,9 @@ NOT_FINITE = "the weights of formula 'abs(log(mul(y, f)))' hold a number that is
             {"family": ["symbolic"]},
             "its family ['symbolic'] is unknown; use 'symbolic', 'taylor', 'neural' or 'handcrafted'",
         ),
-        ({"task_type": "ranking"}, "task_type is 'ranking'; use 'classification' or 'regression'"),
-        ({"task_type": None}, "task_type is None; use 'classification' or 'regression'"),
-        ({"task_type": {}}, "task_type is {}; use 'classification' or 'regression'"),
+        ({"task_type": "ranking"}, "task_type is 'ranking'; use 'classification', 'regression' or 'multilabel'"),
+        ({"task_type": None}, "task_type is None; use 'classification', 'regression' or 'multilabel'"),
+        ({"task_type": {}}, "task_type is {}; use 'classification', 'regression' or 'multilabel'"),
         ({"output_activation": "relu"}, "output_activation is 'relu'; use 'identity' or 'softplus'"),
         (
             {"weights": [1.0, 1.0, 1.0]},
@@ -173,7 +173,7 @@ NEURAL = {**GOOD_HEAD, "family": "neural", "hidden": 2, "weights": [0.5] * 10}
         ({"weights": [[1.0] * 8]}, LIST),
         ({"weights": None}, LIST),
         ({"weights": 1.0}, LIST),
-        ({"task_type": None}, "task_type is None; use 'classification' or 'regression'"),
+        ({"task_type": None}, "task_type is None; use 'classification', 'regression' or 'multilabel'"),
     ],
 )
 def test_an_odd_entry_of_a_taylor_loss_is_refused(tmp_path, change, what):

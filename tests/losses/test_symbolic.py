@@ -258,7 +258,11 @@ def test_a_learned_loss_is_one_line_of_pytorch(tmp_path):
             SettingError,
             "output_activation is 'relu'; use 'identity' or 'softplus'",
         ),
-        ({"task_type": "ranking"}, SettingError, "task_type is 'ranking'; use 'classification' or 'regression'"),
+        (
+            {"task_type": "ranking"},
+            SettingError,
+            "task_type is 'ranking'; use 'classification', 'regression' or 'multilabel'",
+        ),
         ({"reduction": "max"}, SettingError, "reduction is 'max'; use 'mean', 'sum' or 'none'"),
     ],
 )

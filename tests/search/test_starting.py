@@ -70,7 +70,7 @@ def test_names_that_are_no_formula(name):
         _resolved(name)
     assert str(caught.value) == (
         f"setting 'start_from': '{name}' is no formula in y and f of these operators; of the handcrafted losses, "
-        "cross_entropy, focal, mse, mae, huber are"
+        "cross_entropy, binary_cross_entropy, binary_focal, focal, mse, mae, huber are"
     )
 
 
@@ -213,7 +213,7 @@ def test_an_unknown_name_is_told_the_nearest():
         _resolved("cross_entropi")
     assert str(caught.value) == (
         "unknown loss to start from 'cross_entropi'; did you mean 'cross_entropy'? "
-        "(known: cross_entropy, focal, huber, mae, mse)"
+        "(known: binary_cross_entropy, binary_focal, cross_entropy, focal, huber, mae, mse)"
     )
 
 

@@ -93,6 +93,10 @@ def test_a_metric_that_is_to_be_minimised_passes(case):
 
 @pytest.mark.parametrize("name", METRICS)
 def test_metrics_that_have_a_name_pass(name):
+    if METRICS[name].task_types == ("multilabel",):
+        several = (X, torch.arange(3 * len(X)).reshape(-1, 3) % 5 % 2)
+        probe(Task(lambda: nn.Linear(4, 3), several, task_loss="binary_cross_entropy", metric=name))
+        return
     for kind in TARGETS:
         if ("regression" in METRICS[name].task_types) == (kind in ("numbers", "vectors")):
             probe(_task(kind, name))

@@ -113,7 +113,7 @@ def test_a_function_becomes_a_metric_of_its_name():
 
     metric = get_metric(worst)
     assert metric.name == "worst"
-    assert metric.task_types == ("classification", "regression")
+    assert metric.task_types == ("classification", "regression", "multilabel")
     value = metric(torch.tensor([1.0, 5.0]), torch.tensor([1.0, 2.0]))
     assert value.shape == ()
     assert value.item() == 3

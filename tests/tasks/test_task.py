@@ -274,7 +274,11 @@ def test_lazy_labels_are_checked_too():
             SettingError,
             "metric 'mse' is for regression, but task 'mine' is classification; use 'err",
         ),
-        ({"task_type": "ranking"}, SettingError, "task_type is 'ranking'; use 'classification' or 'regression'"),
+        (
+            {"task_type": "ranking"},
+            SettingError,
+            "task_type is 'ranking'; use 'classification', 'regression' or 'multilabel'",
+        ),
         (
             {"task_loss": "mse", "task_type": "classification"},
             SettingError,
