@@ -161,7 +161,8 @@ def test_options_that_do_not_go_with_the_file(tmp_path):
         ({"x": X, "y": Y, "x_test": X}, " holds x, y, x_test but no y_test; name its arrays x and y"),
         (
             {"x": X, "y": Y[:19]},
-            " has x of shape [20, 2] and y of [19]; give x [N, ...] and y [N], or y [N, C] of 0 and 1 for several labels",
+            " has x of shape [20, 2] and y of [19]; give x [N, ...] and y [N], or y [N, C] of 0 and 1 for several "
+            "labels",
         ),
         ({"x": X * np.nan, "y": Y}, "x of {} holds nan (first in row 0); remove or fill in such rows"),
         ({"x": X.astype(str), "y": Y}, "x of {} holds <U32 values; give numbers (class names as integers from 0)"),

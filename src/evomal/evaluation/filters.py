@@ -47,7 +47,9 @@ class FilterProbe:
     @property
     def classes(self) -> int:
         """Classes that the outputs stand for: one logit stands for two."""
-        return max(2, self.predictions.shape[1]) if self.predictions.dim() > 1 else 2
+        if self.predictions.dim() == 1 or self.task_type == "multilabel":  # a label and its absence
+            return 2
+        return max(2, self.predictions.shape[1])
 
     @property
     def possible(self) -> float:
