@@ -53,7 +53,8 @@ def _neural(task_type, **settings):
 
 
 TABLE = {name: (_handcrafted(name), HANDCRAFTED[name].task_type) for name in HANDCRAFTED}
-for task_type, formulas in (("classification", CLASSIFICATION), ("regression", REGRESSION)):
+SEVERAL = {"squares": CLASSIFICATION["squares"]}
+for task_type, formulas in (("classification", CLASSIFICATION), ("regression", REGRESSION), ("multilabel", SEVERAL)):
     for name, formula in formulas.items():
         TABLE[f"{task_type}-{name}"] = (_symbolic(formula, task_type), task_type)
         TABLE[f"{task_type}-{name}-softplus"] = (
@@ -84,6 +85,8 @@ def _make(name, **settings):
 def _data(name, batch=6, dtype=torch.float32):
     if TABLE[name][1] == "classification":
         return torch.randn(batch, 3, dtype=dtype), torch.randint(0, 3, (batch,))
+    if TABLE[name][1] == "multilabel":
+        return torch.randn(batch, 2, dtype=dtype), torch.randint(0, 2, (batch, 2)).to(dtype)
     return torch.randn(batch, 2, dtype=dtype), torch.randn(batch, 2, dtype=dtype)
 
 
@@ -113,8 +116,8 @@ def test_a_mean_is_a_finite_scalar_with_a_gradient_for_every_output(name):
 
 
 def _has_values_of_outputs(name):
-    """PyTorch's own losses of regression keep one for each output."""
-    return name in HANDCRAFTED and HANDCRAFTED[name].task_type == "regression"
+    """PyTorch's own losses of regression keep one for each output, and all losses of several labels."""
+    return TABLE[name][1] == "multilabel" or (name in HANDCRAFTED and HANDCRAFTED[name].task_type == "regression")
 
 
 @every
