@@ -120,7 +120,8 @@ def test_without_racing_nothing_is_said_of_heats(tmp_path):
 def test_other_methods_race_too(method):
     from evomal.search import make_method
 
-    result = make_method(tasks.quick(method=method, racing=True, racing_keep=0.1)).learn(tasks.blobs())
+    short = {"cma_generations": 2} if method == "glo" else {}
+    result = make_method(tasks.quick(method=method, racing=True, racing_keep=0.1, **short)).learn(tasks.blobs())
     assert result.best.outcome == "trained"
     assert result.outcomes["dropped"]
 

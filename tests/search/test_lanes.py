@@ -168,8 +168,11 @@ def test_the_measurements_are_those_of_the_filters():
         assert numbers == pytest.approx(expected, rel=0.1)
 
 
-@pytest.mark.parametrize("each", [[{}], [{}, {"name": "more", "seed": 1}]], ids=["one", "two"])
-@pytest.mark.parametrize("rates", [(1.0,), (0.1, 1.0, 3.0)])
+@pytest.mark.parametrize(
+    ("each", "rates"),
+    [([{}], (0.1, 1.0, 3.0)), ([{}, {"name": "more", "seed": 1}], (1.0,))],
+    ids=["one task at three rates", "two tasks"],
+)
 def test_training(exact, each, rates):
     settings, task = tasks.quick(fitness_lrs=rates), exact(*each)
     ours, theirs = train_in_lanes(task, settings, _losses(task)), train_group(task, settings, _losses(task))
