@@ -68,6 +68,16 @@ def test_an_estimator(run):
     assert "class_0" in probabilities
 
 
+def test_losses_of_ones_own_beside_others(run):
+    assert len((EXAMPLES / "own_contenders.py").read_text().splitlines()) <= 30
+    out = run("own_contenders.py")
+    assert out.startswith("before      (y - f)²\nafter       ")
+    assert re.search(r"^best: \w+ at 0\.\d+ \(error_rate 0\.\d+\); ", out, re.M)
+    rows = re.findall(r"^\| (\w+) \| 0\.3 \| (0\.\d+) ± 0\.\d+ \|", out, re.M)
+    assert [name for name, _ in rows] == ["focal", "smoothed", "Margin", "SymbolicLoss"]
+    assert all(float(error) < 0.4 for _, error in rows)
+
+
 def test_a_table(run):
     out = run("tabular.py")
     assert "Task('customers/mlp', classification, 720 training, 80 validation instances)" in out
