@@ -23,6 +23,6 @@ if __name__ == "__main__":
     task = evomal.Task(lambda: nn.Linear(6, 2), (x[:400], y[:400]), (x[400:], y[400:]), metric="balanced_error_rate")
     words = {"operators": ("add", "mul", "log", "ratio"), "terminals": ("y", "f", "-1", "prior")}
     start = ("mul(-1, ratio(mul(y, log(f)), prior))",)  # cross-entropy weighted by 1 / prior
-    settings = {"preset": "quick", "generations": 2, "population_size": 5, "meta_steps": 5, "partial_steps": 50}
+    settings = {"preset": "quick", "generations": 2, "population_size": 5, "meta_steps": 2, "partial_steps": 30}
     result = evomal.EvoMAL(rejection=False, start_from=start, **words, **settings).learn(task)
     print(result.loss.formula(digits=3), "balanced error", round(result.fitness, 3))

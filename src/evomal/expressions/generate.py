@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from evomal.expressions.operators import LEAVES, OPERATORS, TABLE_1, TERMINALS
 from evomal.expressions.tree import Expression
-from evomal.foundation.errors import ExpressionError, SettingError, unknown_name
+from evomal.foundation.errors import ExpressionError, SettingError, UnknownNameError, unknown_name
 
 MAX_GROWN_DEPTH = 12
 """Nothing deeper is drawn: a full tree grows by half with each level and soon passes `MAX_NODES`."""
@@ -68,7 +68,9 @@ def _of_table(kind: str, names: Iterable[str], table: Iterable[str]) -> tuple[st
     given, known = list(names), list(table)
     for name in given:
         if name not in known:
-            raise unknown_name(kind, name, known)
+            told = str(unknown_name(kind, name, known))
+            own = "; one of your own has to be registered first" if kind == "operator" else ""
+            raise UnknownNameError(told + own)
     return tuple(name for name in known if name in given)
 
 
