@@ -34,6 +34,7 @@ ALLOWED = {
     ): "a user's functions, sent to our own worker processes",
     ("tasks/user.py", "exec_module"): "--task my_module.py:make_task says that it runs that file",
     ("tasks/user.py", "import_module"): "--task my_package.tasks:make_task the same",
+    ("report/progress.py", "import_module"): "IPython.display by that very name, where there is a notebook",
     ("foundation/later_rooms.py", "import_module"): "rooms of the package, from a table in that file",
     ("__init__.py", "import_module"): "names of the package, from a table in that file, imported when they are used",
 }
