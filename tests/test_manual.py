@@ -166,7 +166,7 @@ def test_all_code_of_the_page_runs(page, small):
         if kind == "python":
             exec(compile(code, page, "exec"), space)
         elif kind == "console":
-            for line in code.splitlines():
+            for line in code.replace("\\\n", " ").splitlines():
                 words = shlex.split(line)
                 assert words[0] == "evomal", line
                 assert main(_less(words[1:])) == 0, line
