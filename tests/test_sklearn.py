@@ -143,7 +143,9 @@ class Wide(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "model", [Wide, lambda: Wide(4, 3), lambda features, outputs: Wide(features, outputs).double()], ids=str
+    "model",
+    [Wide, lambda: Wide(4, 3), lambda features, outputs: Wide(features, outputs).double()],
+    ids=["a class", "no arguments", "float64"],
 )
 def test_models_of_ones_own(model):
     fitted = clone(CLASSIFIER).set_params(model=model).fit(X, Y)
