@@ -3,7 +3,7 @@
 import json
 import random
 
-from evomal.evaluation.finals import Entrant, FinalsOutcome, FinalsPlan, Row
+from evomal.evaluation.finals import Entrant, FinalsOutcome, FinalsPlan, StandingsRow
 from evomal.search.verdict import Verdict, judged
 
 PLAN = FinalsPlan(1000, (0.025, 0.1, 0.4), 5, 1, 3, 150_000, 0.25)
@@ -14,7 +14,7 @@ def row(name, kind, mean, lr=0.1, noise=0.004, splits=15, lrs=(0.025, 0.1, 0.4))
     rng = random.Random(name)
     values = tuple(mean + 0.02 * (split % 3) + rng.gauss(0, noise) for split in range(splits))
     fitness = mean if kind == "learned" else None
-    return Row(Entrant(name, kind, fitness), lr, 5, mean, values, lrs)
+    return StandingsRow(Entrant(name, kind, fitness), lr, 5, mean, values, lrs)
 
 
 def outcome(*rows, chance=0.9):
@@ -78,20 +78,20 @@ def test_where_nothing_gets_anywhere():
     assert (verdict.kind, verdict.name) == ("nothing learns", "cross_entropy")
     assert verdict.message.startswith("nothing learns here: after 1000 steps no loss at any rate is better than")
     assert "error_rate 0.85" in verdict.message
-    failed = tuple(Row(one.entrant, None, 0, None, (), one.lrs) for one in rows)
+    failed = tuple(StandingsRow(one.entrant, None, 0, None, (), one.lrs) for one in rows)
     assert judged(FinalsOutcome(failed, (), PLAN, 10, 5), "m").kind == "nothing learns"
 
 
 def test_without_a_retest_nothing_is_claimed():
-    rows = tuple(Row(one.entrant, None, 0, None, (), ()) for one in (OTHER, HABIT))
+    rows = tuple(StandingsRow(one.entrant, None, 0, None, (), ()) for one in (OTHER, HABIT))
     verdict = judged(FinalsOutcome(rows, (), PLAN, 0, 0), "error_rate")
     assert (verdict.kind, verdict.name, verdict.against) == ("not tested", "focal", ())
     assert verdict.message.startswith("not tested: a budget of 150000 base steps is too small for finals with 1000")
 
 
 def test_a_failed_training_in_the_retest_is_told():
-    bad = Row(Entrant("candidate 0.1", "learned", 0.1), 0.1, 5, 0.1, (0.1, float("inf"), 0.1), (0.1,))
-    good = [Row(one.entrant, 0.1, 5, 0.2, one.retest[:3], (0.1,)) for one in (HABIT, OTHER)]
+    bad = StandingsRow(Entrant("candidate 0.1", "learned", 0.1), 0.1, 5, 0.1, (0.1, float("inf"), 0.1), (0.1,))
+    good = [StandingsRow(one.entrant, 0.1, 5, 0.2, one.retest[:3], (0.1,)) for one in (HABIT, OTHER)]
     verdict = judged(outcome(*good, bad), "m")
     assert verdict.name == "focal"
     assert verdict.best("learned").value is None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evomal.analysis.gradients import Predictions, distance, response
+from evomal.analysis.gradients import OutputsAndTargets, distance, response
 from evomal.expressions import TERMINALS, Expression, evaluate, to_formula
 from evomal.foundation.errors import EvomalError
 from evomal.losses import SymbolicLoss
@@ -18,7 +18,7 @@ Leaves = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Subtree:
     """A subtree, and what becomes of the loss without it.
 
     Args:
@@ -50,14 +50,14 @@ class Ablation:
         change: How different the gradients of what is left are, apart from scale.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[Subtree, ...]
     shortest: str
     left: int
     of: int
     change: float
 
 
-def ablation(loss: SymbolicLoss, predictions: Predictions) -> Ablation:
+def ablation(loss: SymbolicLoss, predictions: OutputsAndTargets) -> Ablation:
     """Take out every subtree of a formula, one at a time, and then all that nothing depends on.
 
     Args:
@@ -80,14 +80,16 @@ def ablation(loss: SymbolicLoss, predictions: Predictions) -> Ablation:
         subtree = loss.expression.at(node)
         if subtree.children or TERMINALS[subtree.symbol].constant is None:
             own = whole[1][node : node + subtree.edges]
-            parts.append(Part(node, to_formula(subtree, own, digits=3), _change(loss, whole, node, predictions, base)))
+            parts.append(
+                Subtree(node, to_formula(subtree, own, digits=3), _change(loss, whole, node, predictions, base))
+            )
     short = _shortened(loss, whole, predictions, base) if loss.expression.size <= MOST else whole
     left = loss if short == whole else _with(loss, short)
     change = 0.0 if left is loss else distance(base, response(left, *predictions).gradients)
     return Ablation(tuple(parts), left.formula(digits=3), short[0].size, loss.expression.size, change)
 
 
-def _change(loss: SymbolicLoss, cut: Cut, node: int, predictions: Predictions, base: Tensor) -> float | None:
+def _change(loss: SymbolicLoss, cut: Cut, node: int, predictions: OutputsAndTargets, base: Tensor) -> float | None:
     try:
         other = _with(loss, _without(cut, node, _leaves(loss, predictions)))
     except EvomalError:  # without y or f it is no loss
@@ -95,7 +97,7 @@ def _change(loss: SymbolicLoss, cut: Cut, node: int, predictions: Predictions, b
     return distance(base, response(other, *predictions).gradients)
 
 
-def _shortened(loss: SymbolicLoss, whole: Cut, predictions: Predictions, base: Tensor) -> Cut:
+def _shortened(loss: SymbolicLoss, whole: Cut, predictions: OutputsAndTargets, base: Tensor) -> Cut:
     """The formula without what nothing depends on, apart from scale; large parts go first."""
     leaves, cut, before = _leaves(loss, predictions), whole, None
     while cut != before:
@@ -106,7 +108,7 @@ def _shortened(loss: SymbolicLoss, whole: Cut, predictions: Predictions, base: T
     return cut
 
 
-def _working(loss: SymbolicLoss, tries: Iterator[Cut], predictions: Predictions, base: Tensor) -> Iterator[Cut]:
+def _working(loss: SymbolicLoss, tries: Iterator[Cut], predictions: OutputsAndTargets, base: Tensor) -> Iterator[Cut]:
     """Those of the formulas that do what the whole one does."""
     for tried in tries:
         try:
@@ -151,7 +153,7 @@ def _without(cut: Cut, node: int, leaves: Leaves) -> Cut:
     return expression.replace(node, Expression("1")), kept
 
 
-def _leaves(loss: SymbolicLoss, predictions: Predictions) -> Leaves:
+def _leaves(loss: SymbolicLoss, predictions: OutputsAndTargets) -> Leaves:
     f = predictions.outputs.softmax(1) if loss.task_type != "regression" else predictions.outputs
     return {"y": predictions.targets, "f": f} | {name: torch.as_tensor(v) for name, v in loss.extras(f).items()}
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from evomal.analysis.ablation import ablation
 from evomal.analysis.audit_words import Audit, Known
 from evomal.analysis.curves import CLASSES, along
-from evomal.analysis.gradients import Predictions, distance, known_losses, one_hot, response, typical_predictions
+from evomal.analysis.gradients import OutputsAndTargets, distance, known_losses, one_hot, response, typical_predictions
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses import SymbolicLoss
 from evomal.losses.criterion import Criterion
@@ -58,7 +58,7 @@ def audit(loss: Criterion, classes: int = CLASSES) -> Audit:
     )
 
 
-def _of_classes(loss: Criterion, classes: int, predictions: Predictions) -> dict[str, Any]:
+def _of_classes(loss: Criterion, classes: int, predictions: OutputsAndTargets) -> dict[str, Any]:
     p = torch.arange(1, 1000, dtype=torch.float64) / 1000
     values, _ = along(loss, p, classes)
     lowest = int(values.argmin())
@@ -103,7 +103,7 @@ def _relative(weights: Tensor, names: tuple[str, ...]) -> dict[str, float | None
     }
 
 
-def _asymmetry(loss: Criterion, classes: int, predictions: Predictions) -> float | None:
+def _asymmetry(loss: Criterion, classes: int, predictions: OutputsAndTargets) -> float | None:
     outputs = predictions.outputs
     labels = (one_hot(torch.full((len(outputs),), label), classes) for label in range(classes))
     values = torch.stack([response(loss, outputs, label).values for label in labels])

@@ -15,7 +15,7 @@ WIDTHS = (0.1, 1.0, 2.0, 4.0)  # standard deviations of logits: of fresh network
 DRAWS = 64  # of each width
 
 
-class Predictions(NamedTuple):
+class OutputsAndTargets(NamedTuple):
     """Predictions and targets of one shape [N, C] or [N, K], in float64."""
 
     outputs: Tensor
@@ -48,7 +48,7 @@ def response(loss: Criterion, outputs: Tensor, targets: Tensor) -> Response:
     return Response(values.detach(), slopes)
 
 
-def typical_predictions(task_type: TaskType, classes: int) -> Predictions:
+def typical_predictions(task_type: TaskType, classes: int) -> OutputsAndTargets:
     """The fixed predictions at which losses are compared: near uniform up to confident ones, right and wrong.
 
     Args:
@@ -63,11 +63,11 @@ def typical_predictions(task_type: TaskType, classes: int) -> Predictions:
         targets = torch.linspace(-2.0, 2.0, 9, dtype=torch.float64)
         residuals = torch.linspace(-4.0, 4.0, 33, dtype=torch.float64)
         y, residual = torch.meshgrid(targets, residuals, indexing="ij")
-        return Predictions((y + residual).reshape(-1, 1), y.reshape(-1, 1).contiguous())
+        return OutputsAndTargets((y + residual).reshape(-1, 1), y.reshape(-1, 1).contiguous())
     draw = generator(0, "analysis", "logits", classes)
     logits = torch.randn(len(WIDTHS) * DRAWS, classes, generator=draw, dtype=torch.float64)
     logits *= torch.tensor(WIDTHS, dtype=torch.float64).repeat_interleave(DRAWS)[:, None]
-    return Predictions(logits, one_hot(torch.arange(len(logits)) % classes, classes))
+    return OutputsAndTargets(logits, one_hot(torch.arange(len(logits)) % classes, classes))
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:

@@ -92,9 +92,9 @@ def _run(
 ) -> int:
     from evomal.comparison.running import run_comparison
     from evomal.executors import make_executor
-    from evomal.report.comparing import Lines
+    from evomal.report.comparing import ComparisonLines
 
-    watcher = None if quiet else Lines(lasting(sys.stderr if as_json else sys.stdout))
+    watcher = None if quiet else ComparisonLines(lasting(sys.stderr if as_json else sys.stdout))
     executor = make_executor(workers)
     try:
         comparison = run_comparison(task, plan, folder, executor, watcher, command)

@@ -9,7 +9,7 @@ import typer
 from evomal.cli import options
 from evomal.cli.output import GOOD, INTERRUPTED, lasting, print_json, say, warn_of_workers
 from evomal.cli.own_method import with_own_method
-from evomal.cli.run import Given, Run, new_run, old_run
+from evomal.cli.run import GivenSearch, Run, new_run, old_run
 from evomal.cli.source import given_task_options
 from evomal.config import PRACTICE, LearnSettings, learn_settings, method_entry
 from evomal.foundation.errors import SettingError
@@ -62,7 +62,7 @@ def learn(
 ) -> int:
     """Search for the loss that suits a task best, and save it as loss.json in a run folder."""
     settings, method = with_own_method(options.with_tuples(settings), own or ())
-    given = Given(task, also or [], preset, settings, context.obj, override, method)
+    given = GivenSearch(task, also or [], preset, settings, context.obj, override, method)
     if dry_run:
         return _price(given, as_json)
     run = _begun(given, out, force) if resume is None else _reopened(given, resume, out, force)
@@ -84,7 +84,7 @@ def learn(
     return INTERRUPTED if result.interrupted else GOOD
 
 
-def _begun(given: Given, out: Path | None, force: bool) -> Run:
+def _begun(given: GivenSearch, out: Path | None, force: bool) -> Run:
     if given.override:
         raise SettingError("--override is for a run that goes on; give --resume DIR, or leave it out")
     run = new_run(given, out, force)
@@ -97,7 +97,7 @@ def _warn_of_workers(settings: LearnSettings) -> None:
         warn_of_workers(settings.workers)
 
 
-def _reopened(given: Given, folder: Path, out: Path | None, force: bool) -> Run:
+def _reopened(given: GivenSearch, folder: Path, out: Path | None, force: bool) -> Run:
     if force or (out is not None and out.resolve() != folder.resolve()):
         raise SettingError(f"--resume goes on in '{folder}'; leave out {'--force' if force else '--out'}")
     return old_run(given, folder)
@@ -144,7 +144,7 @@ def _report(result: "LearnResult", run: Run, as_json: bool) -> None:
         say(f"stopped; the best loss so far is in {folder.loss}, go on with {run.resume_command}")
 
 
-def _price(given: Given, as_json: bool) -> int:
+def _price(given: GivenSearch, as_json: bool) -> int:
     settings = learn_settings(given.preset or PRACTICE, **given.settings)
     _warn_of_workers(settings)
     tasks = [source.load() for source in given.sources]

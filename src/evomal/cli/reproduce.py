@@ -120,11 +120,11 @@ def _say_price(price: "PlanPrice", stream: TextIO, as_json: bool) -> None:
 
 def _lines(stream: TextIO) -> "ReproductionWatcher":
     """Says what begins and what is written, on lines of a stream."""
-    from evomal.report.comparing import Lines
+    from evomal.report.comparing import ComparisonLines
     from evomal.reproduction import ReproductionWatcher
 
     class Told(ReproductionWatcher):
-        comparison = Lines(stream)
+        comparison = ComparisonLines(stream)
 
         def part(self, part: Any, number: int, of: int) -> None:
             print(f"[{number} of {of}] {part.folder}", file=stream, flush=True)

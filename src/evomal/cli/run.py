@@ -15,7 +15,7 @@ from evomal.store.config import CONFIG, described, require_own_training, stored_
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenSearch:
     """What the command line said of a run; None, or nothing, where an option was left out.
 
     Args:
@@ -66,7 +66,7 @@ class Run:
         return resume_command("learn", self.folder.path, self.sources, self.method)
 
 
-def new_run(given: Given, out: Path | None, force: bool) -> Run:
+def new_run(given: GivenSearch, out: Path | None, force: bool) -> Run:
     """A run that begins; its settings are written down before torch is imported."""
     preset = given.preset or PRACTICE
     sources, settings = given.sources, learn_settings(preset, **given.settings)
@@ -88,7 +88,7 @@ def new_run(given: Given, out: Path | None, force: bool) -> Run:
     return Run(folder, sources, settings, method=given.method)
 
 
-def old_run(given: Given, path: Path) -> Run:
+def old_run(given: GivenSearch, path: Path) -> Run:
     """A run that goes on; what was given beside it must be what it was begun with.
 
     Raises:
@@ -109,7 +109,7 @@ def old_run(given: Given, path: Path) -> Run:
     return Run(folder, sources, settings, given.override, given.method)
 
 
-def _require_method(given: Given, folder: RunFolder) -> None:
+def _require_method(given: GivenSearch, folder: RunFolder) -> None:
     """A method of the user's own is code too: whoever goes on names it."""
     spec = folder.config.get("method_from")
     if spec is not None and given.method is None:
@@ -119,7 +119,7 @@ def _require_method(given: Given, folder: RunFolder) -> None:
         )
 
 
-def _same_sources(given: Given, folder: RunFolder) -> list[TaskSource]:
+def _same_sources(given: GivenSearch, folder: RunFolder) -> list[TaskSource]:
     """The tasks of a run, once it is sure that nothing else was named."""
     source = source_of(folder.config["task"], folder.path / CONFIG)
     also = folder.config.get("also") or []
@@ -143,7 +143,7 @@ def _same_sources(given: Given, folder: RunFolder) -> list[TaskSource]:
     return _sources(TaskSource(**{**before, **given.task}), given.also or also)
 
 
-def _require_named(given: Given, task: str | None, also: Sequence[str], folder: RunFolder) -> None:
+def _require_named(given: GivenSearch, task: str | None, also: Sequence[str], folder: RunFolder) -> None:
     """A folder's own word is no reason to run a file: whoever goes on names it."""
     codes = [] if task is None or "task" in given.task else [("--task", task)]
     codes += [] if given.also else [("--also", spec) for spec in also if ":" in spec]

@@ -11,7 +11,7 @@ from evomal.cli import options
 from evomal.cli.going_on import resume_command
 from evomal.cli.output import GOOD, INTERRUPTED, lasting, print_json, say, warn_of_workers
 from evomal.cli.source import TaskSource, given_task_options
-from evomal.cli.training import Given, new_job, old_job
+from evomal.cli.training import GivenTraining, new_job, old_job
 from evomal.config import TrainSettings, flat_fields
 from evomal.foundation.errors import SettingError, StorageError
 
@@ -62,7 +62,7 @@ def train(
 
     Options with a list take several values: --seeds 0 1 2, or --seeds 0,1,2, or --seeds 0 --seeds 1.
     """
-    given = Given(losses or (), task, preset, workers, options.with_tuples(settings), context.obj)
+    given = GivenTraining(losses or (), task, preset, workers, options.with_tuples(settings), context.obj)
     source, job = (
         _begun(given, out, force, override) if resume is None else _reopened(given, resume, out, force, override)
     )
@@ -80,14 +80,14 @@ def carried_out(source: TaskSource, job: "TrainJob", quiet: bool, as_json: bool)
         job.close()
 
 
-def _begun(given: Given, out: Path | None, force: bool, override: bool) -> "tuple[TaskSource, TrainJob]":
+def _begun(given: GivenTraining, out: Path | None, force: bool, override: bool) -> "tuple[TaskSource, TrainJob]":
     if override:
         raise SettingError("--override is for a call that goes on; give --resume OUT, or leave it out")
     return new_job(given, out, force)
 
 
 def _reopened(
-    given: Given, resume: Path, out: Path | None, force: bool, override: bool
+    given: GivenTraining, resume: Path, out: Path | None, force: bool, override: bool
 ) -> "tuple[TaskSource, TrainJob]":
     if force or out is not None:
         raise SettingError(f"--resume goes on with '{resume}'; leave out {'--force' if force else '--out'}")

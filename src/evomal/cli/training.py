@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenTraining:
     """What the command line said; None, or nothing, where an option was left out.
 
     Args:
@@ -44,7 +44,7 @@ class Given:
         return {name: value for name, value in {**task, **self.settings, **own}.items() if value is not None}
 
 
-def new_job(given: Given, out: Path | None, force: bool) -> "tuple[TaskSource, TrainJob]":
+def new_job(given: GivenTraining, out: Path | None, force: bool) -> "tuple[TaskSource, TrainJob]":
     """Trainings that begin.
 
     Raises:
@@ -67,7 +67,7 @@ def new_job(given: Given, out: Path | None, force: bool) -> "tuple[TaskSource, T
     return source, job
 
 
-def old_job(given: Given, out: Path, override: bool) -> "tuple[TaskSource, TrainJob]":
+def old_job(given: GivenTraining, out: Path, override: bool) -> "tuple[TaskSource, TrainJob]":
     """Trainings that go on: all is as it was begun, and what is given beside must agree.
 
     Raises:
@@ -109,7 +109,7 @@ def _job(
     return job_of(source.load(), losses, settings, workers, source.as_dict(), journal)
 
 
-def _as_named(given: Given, call: "TrainCall") -> dict[str, Any]:
+def _as_named(given: GivenTraining, call: "TrainCall") -> dict[str, Any]:
     """All that was given; files by the names that the call knows, as their content is compared, not their names."""
     options, known = given.options(), [loss.name for loss in call.losses]
     if len(given.losses) == len(known):
@@ -120,7 +120,7 @@ def _as_named(given: Given, call: "TrainCall") -> dict[str, Any]:
     return options
 
 
-def _places(given: Given, before: "TrainCall", call: "TrainCall") -> dict[str, str]:
+def _places(given: GivenTraining, before: "TrainCall", call: "TrainCall") -> dict[str, str]:
     """Where each loss of a call that goes on is now."""
     named = dict(zip((loss.name for loss in before.losses), given.losses, strict=False))
     return {

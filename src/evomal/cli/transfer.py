@@ -12,7 +12,7 @@ from evomal.cli import options
 from evomal.cli.output import lasting, say
 from evomal.cli.source import given_task_options
 from evomal.cli.train import SETTINGS, carried_out
-from evomal.cli.training import Given, new_job
+from evomal.cli.training import GivenTraining, new_job
 from evomal.config import TrainSettings
 from evomal.foundation.errors import SettingError
 
@@ -56,7 +56,7 @@ def transfer(
     where = task if to is None else {**task, "dataset": to}
     name, loss = best_of(losses or ())
     beside = where.get("task_loss") or USUAL[loss.task_type]
-    given = Given([name, beside], where, preset, workers, options.with_tuples(settings), context.obj)
+    given = GivenTraining([name, beside], where, preset, workers, options.with_tuples(settings), context.obj)
     source, job = new_job(given, out, force)
     if not quiet:
         print(told(name, loss, job.task.name), file=lasting(sys.stderr if as_json else sys.stdout), flush=True)

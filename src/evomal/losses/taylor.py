@@ -92,7 +92,7 @@ class TaylorLoss(LearnedLoss):
         """Zeros, where the published search starts; nothing is drawn. θ2 … θ7 have a meta-gradient there."""
         return [0.0] * PARAMETERS
 
-    def _written(self, style: "_Style") -> str:
+    def _written(self, style: "_TermStyle") -> str:
         theta = self.weights.detach().tolist()
         sign = 1.0 if self.task_type == "regression" else -1.0
         text = ""
@@ -135,7 +135,7 @@ def rises_at_uniform(parameters: Sequence[float], classes: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Style:
+class _TermStyle:
     """How a polynomial is written."""
 
     names: dict[str, str]
@@ -152,10 +152,10 @@ class _Style:
         return name + self.exponents[exponent - 1] if exponent else ""
 
 
-def _plain(digits: int | None) -> _Style:
-    return _Style({"y": "y", "f": "f"}, partial(plain_number, digits=digits), "·", ("(", ")"), ("", "²", "³"))
+def _plain(digits: int | None) -> _TermStyle:
+    return _TermStyle({"y": "y", "f": "f"}, partial(plain_number, digits=digits), "·", ("(", ")"), ("", "²", "³"))
 
 
-def _latex(digits: int) -> _Style:
+def _latex(digits: int) -> _TermStyle:
     names, brackets = {"y": "y", "f": r"f_\theta(x)"}, (r"\left(", r"\right)")
-    return _Style(names, partial(latex_number, digits=digits), r"\,", brackets, ("", "^2", "^3"))
+    return _TermStyle(names, partial(latex_number, digits=digits), r"\,", brackets, ("", "^2", "^3"))

@@ -15,7 +15,7 @@ from evomal.report.tables import make_table
 from evomal.training import TrainingRun
 
 
-class Lines(ComparisonWatcher):
+class ComparisonLines(ComparisonWatcher):
     """Writes a line for everything that is finished.
 
     Args:

@@ -12,7 +12,7 @@ from evomal.losses.published import PUBLISHED
 from evomal.reproduction import figures
 from evomal.reproduction.figures import Finished, saved
 from evomal.reproduction.numbers import TABLE5, UNREADABLE
-from evomal.reproduction.plans import EVALUATED, PHOTOGRAPHS, Part, Wanted, slug
+from evomal.reproduction.plans import EVALUATED, PHOTOGRAPHS, PlanPart, Wanted, slug
 from evomal.reproduction.tables import Entry
 from evomal.reproduction.timing import CLASSES, StepTimes
 
@@ -64,7 +64,7 @@ def sharpness(named: Mapping[str, Mapping[str, Landscape]]) -> dict[str, Any]:
 
 def figure_files(
     what: str,
-    run: Mapping[str, Sequence[Part]],
+    run: Mapping[str, Sequence[PlanPart]],
     finished: Mapping[str, Finished],
     landscapes: Mapping[str, Mapping[str, Landscape]],
     place: Path,

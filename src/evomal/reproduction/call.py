@@ -9,7 +9,7 @@ from evomal.foundation.errors import SettingError
 from evomal.foundation.recording import recording
 from evomal.reproduction.plans import LEARNERS, Wanted, parts_of
 from evomal.reproduction.prices import PlanPrice, price_of
-from evomal.reproduction.running import Place, Reproduction, ReproductionWatcher, Run
+from evomal.reproduction.running import Execution, Reproduction, ReproductionRun, ReproductionWatcher
 from evomal.reproduction.timing import PROBE
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -76,8 +76,8 @@ def reproduce(
     wanted = _wanted(scale, seeds, methods, lr_grid, flat)
     told = watcher or ReproductionWatcher()
     folder = default_out(scale) if out is None else Path(out)
-    place = Place(folder, data_dir, device, _counted(workers), force, timed_batch, command, told)
-    return Run(wanted, place).all(_listed(what), _listed(rows))
+    place = Execution(folder, data_dir, device, _counted(workers), force, timed_batch, command, told)
+    return ReproductionRun(wanted, place).all(_listed(what), _listed(rows))
 
 
 def plan_price(

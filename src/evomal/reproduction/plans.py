@@ -120,7 +120,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PlanPart:
     """Something that is run by itself, in a folder of its own.
 
     Args:
@@ -169,7 +169,7 @@ class Part:
         return round(tuned + partial) + self.trainings * self.steps
 
 
-def parts_of(whats: Sequence[str], rows: Sequence[str], wanted: Wanted) -> tuple[Part, ...]:
+def parts_of(whats: Sequence[str], rows: Sequence[str], wanted: Wanted) -> tuple[PlanPart, ...]:
     """Everything that tables and figures run, each part once, those that others rest on first.
 
     Args:
@@ -191,7 +191,7 @@ def parts_of(whats: Sequence[str], rows: Sequence[str], wanted: Wanted) -> tuple
     for what in whats:
         if what not in WHATS:
             raise unknown_name("table or figure", what, WHATS)
-    found: dict[str, Part] = {}
+    found: dict[str, PlanPart] = {}
     for what in whats:
         for row in rows_for(what, tuple(rows)):
             for part in parts_for(what, row, wanted):
@@ -224,33 +224,33 @@ def slug(row: str) -> str:
     return row.replace("/", "-")
 
 
-def parts_for(what: str, row: str, wanted: Wanted) -> Iterable[Part]:
+def parts_for(what: str, row: str, wanted: Wanted) -> Iterable[PlanPart]:
     """What one row of a table or figure runs, the last part last; see `parts_of`."""
     steps, seeds = wanted.training_of(row).steps, len(wanted.seeds)
     rates = 1 + len(set(wanted.lr_grid) - {wanted.training_of(row).base.lr})
     if what == "table4":
-        yield Part("steps", f"table4/{row.partition('/')[2]}", row, wanted.methods)
+        yield PlanPart("steps", f"table4/{row.partition('/')[2]}", row, wanted.methods)
     elif what == "table5":
         names = tuple(TABLE5)
         trainings = (1 + len(names)) * seeds * rates
-        yield Part("losses", f"table5/{slug(row)}", row, names, trainings=trainings, steps=steps)
+        yield PlanPart("losses", f"table5/{slug(row)}", row, names, trainings=trainings, steps=steps)
     elif what == "table3":
         source = row.replace("cifar100", "cifar10")
         yield from parts_for("table2", source, wanted)
         trainings = (1 + len(wanted.methods)) * seeds * rates
         folder, names = f"table3/{slug(row)}", wanted.methods
-        yield Part("transfer", folder, row, names, (), trainings, steps, source=f"table2/{slug(source)}")
+        yield PlanPart("transfer", folder, row, names, (), trainings, steps, source=f"table2/{slug(source)}")
     elif what == "fig11":
         for lr in wanted.lr_grid or GRID:
             settings = (wanted.settings_of(row, "evomal", lr=lr),) * seeds
-            yield Part("search", f"fig11/{slug(row)}/lr-{lr:g}", row, ("evomal",), settings, 2 * seeds, steps, lr)
+            yield PlanPart("search", f"fig11/{slug(row)}/lr-{lr:g}", row, ("evomal",), settings, 2 * seeds, steps, lr)
     else:
         searches = tuple(wanted.settings_of(row, method) for method in wanted.methods for _ in wanted.seeds)
         trainings = (1 + len(wanted.methods)) * seeds * rates
         folder = f"table2/{slug(row)}"
-        yield Part("search", folder, row, wanted.methods, searches, trainings, steps)
+        yield PlanPart("search", folder, row, wanted.methods, searches, trainings, steps)
         if what in ("fig9", "fig10"):
-            yield Part("landscape", f"fig9/{slug(row)}", row, ("evomal",), (), 2, steps, source=folder)
+            yield PlanPart("landscape", f"fig9/{slug(row)}", row, ("evomal",), (), 2, steps, source=folder)
 
 
 def _preset(row: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evomal.foundation.serialization import duration
-from evomal.reproduction.plans import EVALUATED, PHOTOGRAPHS, Part, Wanted
+from evomal.reproduction.plans import EVALUATED, PHOTOGRAPHS, PlanPart, Wanted
 from evomal.reproduction.timing import PROBE, StepTimes, time_networks
 from evomal.tasks import DATASETS
 
@@ -21,7 +21,7 @@ class PartPrice:
         note: How far that is to be trusted.
     """
 
-    part: Part
+    part: PlanPart
     least: float
     most: float
     note: str
@@ -87,7 +87,7 @@ class PlanPrice:
 
 
 def price_of(
-    parts: Sequence[Part],
+    parts: Sequence[PlanPart],
     wanted: Wanted,
     *,
     device: str = "cpu",
@@ -117,7 +117,7 @@ def price_of(
     )
 
 
-def part_price(part: Part, times: Mapping[str, StepTimes], workers: int) -> PartPrice:
+def part_price(part: PlanPart, times: Mapping[str, StepTimes], workers: int) -> PartPrice:
     """The price of one part, from the times of its network.
 
     Args:

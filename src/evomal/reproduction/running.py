@@ -21,7 +21,7 @@ from evomal.losses import load_loss
 from evomal.reproduction import assembling
 from evomal.reproduction.figures import EVOMAL, Finished
 from evomal.reproduction.numbers import BASELINE, DOUBTS, rows_of
-from evomal.reproduction.plans import Part, Wanted, parts_for, parts_of, rows_for
+from evomal.reproduction.plans import PlanPart, Wanted, parts_for, parts_of, rows_for
 from evomal.reproduction.tables import Entry, Table, merged, read_entries
 from evomal.reproduction.timing import StepTimes, machine, time_steps
 from evomal.store.environment import versions
@@ -40,7 +40,7 @@ class ReproductionWatcher:
     comparison: ComparisonWatcher | None = None
     """Told of each search and training."""
 
-    def part(self, part: Part, number: int, of: int) -> None:
+    def part(self, part: PlanPart, number: int, of: int) -> None:
         """A part begins, or is found finished."""
 
     def written(self, paths: Sequence[Path]) -> None:
@@ -48,7 +48,7 @@ class ReproductionWatcher:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Execution:
     """Where and with what things are run.
 
     Args:
@@ -71,7 +71,7 @@ class Place:
     command: str | None = None
     watcher: ReproductionWatcher = field(default_factory=ReproductionWatcher)
 
-    def folder(self, part: Part) -> Path:
+    def folder(self, part: PlanPart) -> Path:
         """Where a part lies."""
         return self.out / part.folder
 
@@ -108,7 +108,7 @@ class Reproduction:
         return {"out": str(self.folder), "tables": tables, "figures": figures}
 
 
-class Run:
+class ReproductionRun:
     """A reproduction under way.
 
     Args:
@@ -116,7 +116,7 @@ class Run:
         place: Where.
     """
 
-    def __init__(self, wanted: Wanted, place: Place) -> None:
+    def __init__(self, wanted: Wanted, place: Execution) -> None:
         self._wanted, self._place = wanted, place
         self._finished: dict[str, Finished] = {}
         self._landscapes: dict[str, dict[str, Landscape]] = {}
@@ -161,7 +161,7 @@ class Run:
             self._place.watcher.written(table.write(folder))
         return table
 
-    def _entries(self, what: str, row: str, part: Part) -> list[Entry]:
+    def _entries(self, what: str, row: str, part: PlanPart) -> list[Entry]:
         if what == "table4":
             return assembling.of_hours(row, self._times[part.model], self._wanted)
         finished = self._finished[part.folder]
@@ -187,10 +187,10 @@ class Run:
         self._place.watcher.written(paths)
         return paths
 
-    def _run(self, what: str, row: str, parts: int) -> list[Part]:
+    def _run(self, what: str, row: str, parts: int) -> list[PlanPart]:
         """All parts of a row, each once."""
         own = list(parts_for(what, row, self._wanted))
-        kinds: Mapping[str, Callable[[Part], None]] = {
+        kinds: Mapping[str, Callable[[PlanPart], None]] = {
             "search": self._compare, "losses": self._compare, "transfer": self._compare, "landscape": self._landscape,
             "steps": self._steps,
         }  # fmt: skip
@@ -203,7 +203,7 @@ class Run:
             kinds[part.kind](part)
         return own
 
-    def _compare(self, part: Part) -> None:
+    def _compare(self, part: PlanPart) -> None:
         names: list[str] = list(part.names) or [BASELINE]
         if part.source is not None:
             names = list(self._best(self._finished[part.source]).values()) or [BASELINE]
@@ -233,7 +233,7 @@ class Run:
                 found[contender.name] = str(finished.folder / best.loss_file)
         return found
 
-    def _landscape(self, part: Part) -> None:
+    def _landscape(self, part: PlanPart) -> None:
         """A training with each loss and what lies around it, kept when it is finished."""
         assert part.source is not None
         best = self._best(self._finished[part.source])
@@ -250,7 +250,7 @@ class Run:
                 self._write(path, {each: asdict(found) for each, found in known.items()})
         self._landscapes[part.folder] = known
 
-    def _steps(self, part: Part) -> None:
+    def _steps(self, part: PlanPart) -> None:
         path, base = self._place.folder(part) / "steps.json", self._wanted.training_of(part.row).base
         measured = self._place.timed_batch or base.batch_size
         if path.is_file() and not self._place.force:
@@ -262,7 +262,7 @@ class Run:
         self._write(path, {"times": times.as_dict()} | self._origin())
         self._times[part.model] = times
 
-    def _require_room(self, parts: Sequence[Part]) -> None:
+    def _require_room(self, parts: Sequence[PlanPart]) -> None:
         searches = sum(len(part.searches) for part in parts)
         evaluations = sum(part.evaluations for part in parts)
         needed = SPARE_BYTES + searches * SEARCH_BYTES + evaluations * EVALUATION_BYTES

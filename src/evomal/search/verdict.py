@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from evomal.config.fields import CountOrZero, Settings
-from evomal.evaluation.finals import FinalsOutcome, Row
+from evomal.evaluation.finals import FinalsOutcome, StandingsRow
 from evomal.evaluation.finals.plan import Kind
 from evomal.evaluation.statistics import holm, resampled_test
 from evomal.foundation.serialization import finite_or_none
@@ -60,7 +60,7 @@ class Against(Settings):
 
 
 class Place(Settings):
-    """What finals found out about one entrant; see `evomal.evaluation.finals.Row`."""
+    """What finals found out about one entrant; see `evomal.evaluation.finals.StandingsRow`."""
 
     name: str
     kind: Kind
@@ -234,7 +234,7 @@ def _compared(outcome: FinalsOutcome) -> tuple[Against, ...]:
     return tuple(found)
 
 
-def _place(row: Row, formulas: dict[str, str]) -> Place:
+def _place(row: StandingsRow, formulas: dict[str, str]) -> Place:
     spread = stdev(row.retest) if len(row.retest) > 1 and all(map(math.isfinite, row.retest)) else None
     return Place(
         name=row.entrant.name,

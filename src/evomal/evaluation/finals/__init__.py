@@ -7,6 +7,6 @@ networks.
 from evomal.evaluation.finals.holding import hold_finals
 from evomal.evaluation.finals.ledger import Trial
 from evomal.evaluation.finals.plan import Entrant, FinalsPlan
-from evomal.evaluation.finals.standings import FinalsOutcome, Row
+from evomal.evaluation.finals.standings import FinalsOutcome, StandingsRow
 
-__all__ = ["Entrant", "FinalsOutcome", "FinalsPlan", "Row", "Trial", "hold_finals"]
+__all__ = ["Entrant", "FinalsOutcome", "FinalsPlan", "StandingsRow", "Trial", "hold_finals"]

@@ -7,7 +7,7 @@ from evomal.evaluation.finals.plan import Entrant, FinalsPlan, least_budget
 from evomal.evaluation.finals.race import race
 from evomal.evaluation.finals.retest import retest
 from evomal.evaluation.finals.screening import admitted, screen, screening_steps
-from evomal.evaluation.finals.standings import FinalsOutcome, Places, Row, Runner
+from evomal.evaluation.finals.standings import FinalsOutcome, Places, Runner, StandingsRow
 
 
 def hold_finals(entrants: Sequence[Entrant], plan: FinalsPlan, measure: Measure) -> FinalsOutcome:
@@ -52,7 +52,7 @@ def hold_finals(entrants: Sequence[Entrant], plan: FinalsPlan, measure: Measure)
 def _none_held(entrants: Sequence[Entrant], plan: FinalsPlan) -> FinalsOutcome:
     """Everybody, candidates in their ranking first, as nothing is known that was worth its cost."""
     ranked = sorted(entrants, key=lambda entrant: not entrant.learned)
-    return FinalsOutcome(tuple(Row(entrant, None, 0, None, (), ()) for entrant in ranked), (), plan, 0, 0)
+    return FinalsOutcome(tuple(StandingsRow(entrant, None, 0, None, (), ()) for entrant in ranked), (), plan, 0, 0)
 
 
 def _chance(
@@ -73,9 +73,11 @@ def _decided(values: Sequence[float], entrant: Entrant, runner: Runner) -> tuple
     return sum(values) / len(values), _PLAIN_FIRST.index(entrant.kind), runner.number
 
 
-def _row(runner: Runner, entrants: Sequence[Entrant], again: dict[int, tuple[float, ...]], ledger: Ledger) -> Row:
+def _row(
+    runner: Runner, entrants: Sequence[Entrant], again: dict[int, tuple[float, ...]], ledger: Ledger
+) -> StandingsRow:
     number = runner.number
-    return Row(
+    return StandingsRow(
         entrant=entrants[number],
         lr=runner.lrs[0] if runner.lrs else None,
         folds=runner.folds,

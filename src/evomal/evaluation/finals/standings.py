@@ -39,7 +39,7 @@ class Runner:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StandingsRow:
     """What came out for one entrant.
 
     Args:
@@ -82,14 +82,14 @@ class FinalsOutcome:
         screening: Steps of a training in the screening.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[StandingsRow, ...]
     chance: tuple[float, ...]
     plan: FinalsPlan
     spent: int
     screening: int
 
     @property
-    def retested(self) -> tuple[Row, ...]:
+    def retested(self) -> tuple[StandingsRow, ...]:
         """Those that the re-test measured, the best first."""
         return tuple(row for row in self.rows if row.retest)
 

@@ -137,7 +137,7 @@ METHOD_DEFAULTS = {
 
 
 @dataclass
-class Lines:
+class TracedLines:
     """Lines of code under construction, each of which gives a name to a value."""
 
     lines: list[str] = field(default_factory=list)
@@ -172,14 +172,14 @@ def code_of(loss: LearnedLoss, dialect: Dialect) -> tuple[list[str], str]:
         >>> code_of(loss, Dialect("np"))
         ([], '(2.0 * (y - f))**2')
     """
-    lines = Lines()
+    lines = TracedLines()
     value = _value(loss, dialect, lines)
     if loss.scale != 1:
         value = number(loss.scale) * value
     return lines.lines, value.text
 
 
-def _value(loss: LearnedLoss, dialect: Dialect, lines: Lines) -> Term:
+def _value(loss: LearnedLoss, dialect: Dialect, lines: TracedLines) -> Term:
     if isinstance(loss, SymbolicLoss):
         lines.lines += _extras(loss, dialect)
         numbers = (number(weight, loss.weights.dtype) for weight in loss.weights.detach().tolist())
@@ -221,7 +221,7 @@ def require_prior(loss: SymbolicLoss) -> tuple[float, ...]:
     return loss.prior
 
 
-def _node(node: Expression, weights: Iterator[Term], dialect: Dialect, lines: Lines) -> Term:
+def _node(node: Expression, weights: Iterator[Term], dialect: Dialect, lines: TracedLines) -> Term:
     if not node.children:
         constant = TERMINALS[node.symbol].constant
         return Term(node.symbol) if constant is None else number(constant)
@@ -238,7 +238,7 @@ def _weighted(weight: Term, value: Term) -> Term:
     return value if weight.text == "1.0" else weight * value
 
 
-def _polynomial(loss: TaylorLoss, lines: Lines) -> Term:
+def _polynomial(loss: TaylorLoss, lines: TracedLines) -> Term:
     theta = loss.weights.detach().tolist()
     sign = 1.0 if loss.task_type == "regression" else -1.0
     leaves = [_centred(name, centre, loss.weights.dtype, lines) for name, centre in zip("yf", theta[:2], strict=True)]
@@ -252,11 +252,11 @@ def _polynomial(loss: TaylorLoss, lines: Lines) -> Term:
     return Term(" + ".join(term.text for term in terms), SUM) if terms else Term("0.0 * f", PRODUCT)
 
 
-def _centred(name: str, centre: float, dtype: torch.dtype, lines: Lines) -> Term:
+def _centred(name: str, centre: float, dtype: torch.dtype, lines: TracedLines) -> Term:
     return lines.named(Term(name) - number(centre, dtype)) if centre else Term(name)
 
 
-def _network(loss: NeuralLoss, dialect: Dialect, lines: Lines) -> Term:
+def _network(loss: NeuralLoss, dialect: Dialect, lines: TracedLines) -> Term:
     if not dialect.matrix:
         weights = len(loss.coefficients)
         raise SettingError(f"a neural loss has no formula ({weights:,} weights); export it as python, numpy or onnx")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class LinesBlock:
     """Sentences, as paragraphs or as a list.
 
     Args:
@@ -64,7 +64,7 @@ class Drawing:
 
 
 @dataclass(frozen=True, slots=True)
-class Formula:
+class FormulaBlock:
     """A formula.
 
     Args:
@@ -88,7 +88,7 @@ class Code:
     block: ClassVar[str] = "code"
 
 
-Block = Lines | Rows | Drawing | Formula | Code
+Block = LinesBlock | Rows | Drawing | FormulaBlock | Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,6 @@ class Drawer:
         # What matplotlib makes is safe: all text in it went through its own escaping, that of pointers through ours.
         return Drawing(Markup(svg_of(axes, f"figure{next(self._names)}", cleaned(caption))), cleaned(caption))
 
-    def formula(self, title: str, latex: str, text: str) -> Formula:
+    def formula(self, title: str, latex: str, text: str) -> FormulaBlock:
         """A formula typeset, with the same as text."""
-        return Formula(title, typeset(latex, f"formula{next(self._names)}"), cleaned(text))
+        return FormulaBlock(title, typeset(latex, f"formula{next(self._names)}"), cleaned(text))

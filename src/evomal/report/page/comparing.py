@@ -10,7 +10,7 @@ from evomal.comparison.tables import columns_of, losses_table, rates_table
 from evomal.foundation.serialization import cleaned, flattened
 from evomal.report.figures import plot_filters, plot_rates, plot_search
 from evomal.report.figures.style import new_axes
-from evomal.report.page.blocks import Block, Code, Drawer, Lines, Rows, Section
+from evomal.report.page.blocks import Block, Code, Drawer, LinesBlock, Rows, Section
 
 MANY = 6  # contenders from which a figure is larger
 
@@ -27,7 +27,7 @@ def table_section(comparison: Comparison, title: str = "Meta-testing") -> Sectio
     numbers = frozenset(range(1, len(columns)))
     caption = f"{cleaned(comparison.task)}: {len(comparison.seeds)} seeds, test data that no search saw; ★ best mean"
     blocks: list[Block] = [Rows([column.head for column in columns], rows, caption, numbers)]
-    return Section(title, [*blocks, Lines([cleaned(note) for note in comparison.notes()], "list")])
+    return Section(title, [*blocks, LinesBlock([cleaned(note) for note in comparison.notes()], "list")])
 
 
 def rates_section(comparison: Comparison, drawer: Drawer, title: str = "Learning rates") -> Section:

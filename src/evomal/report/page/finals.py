@@ -5,7 +5,7 @@ from evomal.analysis.runs import SearchRecord
 from evomal.foundation.serialization import cleaned
 from evomal.losses import HANDCRAFTED
 from evomal.report.figures import plot_final_rates, plot_promise
-from evomal.report.page.blocks import Block, Drawer, Lines, Rows, Section
+from evomal.report.page.blocks import Block, Drawer, LinesBlock, Rows, Section
 from evomal.search.verdict import Against, Place, Verdict
 
 PAIRS = 3  # finalists with a fitness from which a figure of it says something
@@ -16,7 +16,7 @@ def finals_section(record: SearchRecord, drawer: Drawer, title: str = "Finals") 
     verdict = record.verdict
     if verdict is None:
         return None
-    blocks: list[Block] = [Lines([_how(verdict)]), _places(verdict)]
+    blocks: list[Block] = [LinesBlock([_how(verdict)]), _places(verdict)]
     if verdict.against:
         blocks.append(_against(verdict))
     metrics = final_metrics(record.finals, verdict.steps)

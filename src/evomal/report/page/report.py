@@ -15,7 +15,7 @@ from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.foundation.serialization import cleaned
 from evomal.losses import HANDCRAFTED
 from evomal.report.page import comparing, searching
-from evomal.report.page.blocks import Block, Drawer, Lines, Section
+from evomal.report.page.blocks import Block, Drawer, LinesBlock, Section
 from evomal.report.page.finals import best_handcrafted, finals_section
 from evomal.report.page.rendering import render
 from evomal.report.page.verdict import verdict_of_comparison, verdict_of_search
@@ -90,9 +90,9 @@ def _of_searches(searches: Sequence[SearchRecord], drawer: Drawer, classes: int)
     several = len(searches) > 1
     sections = []
     for record in searches:
-        blocks: list[Block] = [Lines(verdict_of_search(record), "verdict")]
+        blocks: list[Block] = [LinesBlock(verdict_of_search(record), "verdict")]
         if record.problems:
-            blocks.append(Lines([cleaned(problem) for problem in record.problems], "problems"))
+            blocks.append(LinesBlock([cleaned(problem) for problem in record.problems], "problems"))
         sections.append(Section(_headed("Verdict", record, several), blocks))
     if several:
         together: dict[str, list[SearchRecord]] = {}
@@ -135,13 +135,16 @@ def _of_comparison(path: Path, drawer: Drawer, classes: int) -> tuple[list[Secti
         sections = [
             Section(
                 "Verdict",
-                [Lines([f"The comparison '{path}' has no table."], "verdict"), Lines([cleaned(problem)], "problems")],
+                [
+                    LinesBlock([f"The comparison '{path}' has no table."], "verdict"),
+                    LinesBlock([cleaned(problem)], "problems"),
+                ],
             )
         ]
         section = comparing.searches_section(searches, drawer)
         return sections + ([section] if section else []), f"comparison {path.resolve().name}"
     sections = [
-        Section("Verdict", [Lines(verdict_of_comparison(comparison), "verdict")]),
+        Section("Verdict", [LinesBlock(verdict_of_comparison(comparison), "verdict")]),
         comparing.table_section(comparison),
         comparing.rates_section(comparison, drawer),
     ]

@@ -18,7 +18,7 @@ from evomal.report.figures import (
     plot_search,
     plot_sizes,
 )
-from evomal.report.page.blocks import Block, Code, Drawer, Formula, Lines, Rows, Section
+from evomal.report.page.blocks import Block, Code, Drawer, FormulaBlock, LinesBlock, Rows, Section
 from evomal.report.text import outcomes_text
 
 RIVALS = {
@@ -42,13 +42,13 @@ def loss_section(loss: LearnedLoss, drawer: Drawer, found: Audit, title: str = "
             drawer.formula("As it is computed, with its coefficients φ", described["latex"], described["formula"])
         )
     else:
-        blocks.append(Formula("As it is computed", None, described["formula"]))
+        blocks.append(FormulaBlock("As it is computed", None, described["formula"]))
     cut = found.ablation
     if cut is not None and cut.left < cut.of:
         told = (
             f"Without the {cut.of - cut.left} of {cut.of} nodes that change its gradients by {cut.change:.1%} at most"
         )
-        blocks.append(Formula(told, None, cut.shortest))
+        blocks.append(FormulaBlock(told, None, cut.shortest))
     if "simplified" in described:
         short = described["simplified"]
         note = f" ({short['note']})" if short["note"] else ""
@@ -80,7 +80,7 @@ def action_section(
         if task_type != "regression"
         else "Each with slope 1 at a residual of 1, at a target of 0."
     )
-    blocks: list[Block] = [Lines(found.words(), "list")]
+    blocks: list[Block] = [LinesBlock(found.words(), "list")]
     if task_type != "regression":
         blocks += [
             drawer(plot_loss(losses, classes), f"Loss against the probability of the true class. {told}"),
@@ -123,8 +123,8 @@ def search_section(record: SearchRecord, drawer: Drawer, title: str = "The searc
     """How fitness fell, what filters saved, sizes, operators, and where the winner came from."""
     records = record.records
     if not records:
-        return Section(title, [Lines(["The journal holds no candidate."])])
-    blocks: list[Block] = [Lines(_told(record))]
+        return Section(title, [LinesBlock(["The journal holds no candidate."])])
+    blocks: list[Block] = [LinesBlock(_told(record))]
     curve = best_so_far(records)
     if any(value is not None for value in curve):
         axes = plot_search({record.method: [curve]}, record.metric, record.baseline)
@@ -190,7 +190,7 @@ def settings_section(record: SearchRecord, title: str = "Settings, versions, and
         told = [(name, cleaned(value)[:300]) for name, value in flattened(record.loss.info).items()]
         blocks.append(Rows(("entry", "value"), told, "What the loss file says", folded=True))
     if not blocks:
-        blocks.append(Lines(["Its settings cannot be read."]))
+        blocks.append(LinesBlock(["Its settings cannot be read."]))
     return Section(title, blocks)
 
 
