@@ -29,6 +29,7 @@ REMARKS = [
 UNLIKE = ("seconds", "workers", "command")
 TASKS = """
 import os
+import time
 from pathlib import Path
 
 import torch
@@ -39,9 +40,19 @@ import evomal
 MAIN, HERE = os.getpid(), Path.cwd()
 
 class Fragile(nn.Linear):
+    # In a worker all but the first few end their process, once something is finished.
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        if os.getpid() != MAIN:
+            (HERE / f"made-{os.getpid()}-{time.monotonic_ns()}").touch()
+        self.number = len(list(HERE.glob("made-*")))
+
     def forward(self, x):
-        done = HERE / "c/trainings.jsonl"
-        if os.getpid() != MAIN and (HERE / "die").exists() and done.exists() and done.read_text().count("\\n") >= 2:
+        if os.getpid() != MAIN and self.number > 4 and (HERE / "die").exists():
+            done = HERE / "c/trainings.jsonl"
+            while not done.exists() or done.read_text().count("\\n") < 2:
+                time.sleep(0.01)
             os._exit(9)
         return super().forward(x)
 

@@ -88,7 +88,7 @@ def test_before_the_first_record_and_shortly_after_it(fork, tmp_path, reference,
 def test_anywhere_in_the_middle_and_at_the_end(fork, tmp_path, reference, operations):
     changing = _changing(operations)
     later = changing[_first(operations) + 3 :]
-    for number in [*later[:-6:3], *later[-6:]]:
+    for number in [*later[:-6:6], *later[-6:]]:
         folder = tmp_path / str(number)
         folder.mkdir()
         assert _goes_on(fork, folder, reference, number, "before")

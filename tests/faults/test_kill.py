@@ -10,7 +10,7 @@ import pytest
 
 from evomal.store import read_journal
 
-KILLS = 4  # in each of two tests; crash points are gone through one by one in test_crash_points
+KILLS = 2  # in each of two tests; crash points are gone through one by one in test_crash_points
 NO_RUN = "evomal: error: 'run' holds no run to go on with; start one with --out run\n"
 
 

@@ -1,6 +1,7 @@
 import math
 import random
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -158,11 +159,11 @@ def test_telling_what_was_not_asked():
 
 def test_populations_that_cma_es_cannot_learn_from():
     settings = {"population_size": 2, "generations": 1}
-    makers = [lambda method=method: learn_settings(method=method, **settings) for method in ("glo", "taylorglo")]
-    for make in (lambda: _engine(population=2), *makers):
+    makers = {f"method {name}": partial(learn_settings, method=name, **settings) for name in ("glo", "taylorglo")}
+    for who, make in {"CMA-ES": partial(_engine, population=2), **makers}.items():
         with pytest.raises(SettingError) as caught:
             make()
-        assert str(caught.value) == "setting 'population_size': CMA-ES needs 3 members or more, not 2; give more"
+        assert str(caught.value) == f"setting 'population_size': {who} needs 3 members or more, not 2; give more"
 
 
 def _genetic(population=6):

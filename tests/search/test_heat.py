@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from evomal.config import learn_settings
+from evomal.config import fields, learn_settings
 from evomal.evaluation.racing import heat_settings
 from evomal.evaluation.stages import judge_stage, train_stage, tune_stage
 from evomal.foundation.errors import SettingError
@@ -78,11 +78,9 @@ def test_a_full_evaluation_is_what_it_is_without_racing(raced):
 
 
 def _flat(flat):
-    from evomal.store.resuming import flat as flattened
-
-    idle = ("sigma", "cma_generations", "hidden", "neural_steps", "racing_effort", "racing_keep")
-    idle += ("finalists", "folds", "retests", "finals_budget")
-    return {name: value for name, value in flattened(tasks.quick(**flat)).items() if name not in idle}
+    """The settings that were given, but for those of the race itself."""
+    settings = tasks.quick(**flat)
+    return {name: fields.flat(settings)[name] for name in fields.given(settings) if not name.startswith("racing")}
 
 
 def test_a_heat_is_the_beginning_of_the_evaluation():

@@ -17,8 +17,7 @@ from evomal.config import TrainSettings
 from evomal.foundation.errors import SettingError
 
 if TYPE_CHECKING:
-    from evomal.losses import USUAL
-from evomal.losses.loading import SavedLoss
+    from evomal.losses.loading import SavedLoss
 
 
 @options.setting_options(TrainSettings, SETTINGS)
@@ -51,6 +50,8 @@ def transfer(
 
     Nothing is learned anew: formula and coefficients stay as they are, for any number of classes.
     """
+    from evomal.losses import USUAL
+
     if to is not None and "dataset" in task:
         raise SettingError("--to and --dataset say the same; leave out --dataset")
     where = task if to is None else {**task, "dataset": to}
