@@ -184,8 +184,7 @@ def require_finals(tasks: TaskSet, settings: LearnSettings) -> None:
     if not finals.finals:
         return
     require_enough(tasks, finals.folds)
-    plan = plan_of(tasks, settings, ())
-    least = least_budget(plan, least_entrants(tasks, settings)) * len(tasks)
+    least = _least_budget(tasks, settings)
     if finals.finals_budget is not None and finals.finals_budget < least:
         raise SettingError(
             f"setting 'finals_budget': {finals.finals_budget} base steps are too few for a verdict on trainings of "
@@ -193,12 +192,17 @@ def require_finals(tasks: TaskSet, settings: LearnSettings) -> None:
         )
 
 
+def _least_budget(tasks: TaskSet, settings: LearnSettings) -> int:
+    """The base steps below which finals of a search tell nothing."""
+    return least_budget(plan_of(tasks, settings, ()), least_entrants(tasks, settings)) * len(tasks)
+
+
 def too_short_for_finals(tasks: TaskSet, settings: LearnSettings) -> str | None:
     """What to say before a search whose own steps cannot buy finals, where no budget was given; None where they can."""
     finals = settings.finals
     if not finals.finals or finals.finals_budget is not None:
         return None
-    least = least_budget(plan_of(tasks, settings, ()), least_entrants(tasks, settings)) * len(tasks)
+    least = _least_budget(tasks, settings)
     each = steps_of_trainings(1, settings) * len(tasks) + tuning_steps(settings)
     if settings.evaluations * each >= least:
         return None
