@@ -25,7 +25,7 @@ from evomal.config import LearnSettings, learn_settings
 from evomal.executors import InProcess
 from evomal.expressions import parse, to_formula, to_latex, to_text
 from evomal.foundation.errors import EvomalError, ExpressionError, LossFileError, RunFolderError, StorageError
-from evomal.foundation.plain_yaml import read_yaml, yaml_text
+from evomal.foundation.plain_data import read_yaml, yaml_text
 from evomal.foundation.serialization import cleaned
 from evomal.losses import LearnedLoss, load_loss
 from evomal.report.compared import table_of_comparison

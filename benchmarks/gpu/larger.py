@@ -5,12 +5,12 @@ from torch import nn
 
 from benchmarks.gpu.given import BASE, Given, Note
 from evomal.config import LocalSearchSettings
+from evomal.foundation.seeds import seeded
 from evomal.local_search.batched_step import BatchedMetaTrainer
 from evomal.local_search.batched_tune import LanesTuning
 from evomal.losses.batched_families import stack
 from evomal.tasks import Batches, Task
 from evomal.tasks.models import AllCNNC
-from evomal.tasks.rng import seeded
 from evomal.training.batched_fit import LanesTraining
 from evomal.training.lane_layers import layers_allowed
 from evomal.training.precision import Precision, precision

@@ -12,11 +12,11 @@ from benchmarks.gpu.given import BASE, Given, Note, batches
 from evomal.config import FilterSettings, LocalSearchSettings
 from evomal.evaluation.batched_filters import Improving
 from evomal.evaluation.filters import make_probe
+from evomal.foundation.seeds import seeded
 from evomal.local_search.batched_step import BatchedMetaTrainer
 from evomal.local_search.batched_tune import LanesTuning
 from evomal.losses.batched_families import stack
 from evomal.losses.fused_formulas import fusing
-from evomal.tasks.rng import seeded
 from evomal.training.batched_fit import LanesTraining
 from evomal.training.graphs import GraphedStep, graphs, graphs_on
 from evomal.training.lane_layers import layers_allowed

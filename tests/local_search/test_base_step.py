@@ -10,13 +10,13 @@ from torch.nn.functional import cross_entropy
 import evomal
 from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.foundation.errors import SettingError, UnknownNameError
+from evomal.foundation.seeds import seeded
 from evomal.local_search import meta_gradient
 from evomal.local_search.batched_step import BatchedMetaTrainer
 from evomal.local_search.meta_trainer import MetaTrainer, TuningState
 from evomal.local_search.warm_up import STEPS
 from evomal.losses.batched_families import stack
 from evomal.tasks import Task
-from evomal.tasks.rng import seeded
 from helpers import oracles, zoo
 
 FORMULA = "sub(tanh(mul(f, add(y, 1))), mul(y, log(f)))"

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from evomal.foundation.errors import SettingError, UnknownNameError
 from evomal.losses import HANDCRAFTED, HandcraftedLoss
-from evomal.losses.handcrafted_classes import tempered_softmax
+from evomal.losses.handcrafted_formulas import tempered_softmax
 from evomal.losses.handcrafted_table import full_name, split_name
 
 COUNTS = [50, 3, 20, 7]

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import evomal
-from evomal.foundation.exclusive import exclusive
-from evomal.tasks.rng import seeded
+from evomal.foundation.contexts import exclusive
+from evomal.foundation.seeds import seeded
 from evomal.training import one_thread
 
 

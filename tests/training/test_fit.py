@@ -9,9 +9,9 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR
 
 from evomal.config import BaseSettings
+from evomal.foundation.seeds import seeded
 from evomal.losses import SymbolicLoss
 from evomal.tasks import Batches, Split, Task
-from evomal.tasks.rng import seeded
 from evomal.tasks.user_optimizer import NOTHING_OWN
 from evomal.training import Fit, fit, one_thread
 

@@ -21,7 +21,7 @@ def show_as(name: str, form: str, out: Path | None, force: bool, as_json: bool) 
         SettingError: The format cannot express the loss, or is no text and has no file to go to.
     """
     from evomal.losses.exports import FORMATS, export
-    from evomal.losses.named import loss_by_name
+    from evomal.losses.loading import loss_by_name
 
     content = export(loss_by_name(name), form)
     if out is not None:

@@ -41,7 +41,7 @@ def show(
 
         return show_as(str(path), form, out, force, as_json)
     from evomal.losses import HANDCRAFTED
-    from evomal.losses.named import loss_by_name
+    from evomal.losses.loading import loss_by_name
     from evomal.report.described import describe, shown, table_of_weights
     from evomal.report.tables import print_pairs, print_table
 

@@ -75,7 +75,7 @@ def best_of(names: Sequence[str]) -> "tuple[str, SavedLoss]":
         LossFileError: A file cannot be read.
     """
     from evomal.losses import HANDCRAFTED
-    from evomal.losses.named import learned_by_name
+    from evomal.losses.loading import learned_by_name
 
     if not names:
         raise SettingError("missing option '--loss'")

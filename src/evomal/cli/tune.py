@@ -43,7 +43,7 @@ def tune(
     """Tune the coefficients of an old formula for a new task; the formula stays as it is."""
     chosen = learn_settings(preset, **options.with_tuples(settings))
     file = require_free(out, "loss.json", force)
-    from evomal.losses.named import tunable_by_name
+    from evomal.losses.loading import tunable_by_name
     from evomal.search.tuning import saved, tuned
 
     learned = tunable_by_name(loss)

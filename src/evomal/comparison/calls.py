@@ -15,8 +15,8 @@ from evomal.comparison.trained import TrainResult
 from evomal.comparison.training import Told, TrainJob, begin, go_on, job_of, new_journal, old_journal, read_losses
 from evomal.config import TrainSettings, train_settings
 from evomal.executors import make_executor
+from evomal.foundation.contexts import recording
 from evomal.foundation.errors import SettingError, StorageError
-from evomal.foundation.recording import recording
 from evomal.losses import HANDCRAFTED
 from evomal.losses.published import PUBLISHED
 from evomal.search import LearnResult

@@ -20,7 +20,7 @@ from evomal.foundation.errors import EvomalError, StorageError
 from evomal.foundation.serialization import finite
 from evomal.losses import HANDCRAFTED, HandcraftedLoss
 from evomal.losses.criterion import LossFunction
-from evomal.losses.named import learned_by_name
+from evomal.losses.loading import learned_by_name
 from evomal.tasks import Task, probe
 from evomal.training import MetaTest, TrainingRun
 from evomal.training.meta_testing import best_rate, require_test_split

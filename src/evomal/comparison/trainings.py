@@ -17,17 +17,16 @@ from evomal.comparison.contenders import Contender
 from evomal.config import TrainSettings
 from evomal.executors import Executor
 from evomal.foundation.errors import EvomalError, SettingError, one_line
-from evomal.foundation.seeds import derive, generator
+from evomal.foundation.seeds import derive, generator, seeded
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses import LearnedLoss
 from evomal.losses.checks import require_scalar
 from evomal.losses.criterion import Criterion, LossFunction
-from evomal.losses.named import learned_by_name
+from evomal.losses.loading import learned_by_name
 from evomal.store import read_records
 from evomal.store.journal import damaged
 from evomal.store.journal_schema import Row
 from evomal.tasks import Task
-from evomal.tasks.rng import seeded
 from evomal.training import TrainingRun, meta_testing, one_thread
 
 Key = tuple[str, float, int]

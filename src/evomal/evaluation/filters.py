@@ -9,13 +9,12 @@ from torch import Tensor
 
 from evomal.config import FilterSettings
 from evomal.foundation.errors import EvomalError
-from evomal.foundation.seeds import derive, generator
+from evomal.foundation.seeds import derive, generator, seeded
 from evomal.local_search.one_step import require_finite
 from evomal.losses.criterion import STAGES, Criterion, LossFunction, TaskType, full_precision, told_progress
 from evomal.losses.slopes import slope
 from evomal.tasks import Metric, Task
 from evomal.tasks.direction import perfect_outputs
-from evomal.tasks.rng import seeded
 from evomal.tasks.splits import strata
 from evomal.training import one_thread
 

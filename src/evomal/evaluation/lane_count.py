@@ -7,10 +7,10 @@ from time import perf_counter
 import torch
 
 from evomal.config import LearnSettings
+from evomal.foundation.seeds import seeded
 from evomal.losses import SymbolicLoss
 from evomal.losses.batched_families import stack
 from evomal.tasks import Batches, TaskSet
-from evomal.tasks.rng import seeded
 from evomal.training.batched_fit import LanesTraining
 from evomal.training.precision import precision
 

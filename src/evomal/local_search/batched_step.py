@@ -15,6 +15,7 @@ from torch.autograd import grad
 from torch.func import jvp
 
 from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.foundation.seeds import random_state
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels, replayed
 from evomal.local_search.meta_batches import MetaBatches
@@ -24,7 +25,6 @@ from evomal.local_search.unroll import require_twice_differentiable
 from evomal.losses.batched import BatchedLosses, BatchingError, finite_lanes, only_batching_errors
 from evomal.losses.criterion import LossFunction
 from evomal.tasks import Task
-from evomal.tasks.rng import random_state
 from evomal.training.batched_model import BatchedModel, Lanes, require_faithful
 from evomal.training.optimizers import State
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from evomal.config import BaseSettings, LocalSearchSettings
-from evomal.foundation.recording import recording
-from evomal.foundation.seeds import derive
+from evomal.foundation.contexts import recording
+from evomal.foundation.seeds import derive, seeded
 from evomal.local_search.batched_step import BatchedMetaTrainer
 from evomal.local_search.meta_batches import progress_at
 from evomal.local_search.meta_trainer import Tuned
@@ -16,7 +16,6 @@ from evomal.losses import LearnedLoss
 from evomal.losses.batched import BatchedLosses
 from evomal.losses.batched_families import stack
 from evomal.tasks import Task, TaskSet
-from evomal.tasks.rng import seeded
 from evomal.training import one_thread
 from evomal.training.graphs import GraphedStep, graphs_on
 

@@ -10,8 +10,8 @@ from torch.autograd import grad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from evomal.foundation.errors import ModelError
+from evomal.foundation.seeds import random_state, set_random_state
 from evomal.losses.criterion import untouched
-from evomal.tasks.rng import random_state, set_random_state
 from evomal.training.substitution import Substitution
 
 NORMALISATIONS = frozenset(

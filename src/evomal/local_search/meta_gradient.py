@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from evomal.config import BaseSettings, validated
+from evomal.foundation.contexts import exclusive, recording
 from evomal.foundation.errors import ModelError
-from evomal.foundation.exclusive import exclusive
-from evomal.foundation.recording import recording
+from evomal.foundation.seeds import random_state, set_random_state
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels
 from evomal.local_search.given import read_batches, read_loss, read_model, read_task_loss
@@ -22,7 +22,6 @@ from evomal.losses.checks import checked_rates
 from evomal.losses.criterion import LossFunction
 from evomal.tasks.factories import floats_of
 from evomal.tasks.inputs import Outputs, adapted
-from evomal.tasks.rng import random_state, set_random_state
 from evomal.tasks.user_optimizer import NOTHING_OWN, OptimizerFactory, UserOptimizer
 from evomal.training.pooling import fast_pooling
 from evomal.training.substitution import RECOMPUTES

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from evomal.config import BaseSettings, LocalSearchSettings
+from evomal.foundation.seeds import random_state, set_random_state
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels
 from evomal.local_search.meta_batches import MetaBatches
@@ -25,7 +26,6 @@ from evomal.local_search.unroll import unrolled
 from evomal.losses import LearnedLoss, SymbolicLoss
 from evomal.losses.slopes import Predictions
 from evomal.tasks import Task
-from evomal.tasks.rng import random_state, set_random_state
 from evomal.training.pooling import fast_pooling
 
 TOGETHER = 64 * 2**20  # bytes of parameters that a group of losses may hold between phases

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad, grad
 
 from evomal.foundation.errors import EvomalError, one_line
+from evomal.foundation.seeds import random_state, set_random_state
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel, replayed
 from evomal.local_search.replay import Recording, Replay
@@ -28,7 +29,6 @@ from evomal.losses import SymbolicLoss
 from evomal.losses.checks import require_scalar
 from evomal.losses.criterion import LossFunction, untouched
 from evomal.losses.slopes import Predictions, slope_at, slope_gradient
-from evomal.tasks.rng import random_state, set_random_state
 
 Batch = tuple[Tensor, Tensor]
 Phases = Generator[None, None, list[Tensor]]

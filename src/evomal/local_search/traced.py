@@ -14,10 +14,10 @@ from torch import Tensor, fx
 from torch.autograd import forward_ad, grad
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from evomal.foundation.seeds import random_state, set_random_state
 from evomal.local_search.functional import FunctionalModel
 from evomal.local_search.one_step import Linearisation, adjoint, linearise
 from evomal.local_search.replay import Replay
-from evomal.tasks.rng import random_state, set_random_state
 
 
 class TracedLinearisation:

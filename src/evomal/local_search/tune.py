@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from evomal.config import BaseSettings, LocalSearchSettings
-from evomal.foundation.recording import recording
-from evomal.foundation.seeds import derive
+from evomal.foundation.contexts import recording
+from evomal.foundation.seeds import derive, seeded
 from evomal.local_search.given import require_reduced
 from evomal.local_search.meta_batches import progress_at
 from evomal.local_search.meta_trainer import MetaTrainer, Tuned, TuningState
@@ -14,7 +14,6 @@ from evomal.local_search.one_step import reason_of
 from evomal.losses import LearnedLoss
 from evomal.losses.criterion import told_progress
 from evomal.tasks import Task, TaskSet
-from evomal.tasks.rng import seeded
 from evomal.training import one_thread
 
 

@@ -1,4 +1,4 @@
-"""Loss files: one JSON object, read as data and never run. What its entries mean, each family of losses knows."""
+"""Loss files and `state_dict`s: read as data and never run. What the entries mean, each family of losses knows."""
 
 import json
 import re
@@ -8,10 +8,13 @@ from os import PathLike, strerror
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
+from torch import Tensor
+
 from evomal.expressions import LEAVES, TERMINALS
 from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import LossFileError
-from evomal.foundation.plain_json import INVALID, NotPlainError, check_limits, parsed_json
+from evomal.foundation.plain_data import INVALID, NotPlainError, check_limits, parsed_json
 
 FORMAT = "evomal-loss"
 VERSION = 2  # the latest that is read; a file has the lowest that tells all of it
@@ -45,11 +48,8 @@ def write_document(entries: dict[str, Any], info: dict[str, Any], path: str | Pa
         refuse(file, f"the loss cannot be written ({error})", "keep weights finite and info plain")
     try:
         if file.is_dir():
-            told = f"loss file '{file}': it is a folder; name a file in it, such as loss.json"
-            raise UnwritableLossFileError(file, IsADirectoryError(EISDIR, strerror(EISDIR)), told)
+            raise IsADirectoryError(EISDIR, strerror(EISDIR))
         write_atomically(file, text)
-    except UnwritableLossFileError:
-        raise
     except OSError as error:
         raise UnwritableLossFileError(file, error) from error
     except ValueError as error:  # a NUL in its name
@@ -59,12 +59,13 @@ def write_document(entries: dict[str, Any], info: dict[str, Any], path: str | Pa
 class UnwritableLossFileError(LossFileError, OSError):
     """What the system said when a loss file was to be written, as one of our errors and one of Python's."""
 
-    def __init__(self, file: Path, error: OSError, told: str | None = None) -> None:
+    def __init__(self, file: Path, error: OSError) -> None:
         reason = error.strerror or str(error)
         super().__init__(error.errno, reason)
-        self.text = (
-            told or f"loss file '{file}': it cannot be written ({reason}); make room there, or give another path"
-        )
+        what = f"it cannot be written ({reason}); make room there, or give another path"
+        if isinstance(error, IsADirectoryError):
+            what = "it is a folder; name a file in it, such as loss.json"
+        self.text = f"loss file '{file}': {what}"
 
     def __str__(self) -> str:
         """The sentence, not the system's number."""
@@ -172,3 +173,61 @@ def brief(text: str, limit: int = 400) -> str:
 def refuse(file: Path, what: str, remedy: str) -> NoReturn:
     """Refuse a loss file in one sentence."""
     raise LossFileError(f"loss file '{file}': {what}; {remedy}")
+
+
+def written_state(scale: float, identity: dict[str, Any]) -> Tensor:
+    """Scale and identity as one tensor, which every way of keeping a state can hold.
+
+    The identity follows the scale as JSON, a number for each byte: these come through half precision, and through the
+    mean of several states, as they were.
+
+    Args:
+        scale: What the loss multiplies its values by.
+        identity: The entries of the loss that no coefficient changes.
+
+    Example:
+        >>> written_state(0.5, {"family": "taylor"})[:4]
+        tensor([  0.5000, 123.0000,  34.0000, 102.0000], dtype=torch.float64)
+    """
+    return torch.tensor([scale, *json.dumps(identity).encode()], dtype=torch.float64, device="cpu")
+
+
+def read_state(state: Any) -> tuple[Any, dict[str, Any] | None]:
+    """Scale and identity from what `written_state` gave.
+
+    Args:
+        state: Such a tensor, or a scale alone, as states were written before they had an identity.
+
+    Returns:
+        The scale, or whatever stands in its place; and the identity, None where the state has none.
+
+    Example:
+        >>> read_state(written_state(0.5, {"family": "taylor"}))
+        (0.5, {'family': 'taylor'})
+    """
+    if not isinstance(state, Tensor):
+        return state, None
+    if state.numel() == 1:
+        return state.item(), None
+    try:
+        scale, *numbers = state.tolist()
+        identity = json.loads(bytes(map(int, numbers)))
+    except (TypeError, ValueError):
+        return state, None
+    return (scale, identity) if isinstance(identity, dict) else (state, None)
+
+
+def described(identity: dict[str, Any]) -> str:
+    """A loss in a few words, such as "'square(sub(y, f))' for regression".
+
+    Example:
+        >>> described({"family": "neural", "task_type": "regression", "hidden": 50})
+        'neural loss (hidden 50) for regression'
+    """
+    rest = dict(identity)
+    family, task_type, formula = (rest.pop(name, None) for name in ("family", "task_type", "expression"))
+    if rest.get("output_activation") == "identity":
+        del rest["output_activation"]
+    named = f"{family} loss" if formula is None else f"'{formula}'"
+    more = ", ".join(f"{name} {value}" for name, value in rest.items())
+    return f"{named}{f' ({more})' if more else ''} for {task_type}"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from evomal.expressions import OPERATORS, TABLE_1, Expression, parse
-from evomal.foundation.switch import Switch
+from evomal.foundation.contexts import Switch
 
 CODES = {name: code for code, name in enumerate(TABLE_1)}
 SLOT, SOURCES = 0, {"y": 1, "f": 2, "1": 3, "-1": 4}

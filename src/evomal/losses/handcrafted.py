@@ -35,11 +35,11 @@ class HandcraftedLoss(Criterion):
       ``normalised_aul``, ``normalised_ael``, ``noise_corrected_cross_entropy``, ``taylor_cross_entropy``,
       ``bi_tempered_logistic``; for rare classes ``balanced_softmax``, ``vector_scaling``, ``ldam``,
       ``class_balanced_cross_entropy``; for uneven costs ``cost_weighted_cross_entropy``, ``quantile``; beside them
-      ``poly1_cross_entropy``: formulas and papers stand in `evomal.losses.handcrafted_classes`.
+      ``poly1_cross_entropy``: formulas and papers stand in `evomal.losses.handcrafted_formulas`.
     - for several labels at once (task type ``"multilabel"``) ``binary_cross_entropy``, ``binary_focal`` and
       ``asymmetric``; their means are over labels too.
     - for heavy-tailed targets ``cauchy``, ``welsch``, ``tukey``, ``log_cosh``, ``general_robust``, and
-      ``relative_error``: in `evomal.losses.handcrafted_values`; their constants are in the targets' units.
+      ``relative_error``: in `evomal.losses.handcrafted_formulas`; their constants are in the targets' units.
 
     Where a loss is defined for single labels, soft labels give the expectation over them. A logit of -inf takes a
     class out of the softmax; that costs nothing where it is no target, except in label smoothing, as in PyTorch.

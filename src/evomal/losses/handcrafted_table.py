@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from evomal.foundation.errors import SettingError, unknown_name
-from evomal.losses import handcrafted_classes as classes
-from evomal.losses import handcrafted_values as values
+from evomal.losses import handcrafted_formulas as formulas
 from evomal.losses.criterion import TaskType
 
 _TEXT = re.compile(r"(?P<name>[a-z0-9_]+)\((?P<given>[^()]*)\)")
@@ -186,51 +185,51 @@ _SHARE = {"alpha": Parameter(1, 0, 1e3), "beta": Parameter(4, 0, 1e3)}
 
 HANDCRAFTED = HandcraftedTable(
     {
-        "cross_entropy": _of_classes(classes.cross_entropy, "cross-entropy on logits", _HABIT),
+        "cross_entropy": _of_classes(formulas.cross_entropy, "cross-entropy on logits", _HABIT),
         "label_smoothed_cross_entropy": _of_classes(
-            classes.label_smoothed,
+            formulas.label_smoothed,
             "cross-entropy, label smoothing ε = 0.1",
             _SURE,
             smoothing=Parameter(0.1, 0, 1, (0.2,)),
         ),
         "class_weighted_cross_entropy": _of_classes(
-            classes.class_weighted, "cross-entropy, classes weighted by inverse frequency", _RARE, True
+            formulas.class_weighted, "cross-entropy, classes weighted by inverse frequency", _RARE, True
         ),
         "logit_adjusted_cross_entropy": _of_classes(
-            classes.logit_adjusted,
+            formulas.logit_adjusted,
             "cross-entropy, logits plus τ·log prior, τ = 1",
             _RARE,
             True,
             tau=Parameter(1, 0, 10, (0.5, 1.5)),
         ),
         "balanced_softmax": _of_classes(
-            partial(classes.logit_adjusted, tau=1.0), "logit adjustment with τ = 1, under its other name", _RARE, True
+            partial(formulas.logit_adjusted, tau=1.0), "logit adjustment with τ = 1, under its other name", _RARE, True
         ),
         "focal": _of_classes(
-            classes.focal,
+            formulas.focal,
             "focal loss, γ = 2",
             "too many easy instances",
             gamma=Parameter(2, 0, 20, (1, 3)),
         ),
         "generalised_cross_entropy": _of_classes(
-            classes.generalised, "generalised cross-entropy, q = 0.7", _NOISE, q=Parameter(0.7, 1e-3, 1, (0.4,))
+            formulas.generalised, "generalised cross-entropy, q = 0.7", _NOISE, q=Parameter(0.7, 1e-3, 1, (0.4,))
         ),
         "symmetric_cross_entropy": _of_classes(
-            classes.symmetric,
+            formulas.symmetric,
             "0.1·cross-entropy + 1·reverse cross-entropy",
             _NOISE,
             alpha=Parameter(0.1, 0, 1e3, (1,)),
             beta=Parameter(1, 0, 1e3),
         ),
         "normalised_reverse_cross_entropy": _of_classes(
-            classes.normalised_reverse,
+            formulas.normalised_reverse,
             "normalised + reverse cross-entropy (NCE + RCE)",
             _NOISE,
             alpha=Parameter(1, 0, 1e3, (10,)),
             beta=Parameter(1, 0, 1e3, (0.1,)),
         ),
         "normalised_agce": _of_classes(
-            classes.normalised_agce,
+            formulas.normalised_agce,
             "normalised cross-entropy + 4·AGCE, a = 6, q = 1.5",
             _NOISE,
             **_SHARE,
@@ -238,7 +237,7 @@ HANDCRAFTED = HandcraftedTable(
             q=Parameter(1.5, 1e-3, 10),
         ),
         "normalised_aul": _of_classes(
-            classes.normalised_aul,
+            formulas.normalised_aul,
             "normalised cross-entropy + 4·AUL, a = 6.3, q = 1.5",
             _NOISE,
             **_SHARE,
@@ -246,36 +245,36 @@ HANDCRAFTED = HandcraftedTable(
             q=Parameter(1.5, 1e-3, 10),
         ),
         "normalised_ael": _of_classes(
-            classes.normalised_ael,
+            formulas.normalised_ael,
             "normalised cross-entropy + 4·AEL, a = 5",
             _NOISE,
             **_SHARE,
             a=Parameter(5, 1e-2, 1e3),
         ),
         "noise_corrected_cross_entropy": _of_classes(
-            classes.noise_corrected,
+            formulas.noise_corrected,
             "cross-entropy of labels of which a share r = 0.2 is wrong",
             _NOISE,
             rate=Parameter(0.2, 0, 0.49, (0.4,)),
         ),
         "taylor_cross_entropy": _of_classes(
-            classes.taylor, "cross-entropy's Taylor series, two terms", _NOISE, order=Parameter(2, 1, 50, (6,))
+            formulas.taylor, "cross-entropy's Taylor series, two terms", _NOISE, order=Parameter(2, 1, 50, (6,))
         ),
         "bi_tempered_logistic": _of_classes(
-            classes.bi_tempered,
+            formulas.bi_tempered,
             "bi-tempered logistic loss, t₁ = 0.8, t₂ = 1.2",
             _NOISE,
             t1=Parameter(0.8, 0, 1),
             t2=Parameter(1.2, 1, 2, (1.4,)),
         ),
         "poly1_cross_entropy": _of_classes(
-            classes.poly1,
+            formulas.poly1,
             "cross-entropy + ε(1 - p), ε = 2 (Poly-1)",
             _OTHER,
             epsilon=Parameter(2, -1, 100, (-0.5,)),
         ),
         "vector_scaling": _of_classes(
-            classes.vector_scaling,
+            formulas.vector_scaling,
             "cross-entropy, logits scaled by (n/n_max)^γ, plus τ·log prior (VS loss)",
             _RARE,
             True,
@@ -283,7 +282,7 @@ HANDCRAFTED = HandcraftedTable(
             tau=Parameter(1, 0, 10),
         ),
         "ldam": _of_classes(
-            classes.margins,
+            formulas.margins,
             "cross-entropy with margins ∝ n^(-1/4), at most 0.5, logits times 30 (LDAM)",
             _RARE,
             True,
@@ -291,31 +290,31 @@ HANDCRAFTED = HandcraftedTable(
             scale=Parameter(30, 1e-3, 1e3, (1,)),
         ),
         "class_balanced_cross_entropy": _of_classes(
-            classes.class_balanced,
+            formulas.class_balanced,
             "cross-entropy, weights by the effective number of instances, β = 0.9999",
             _RARE,
             True,
             beta=Parameter(0.9999, 0, 0.9999999, (0.999, 0.99)),
         ),
         "cost_weighted_cross_entropy": _of_classes(
-            classes.cost_weighted,
+            formulas.cost_weighted,
             "cross-entropy, all classes but 0 weighted by the cost of missing them, 5",
             _COSTS,
             cost=Parameter(5, 1e-3, 1e4, (2, 10)),
         ),
         "binary_cross_entropy": HandcraftedEntry(
-            "multilabel", classes.binary_cross_entropy, "binary cross-entropy, label by label", _HABIT
+            "multilabel", formulas.binary_cross_entropy, "binary cross-entropy, label by label", _HABIT
         ),
         "binary_focal": HandcraftedEntry(
             "multilabel",
-            classes.binary_focal,
+            formulas.binary_focal,
             "(1 - p)^γ times binary cross-entropy, label by label, γ = 2",
             _OTHER,
             MappingProxyType({"gamma": Parameter(2, 0, 20, (1, 3))}),
         ),
         "asymmetric": HandcraftedEntry(
             "multilabel",
-            classes.asymmetric,
+            formulas.asymmetric,
             "focal in labels that are true, γ+ = 0, and in those that are not, γ- = 4, where small p count as 0",
             "labels that are rarely true",
             MappingProxyType(
@@ -330,28 +329,30 @@ HANDCRAFTED = HandcraftedTable(
         "mae": _of_outputs(_torch(functional.l1_loss), "mean absolute error", _TAILS),
         "huber": _of_outputs(_torch(functional.huber_loss), "Huber loss, δ = 1", _TAILS),
         "cauchy": _of_outputs(
-            values.cauchy, "log(1 + (r/c)²), c = 2.385", _TAILS, c=Parameter(2.385, 1e-3, 1e3, (1, 0.3))
+            formulas.cauchy, "log(1 + (r/c)²), c = 2.385", _TAILS, c=Parameter(2.385, 1e-3, 1e3, (1, 0.3))
         ),
         "welsch": _of_outputs(
-            values.welsch, "1 - exp(-(r/c)²), c = 2.985", _TAILS, c=Parameter(2.985, 1e-3, 1e3, (1, 0.3))
+            formulas.welsch, "1 - exp(-(r/c)²), c = 2.985", _TAILS, c=Parameter(2.985, 1e-3, 1e3, (1, 0.3))
         ),
-        "tukey": _of_outputs(values.tukey, "Tukey's biweight, c = 4.685", _TAILS, c=Parameter(4.685, 1e-3, 1e3, (2,))),
-        "log_cosh": _of_outputs(values.log_cosh, "log cosh r", _TAILS),
+        "tukey": _of_outputs(
+            formulas.tukey, "Tukey's biweight, c = 4.685", _TAILS, c=Parameter(4.685, 1e-3, 1e3, (2,))
+        ),
+        "log_cosh": _of_outputs(formulas.log_cosh, "log cosh r", _TAILS),
         "general_robust": _of_outputs(
-            values.general,
+            formulas.general,
             "Barron's general robust loss, α = 1, c = 1",
             _TAILS,
             alpha=Parameter(1, -100, 2, (0, -2)),
             c=Parameter(1, 1e-3, 1e3),
         ),
         "quantile": _of_outputs(
-            values.quantile,
+            formulas.quantile,
             "pinball loss of the q-quantile, q = 0.5",
             _COSTS,
             q=Parameter(0.5, 0.001, 0.999, (0.4, 0.6)),
         ),
         "relative_error": _of_outputs(
-            values.relative,
+            formulas.relative,
             "|r| / max(|y - z|, 0.1), where z stands for zero",
             _OTHER,
             zero=Parameter(0, -1e6, 1e6),

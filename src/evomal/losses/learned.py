@@ -13,8 +13,7 @@ from torch.nn import functional
 from evomal.foundation.errors import DataError, SettingError
 from evomal.losses.checks import class_numbers, class_shares, finite_numbers
 from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
-from evomal.losses.extra_state import described, read_state, written_state
-from evomal.losses.files import write_document
+from evomal.losses.files import described, read_state, write_document, written_state
 
 MOST_SCALE = 1e30  # of float32, with room for values
 

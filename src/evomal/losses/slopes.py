@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import grad
 
-from evomal.foundation.recording import recording
+from evomal.foundation.contexts import recording
 from evomal.losses.compiled import compile_dual
 from evomal.losses.criterion import Reduction, TaskType, prepare, untouched
 from evomal.losses.symbolic import SymbolicLoss

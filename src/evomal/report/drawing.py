@@ -17,7 +17,7 @@ from evomal.expressions import parse
 from evomal.foundation.errors import RunFolderError, SettingError, unknown_name
 from evomal.losses import HANDCRAFTED, USUAL
 from evomal.losses.criterion import Criterion
-from evomal.losses.named import learned_by_name, loss_by_name
+from evomal.losses.loading import learned_by_name, loss_by_name
 from evomal.report import figures
 from evomal.report.figures.style import interactive_axes, styled
 from evomal.report.figures.svg import figure_of

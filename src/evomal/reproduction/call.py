@@ -5,8 +5,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from evomal.foundation.contexts import recording
 from evomal.foundation.errors import SettingError
-from evomal.foundation.recording import recording
 from evomal.reproduction.plans import LEARNERS, Wanted, parts_of
 from evomal.reproduction.prices import PlanPrice, price_of
 from evomal.reproduction.running import Execution, Reproduction, ReproductionRun, ReproductionWatcher

@@ -11,7 +11,7 @@ from evomal.comparison import Comparison, Contender
 from evomal.foundation.errors import RunFolderError
 from evomal.losses import SymbolicLoss
 from evomal.losses.criterion import Criterion
-from evomal.losses.named import loss_by_name
+from evomal.losses.loading import loss_by_name
 from evomal.report import figures
 from evomal.report.drawing import save_figure
 from evomal.report.page.comparing import mean_outcomes

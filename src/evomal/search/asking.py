@@ -19,8 +19,8 @@ from evomal.evaluation.limits import FINISHED, LimitReached
 from evomal.evaluation.probing import probed
 from evomal.evaluation.watching import Watcher
 from evomal.executors import Executor, InProcess
+from evomal.foundation.contexts import recording
 from evomal.foundation.errors import RunFolderError, SettingError
-from evomal.foundation.recording import recording
 from evomal.losses import TaskType
 from evomal.search.asked import (
     AskedCandidate,

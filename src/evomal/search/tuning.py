@@ -8,14 +8,14 @@ from typing import Any
 
 from evomal.config import LearnSettings, flat_fields, learn_settings
 from evomal.foundation.atomic import require_free
+from evomal.foundation.contexts import recording
 from evomal.foundation.errors import SettingError, unknown_name
 from evomal.foundation.later_rooms import carried_out
-from evomal.foundation.recording import recording
 from evomal.foundation.seeds import generator
 from evomal.foundation.serialization import duration
 from evomal.local_search import tune as tune_losses
 from evomal.losses import LearnedLoss
-from evomal.losses.named import tunable, tunable_by_name
+from evomal.losses.loading import tunable, tunable_by_name
 from evomal.search.result import LearnResult
 from evomal.store.provenance import described, tuned_for
 from evomal.tasks import Task, probe

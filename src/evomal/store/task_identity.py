@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from evomal.foundation.errors import EvomalError, ModelError, one_line
-from evomal.foundation.seeds import derive, generator
+from evomal.foundation.seeds import derive, generator, seeded
 from evomal.foundation.serialization import finite_or_none, flattened
 from evomal.store.provenance import described
 from evomal.tasks import Task
-from evomal.tasks.rng import seeded
 from evomal.training import one_thread
 
 COMPUTED = "computed"

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from evomal.foundation.contexts import recording
 from evomal.foundation.errors import EvomalError, ModelError, one_line
-from evomal.foundation.recording import recording
-from evomal.tasks.rng import seeded
+from evomal.foundation.seeds import seeded
 
 Factory = Callable[[], nn.Module]
 

@@ -9,11 +9,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from evomal.foundation.errors import DataError
-from evomal.foundation.seeds import derive
+from evomal.foundation.seeds import derive, seeded
 from evomal.losses.criterion import IGNORED, SOFT_SUM
 from evomal.tasks.fetching import fetch
 from evomal.tasks.inputs import Form, pack
-from evomal.tasks.rng import seeded
 from evomal.tasks.splits import AnySplit, LazySplit, Split
 from evomal.tasks.tensors import as_tensor, first_row, require_finite
 

@@ -13,12 +13,12 @@ from torch.utils.data import Dataset
 
 from evomal.foundation import seeds
 from evomal.foundation.errors import DataError, SettingError
+from evomal.foundation.seeds import seeded
 from evomal.foundation.serialization import by_value
 from evomal.losses.criterion import IGNORED
 from evomal.tasks.augmentation import Augmentation, Normalisation
 from evomal.tasks.fetching import fetch
 from evomal.tasks.inputs import Form
-from evomal.tasks.rng import seeded
 from evomal.tasks.sending import known_here, pack_tensor, unpack_tensor
 from evomal.tasks.tensors import require_finite
 

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.autograd import grad
 
 from evomal.config import BaseSettings
-from evomal.foundation.recording import recording
+from evomal.foundation.contexts import recording
+from evomal.foundation.seeds import seeded
 from evomal.losses.batched import BatchedLosses, BatchingError
 from evomal.losses.criterion import full_precision
 from evomal.tasks import AnySplit, Batches, Metric, Split
-from evomal.tasks.rng import seeded
 from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
 from evomal.training.batched_descent import Descent, make_descent
 from evomal.training.batched_model import BatchedModel, Lanes, require_faithful

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 
+from evomal.foundation.seeds import seeded
 from evomal.losses.batched import BatchingError, only_batching_errors
-from evomal.tasks.rng import seeded
 from evomal.training.lane_layers import quick_layers
 from evomal.training.precision import Precision, autocast
 from evomal.training.substitution import Substitution

@@ -9,12 +9,11 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from evomal.config import BaseSettings
-from evomal.foundation.exclusive import exclusive
-from evomal.foundation.recording import recording
+from evomal.foundation.contexts import exclusive, recording
+from evomal.foundation.seeds import seeded
 from evomal.losses.checks import require_scalar
 from evomal.losses.criterion import IGNORED, told_progress
 from evomal.tasks import AnySplit, Batches
-from evomal.tasks.rng import seeded
 from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
 from evomal.training.optimizers import base_optimizer
 from evomal.training.pooling import fast_pooling

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from evomal.foundation.contexts import Switch
 from evomal.foundation.errors import one_line
-from evomal.foundation.switch import Switch
-from evomal.tasks.rng import random_state, set_random_state
+from evomal.foundation.seeds import random_state, set_random_state
 
 Step = Callable[..., Tensor]
 Capture = Callable[..., Step]

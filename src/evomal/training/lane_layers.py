@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from evomal.foundation.switch import Switch
+from evomal.foundation.contexts import Switch
 
 Pair = tuple[int, int]
 

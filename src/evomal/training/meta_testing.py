@@ -8,8 +8,8 @@ from time import perf_counter
 from typing import Any
 
 from evomal.config import TrainSettings, train_settings
+from evomal.foundation.contexts import recording
 from evomal.foundation.errors import DataError, SettingError
-from evomal.foundation.recording import recording
 from evomal.foundation.seeds import derive
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses.checks import checked_function

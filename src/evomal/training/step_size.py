@@ -6,11 +6,10 @@ from statistics import fmean
 
 import torch
 
-from evomal.foundation.recording import recording
-from evomal.foundation.seeds import derive
+from evomal.foundation.contexts import recording
+from evomal.foundation.seeds import derive, seeded
 from evomal.losses.criterion import LossFunction, told_progress
 from evomal.tasks import Batches, Task
-from evomal.tasks.rng import seeded
 from evomal.training.fit import one_thread
 
 

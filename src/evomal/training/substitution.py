@@ -9,7 +9,7 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.func import functional_call
 
 from evomal.foundation.errors import ModelError
-from evomal.tasks.rng import random_state, set_random_state
+from evomal.foundation.seeds import random_state, set_random_state
 
 RECOMPUTES = (
     "the model keeps its activations by hooks on saved tensors, as gradient checkpointing does, which would compute "

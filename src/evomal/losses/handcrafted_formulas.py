@@ -1,9 +1,11 @@
-"""Handcrafted losses of classification: formulas of logits z [B, C, ...] and one-hot or soft labels y of that shape.
+"""The formulas of handcrafted losses, first those of classification, at the end those of regression.
 
-Each gives [B, ...]. A loss that its paper defines for single labels is, for soft labels, the expectation over them.
-A logit of -inf takes a class out of the softmax; that costs nothing where it is no target.
+Classification: of logits z [B, C, ...] and one-hot or soft labels y of that shape; each gives [B, ...]. A loss that its
+paper defines for single labels is, for soft labels, the expectation over them. A logit of -inf takes a class out of the
+softmax; that costs nothing where it is no target. Regression: of predictions f and targets y of one shape, by value.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -228,3 +230,46 @@ def asymmetric(outputs: Tensor, targets: Tensor, *, gamma_true: float, gamma_fal
     true = absent**gamma_true * log_p[:, 1]
     false = q**gamma_false * (1 - q).clamp(min=SMALLEST).log()
     return -(targets[:, 1] * true + targets[:, 0] * false)
+
+
+def cauchy(f: Tensor, y: Tensor, *, c: float) -> Tensor:
+    """c²/2·log(1 + (r/c)²), r = f - y (Black and Anandan, 1996)."""
+    return c**2 / 2 * torch.log1p(((f - y) / c) ** 2)
+
+
+def welsch(f: Tensor, y: Tensor, *, c: float) -> Tensor:
+    """c²/2·(1 - exp(-(r/c)²)) (Dennis and Welsch, 1978)."""
+    return c**2 / 2 * torch.expm1(-(((f - y) / c) ** 2)).neg()
+
+
+def tukey(f: Tensor, y: Tensor, *, c: float) -> Tensor:
+    """c²/6·(1 - (1 - (r/c)²)³) up to |r| = c, and c²/6 beyond (Beaton and Tukey, 1974)."""
+    inside = (1 - ((f - y) / c) ** 2).clamp(min=0)
+    return c**2 / 6 * (1 - inside**3)
+
+
+def log_cosh(f: Tensor, y: Tensor) -> Tensor:
+    """Log cosh r, computed so that it does not overflow."""
+    size = (f - y).abs()
+    return size + functional.softplus(-2 * size) - math.log(2)
+
+
+def general(f: Tensor, y: Tensor, *, alpha: float, c: float) -> Tensor:
+    """|α - 2|/α·(((r/c)²/|α - 2| + 1)^(α/2) - 1), with its limits at α = 2 and 0 (Barron, 2019, Equation 1)."""
+    square = ((f - y) / c) ** 2
+    if alpha == 2:
+        return square / 2
+    if alpha == 0:
+        return torch.log1p(square / 2)
+    distance = abs(alpha - 2)
+    return distance / alpha * ((square / distance + 1) ** (alpha / 2) - 1)
+
+
+def quantile(f: Tensor, y: Tensor, *, q: float) -> Tensor:
+    """max(q·(y - f), (q - 1)·(y - f)): the q-quantile is its minimum (Koenker and Bassett, 1978)."""
+    return torch.maximum(q * (y - f), (q - 1) * (y - f))
+
+
+def relative(f: Tensor, y: Tensor, *, zero: float, least: float) -> Tensor:
+    """|r| / max(|y - z|, least): the error as a share of the target, where z is what stands for zero."""
+    return (f - y).abs() / (y - zero).abs().clamp(min=least)
