@@ -28,8 +28,7 @@ from evomal.foundation.errors import EvomalError, ExpressionError, LossFileError
 from evomal.foundation.plain_data import read_yaml, yaml_text
 from evomal.foundation.serialization import cleaned
 from evomal.losses import LearnedLoss, load_loss
-from evomal.report.compared import table_of_comparison
-from evomal.report.tables import print_table
+from evomal.report.tables import print_table, table_of_comparison
 from evomal.search import EvoMAL
 from evomal.store import RunFolder
 from evomal.store.previous_run import PreviousRun

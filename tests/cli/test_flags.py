@@ -9,7 +9,7 @@ from typer.main import get_command
 
 import evomal
 from evomal.cli.app import _flags, app
-from evomal.cli.flags import NAMED, with_flags
+from evomal.cli.options import NAMED, with_flags
 
 SOURCES = Path(evomal.__file__).parent
 # One file writes a page of the manual, on options as well.

@@ -9,8 +9,7 @@ from rich.console import Console
 
 from evomal.comparison import Comparison, Contender, SearchSummary
 from evomal.comparison.tables import as_csv, as_markdown
-from evomal.report.compared import table_of_comparison
-from evomal.report.tables import print_table
+from evomal.report.tables import print_table, table_of_comparison
 from evomal.training import TrainingRun
 
 SEEDS = (0, 1, 2, 3, 4)

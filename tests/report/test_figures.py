@@ -21,8 +21,7 @@ from evomal.report.figures import (
     plot_search,
     plot_sizes,
 )
-from evomal.report.figures.style import DASHES, MARKERS, SERIES, look, new_axes
-from evomal.report.figures.svg import svg_of
+from evomal.report.figures.style import DASHES, MARKERS, SERIES, look, new_axes, svg_of
 
 LEARNED = SymbolicLoss("square(sub(y, f))", task_type="classification")
 

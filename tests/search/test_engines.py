@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from evomal.config import GeneticSettings
 from evomal.engines.cma import CmaEngine
+from evomal.engines.engine import SingleEngine
 from evomal.engines.genetic import GeneticEngine
 from evomal.engines.genome import Formula, Network, Polynomial
-from evomal.engines.single import SingleEngine
 from evomal.engines.two_phase import TwoPhaseEngine
 from evomal.expressions import parse
 from evomal.foundation.errors import EvomalError

@@ -19,7 +19,7 @@ from evomal.foundation.errors import DataError, RunFolderError, SettingError
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, SymbolicLoss
 from evomal.search import EvoMAL, make_method
 from evomal.search.finalists import finalists, points_of
-from evomal.search.spent import steps_taken
+from evomal.search.prices import steps_taken
 from evomal.search.verdict import Verdict
 from evomal.tasks import TaskSet, named_task
 

@@ -10,8 +10,7 @@ from torch import nn
 import evomal
 from evomal.config import learn_settings
 from evomal.engines.genome import Formula
-from evomal.engines.known import KNOWN
-from evomal.engines.warm_start import resolved, starts
+from evomal.engines.warm_start import KNOWN, resolved, starts
 from evomal.evaluation.batched_stages import train_in_lanes
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.stages import Partial, task_loss_metric, train_stage

@@ -10,8 +10,8 @@ import pytest
 import evomal
 from evomal.cli.app import main
 from evomal.config import REGISTRY, learn_settings
+from evomal.engines.engine import SingleEngine
 from evomal.engines.genome import Network
-from evomal.engines.single import SingleEngine
 from evomal.executors import InProcess
 from evomal.foundation.errors import SettingError
 from evomal.search import load_method

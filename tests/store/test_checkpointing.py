@@ -6,8 +6,8 @@ from time import perf_counter
 import pytest
 import torch
 
+from evomal.engines.engine import SingleEngine
 from evomal.engines.genome import Formula, Network
-from evomal.engines.single import SingleEngine
 from evomal.expressions import parse
 from evomal.foundation.errors import StorageError
 from evomal.local_search import Tuned

@@ -2,7 +2,7 @@
 
 from evomal.analysis.audit import audit
 from evomal.analysis.audit_words import Audit
-from evomal.analysis.curves import Curve, class_curve, residual_curve
+from evomal.analysis.gradients import Curve, class_curve, residual_curve
 from evomal.analysis.journal import (
     Ancestor,
     Point,

@@ -7,8 +7,16 @@ from torch import Tensor
 
 from evomal.analysis.ablation import ablation
 from evomal.analysis.audit_words import Audit, Known
-from evomal.analysis.curves import CLASSES, along
-from evomal.analysis.gradients import OutputsAndTargets, distance, known_losses, one_hot, response, typical_predictions
+from evomal.analysis.gradients import (
+    CLASSES,
+    OutputsAndTargets,
+    along,
+    distance,
+    known_losses,
+    one_hot,
+    response,
+    typical_predictions,
+)
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses import SymbolicLoss
 from evomal.losses.criterion import Criterion

@@ -16,15 +16,12 @@ from typer.main import get_command
 
 import evomal
 from evomal.cli.compare import compare
-from evomal.cli.flags import with_flags
 from evomal.cli.learn import learn
-from evomal.cli.listing import list_names
-from evomal.cli.options import SeveralValues
+from evomal.cli.options import SeveralValues, with_flags
 from evomal.cli.output import BAD_USAGE, FAILED, GOOD, INTERRUPTED, Watched, printable, say
-from evomal.cli.plot import plot
-from evomal.cli.report import report
+from evomal.cli.report import plot, report
 from evomal.cli.reproduce import reproduce
-from evomal.cli.show import show
+from evomal.cli.show import list_names, show
 from evomal.cli.train import train
 from evomal.cli.transfer import transfer
 from evomal.cli.tune import tune

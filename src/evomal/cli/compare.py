@@ -126,8 +126,7 @@ def _say_plan(task: "Task", plan: "Plan", folder: "ComparisonFolder", as_json: b
 
 def _report(comparison: "Comparison", folder: Path, as_json: bool) -> None:
     from evomal.foundation.serialization import cleaned
-    from evomal.report.compared import table_of_comparison
-    from evomal.report.tables import print_table
+    from evomal.report.tables import print_table, table_of_comparison
 
     if as_json:
         print_json(comparison.as_dict())

@@ -1,16 +1,23 @@
-"""`evomal report`: one HTML page on runs and comparisons."""
+"""`evomal report` and `evomal plot`: one HTML page, or one figure, of losses, runs and comparisons."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from evomal.cli import options
 from evomal.cli.output import GOOD, print_json
-from evomal.cli.plot import Classes
+from evomal.cli.source import TaskSource, given_task_options
+from evomal.config import train_settings
 from evomal.foundation.atomic import require_free
+from evomal.foundation.errors import SettingError
 
 REPORT = "report.html"
+TASK_NEEDED = "landscape"
+
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file, .svg, .png or .pdf (default WHAT.svg).")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file --out.")]
+Classes = Annotated[int, typer.Option("--classes", min=2, help="Classes that losses for classification are shown for.")]
 
 
 def report(
@@ -31,4 +38,45 @@ def report(
     print_json({"report": str(path), "folders": [str(folder) for folder in folders]}) if as_json else print(
         f"written to {path}"
     )
+    return GOOD
+
+
+@given_task_options
+def plot(
+    task: dict[str, Any],
+    what: Annotated[
+        str, typer.Argument(help="loss, gradient, rates, finals, search, filters, operators, sizes or landscape.")
+    ],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="For loss, gradient and landscape: loss files, run folders, names of losses. For the others: run "
+            "folders, or the folder of a comparison."
+        ),
+    ],
+    out: Out = None,
+    classes: Classes = 10,
+    preset: options.Preset = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="landscape: base steps of the trainings.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="landscape: their base learning rate.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="landscape: of initialisation, batches, directions.")] = 0,
+    force: Force = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """Draw one figure, readable in print and by colour-blind eyes.
+
+    A landscape trains a network with each loss first; the options of a task are for it alone.
+    """
+    from evomal.report.drawing import draw, draw_landscape, save_figure
+
+    file = require_free(out or Path(f"{what}.svg"), f"{what}.svg", force or out is None)
+    if what == TASK_NEEDED:
+        settings = train_settings(preset, steps=steps, lrs=None if lr is None else (lr,))
+        axes = draw_landscape(sources, TaskSource(**task).load(), settings, seed)
+    else:
+        if task:
+            raise SettingError(f"figure '{what}' is of no task; leave out --{next(iter(task)).replace('_', '-')}")
+        axes = draw(what, sources, classes)
+    path = save_figure(axes, file)
+    print_json({"figure": what, "file": str(path)}) if as_json else print(f"written to {path}")
     return GOOD

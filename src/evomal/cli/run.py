@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evomal.cli.going_on import found_here, resume_command, same_codes
-from evomal.cli.source import TaskSource, source_of
+from evomal.cli.source import TaskSource, found_here, resume_command, same_codes, source_of
 from evomal.config import PRACTICE, LearnSettings, changed, learn_settings
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.store import RunFolder

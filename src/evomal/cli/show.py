@@ -1,13 +1,15 @@
-"""`evomal show`: a loss file, a loss by name, or the best formulas of a run folder."""
+"""`evomal show`: a loss, in any format, or the best of a run; and `evomal list`: the names that commands take."""
 
+import inspect
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evomal.cli import options
 from evomal.cli.output import print_json
+from evomal.config import PRESETS
 from evomal.foundation.errors import SettingError
 from evomal.foundation.serialization import cleaned
 
@@ -37,8 +39,6 @@ def show(
     if top is not None:
         return _show_top(path, top, as_json)
     if form is not None:
-        from evomal.cli.exporting import show_as
-
         return show_as(str(path), form, out, force, as_json)
     from evomal.losses import HANDCRAFTED
     from evomal.losses.loading import loss_by_name
@@ -63,8 +63,7 @@ def show(
 
 def _show_audit(loss: "Criterion", as_json: bool) -> int:
     from evomal.analysis import audit
-    from evomal.report.audited import table_of_audit
-    from evomal.report.tables import print_table
+    from evomal.report.tables import print_table, table_of_audit
 
     found = audit(loss)
     if as_json:
@@ -90,3 +89,110 @@ def _show_top(path: Path, count: int, as_json: bool) -> int:
     else:
         print_table(table_of_formulas(rows), sys.stdout)
     return 0
+
+
+def show_as(name: str, form: str, out: Path | None, force: bool, as_json: bool) -> int:
+    """Print a loss in another format, or write it.
+
+    Args:
+        name: A loss file, a run folder, or a name.
+        form: The format.
+        out: The file; a folder means a file of the loss's own in it. None prints.
+        force: Replace a file that is there.
+        as_json: Print a JSON document instead of the text.
+
+    Raises:
+        SettingError: The format cannot express the loss, or is no text and has no file to go to.
+    """
+    from evomal.losses.exports import FORMATS, export
+    from evomal.losses.loading import loss_by_name
+
+    content = export(loss_by_name(name), form)
+    if out is not None:
+        file = _written(content, out, force)
+        print_json({"format": form, "file": str(file)}) if as_json else print(f"written to {file}")
+        return 0
+    if isinstance(content, bytes):
+        raise SettingError(f"{form} is no text; say where it shall go, such as --out loss{FORMATS[form].file}")
+    if as_json:
+        print_json({"format": form, "text": content})
+    else:
+        sys.stdout.write(content)
+    return 0
+
+
+def _written(content: str | bytes, out: Path, force: bool) -> Path:
+    """The file, complete or not there at all.
+
+    Raises:
+        SettingError: It is there and `force` is not set, or it cannot be written.
+    """
+    from evomal.foundation.atomic import write_atomically
+
+    if out.exists() and not force:
+        raise SettingError(f"'{out}' exists; give another --out, or --force to replace it")
+    try:
+        write_atomically(out, content)
+    except OSError as error:
+        raise SettingError(f"'{out}' cannot be written ({error.strerror}); give another --out") from None
+    return out
+
+
+def list_names(
+    published: Annotated[
+        bool, typer.Option("--published", help="Learned losses of others: formula, source, and what is doubtful.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """List data sets, models, methods, handcrafted losses, metrics, presets and operators."""
+    names = {"published_losses": _published()} if published else _names()
+    if as_json:
+        print_json(names)
+        return 0
+    from evomal.report.tables import print_pairs
+
+    for title, entries in names.items():
+        print(f"{title.replace('_', ' ')}:")
+        print_pairs(entries, sys.stdout, indent=2)
+    return 0
+
+
+def _names() -> dict[str, dict[str, str]]:
+    """Every kind of name, each name with a word on it."""
+    from evomal.expressions import OPERATORS, TERMINALS, Expression, to_formula
+    from evomal.losses import HANDCRAFTED
+    from evomal.search import METHODS
+    from evomal.tasks import DATASETS, METRICS, MODELS
+
+    def formula(name: str, arity: int) -> str:
+        return to_formula(Expression(name, (Expression("y"), Expression("f"))[-arity:]))
+
+    return {
+        "data_sets": {name: f"{source.summary} ({source.task_type})" for name, source in DATASETS.items()},
+        "models": {name: _first_line(model) for name, model in MODELS.items()},
+        "methods": {name: method.summary for name, method in METHODS.items()},
+        "handcrafted_losses": {
+            name: f"{entry.summary} ({entry.task_type}; {entry.suits})" for name, entry in HANDCRAFTED.items()
+        },
+        "metrics": {name: _first_line(metric.function) for name, metric in METRICS.items()},
+        "presets": {
+            name: ", ".join(f"{setting} {value}" for setting, value in preset.items())
+            for name, preset in PRESETS.items()
+        },
+        "terminals": {name: terminal.meaning for name, terminal in TERMINALS.items()},
+        "operators": {name: formula(name, operator.arity) for name, operator in OPERATORS.items()},
+    }
+
+
+def _published() -> dict[str, str]:
+    """Every published loss with its formula, its source, and what is doubtful in its print."""
+    from evomal.losses.published import PUBLISHED
+
+    return {
+        name: f"{entry.summary}  [{entry.source}]" + (f" ({entry.doubt})" if entry.doubt else "")
+        for name, entry in PUBLISHED.items()
+    }
+
+
+def _first_line(named: Any) -> str:
+    return (inspect.getdoc(named) or "").split("\n")[0].rstrip(".")

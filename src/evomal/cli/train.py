@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evomal.cli import options
-from evomal.cli.going_on import resume_command
 from evomal.cli.output import GOOD, INTERRUPTED, lasting, print_json, say, warn_of_workers
-from evomal.cli.source import TaskSource, given_task_options
+from evomal.cli.source import TaskSource, given_task_options, resume_command
 from evomal.cli.training import GivenTraining, new_job, old_job
 from evomal.config import TrainSettings, flat_fields
 from evomal.foundation.errors import SettingError, StorageError
@@ -138,8 +137,7 @@ def _say_what_is_left(source: TaskSource, job: "TrainJob", results: int) -> None
 
 
 def _print(result: "TrainResult") -> None:
-    from evomal.report.tables import print_table
-    from evomal.report.trained import table_of_trained
+    from evomal.report.tables import print_table, table_of_trained
 
     print_table(table_of_trained(result.losses), sys.stdout)
     for note in result.notes:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evomal.cli.going_on import found_here
-from evomal.cli.source import TaskSource, source_of
+from evomal.cli.source import TaskSource, found_here, source_of
 from evomal.config import TrainSettings, train_settings
 from evomal.foundation.errors import SettingError
 

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from evomal.config.methods import LEAST_FOR_CMA
-from evomal.engines.engine import Proposal
+from evomal.engines.engine import MOST_GENERATIONS, ODD, Proposal, damaged, fitness, listed
 from evomal.engines.genome import GREATEST, Genome
-from evomal.engines.states import MOST_GENERATIONS, ODD, damaged, fitness, listed
 from evomal.foundation.errors import EvomalError, SettingError
 from evomal.foundation.seeds import derive
 from evomal.foundation.serialization import finite_or_none

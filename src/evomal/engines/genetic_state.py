@@ -6,8 +6,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from evomal.config import GeneticSettings
-from evomal.engines.genome import Formula
-from evomal.engines.states import (
+from evomal.engines.engine import (
     MOST_GENERATIONS,
     ODD,
     damaged,
@@ -18,6 +17,7 @@ from evomal.engines.states import (
     read_rng,
     whole,
 )
+from evomal.engines.genome import Formula
 from evomal.expressions import Expression, canonical, parse
 from evomal.foundation.serialization import finite_or_none
 

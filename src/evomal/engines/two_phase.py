@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evomal.engines.cma import CmaEngine, Vector
-from evomal.engines.engine import Proposed
+from evomal.engines.engine import ODD, Proposed, damaged, whole
 from evomal.engines.genetic import GeneticEngine
 from evomal.engines.genetic_state import plain_told, read_told
 from evomal.engines.genome import Formula
-from evomal.engines.states import ODD, damaged, whole
 
 
 class TwoPhaseEngine:

@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 from evomal.config import LearnSettings, method_entry
 from evomal.engines.genome import Formula
-from evomal.engines.known import KNOWN
 from evomal.expressions import OPERATORS, Vocabulary, parse, vocabulary
 from evomal.expressions.text import MAX_TEXT
 from evomal.expressions.tree import shortened
@@ -209,3 +208,42 @@ def _require_activation(entry: str, given: str, settings: LearnSettings) -> None
 
 def _refused(entry: str, fault: str) -> SettingError:
     return SettingError(f"setting 'start_from': '{shortened(entry, 200)}' {fault}")
+
+
+_OF_CLASSES = (
+    # cross-entropy: -y log f
+    "mul(-1, mul(y, log(f)))",
+    # smoothed: -(0.9 y + 0.01) log f
+    "mul(-1, mul(add(y, 1), log(f))) [1, 1, 1, 0.9, 0.01, 1, 1]",
+    # for labels of which a fifth is wrong: -y log(0.8 f + 0.02)
+    "mul(-1, mul(y, log(add(f, 1)))) [1, 1, 1, 1, 1, 0.8, 0.02]",
+    # Brier: (y - f)²
+    "square(sub(y, f))",
+    # y (1 - √f)
+    "mul(y, sub(1, sqrt(f)))",
+    # absolute: |y - f|
+    "abs(sub(y, f))",
+    # focal: -(1 - f)² y log f
+    "mul(square(sub(1, f)), mul(-1, mul(y, log(f))))",
+)
+
+KNOWN: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "classification": _OF_CLASSES,
+        "multilabel": _OF_CLASSES,  # every label is a class beside its absence
+        "regression": (
+            # squared, absolute
+            "square(sub(y, f))",
+            "abs(sub(y, f))",
+            # Cauchy: log(1 + r²)
+            "log(add(1, square(sub(y, f))))",
+            # Charbonnier: √(1 + r²)
+            "sqrt(add(1, square(sub(y, f))))",
+            # truncated: min(1, |r|)
+            "min(1, abs(sub(y, f)))",
+            # much as Welsch's: tanh r²
+            "tanh(square(sub(y, f)))",
+        ),
+    }
+)
+"""Formulas by kind of task, some with coefficients; in the order in which they take part if there is little room."""

@@ -1,7 +1,7 @@
 """One small exception family: every message is one sentence that says what, where and what to do.
 
 What to do names arguments and settings as Python takes them, in backticks, such as `` `force=True` ``; the command line
-puts its options in their place (`evomal.cli.flags`).
+puts its options in their place (`evomal.cli.options`).
 """
 
 from collections.abc import Iterable

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from evomal.analysis import best_so_far, operators_used, outcomes_by_generation, points
-from evomal.analysis.curves import CLASSES
-from evomal.analysis.finals import final_metrics
+from evomal.analysis.gradients import CLASSES
+from evomal.analysis.journal import final_metrics
 from evomal.analysis.landscape import landscape
 from evomal.analysis.runs import SearchRecord, read_search, search_record
 from evomal.comparison.comparison import read_comparison
@@ -19,8 +19,7 @@ from evomal.losses import HANDCRAFTED, USUAL
 from evomal.losses.criterion import Criterion
 from evomal.losses.loading import learned_by_name, loss_by_name
 from evomal.report import figures
-from evomal.report.figures.style import interactive_axes, styled
-from evomal.report.figures.svg import figure_of
+from evomal.report.figures.style import figure_of, interactive_axes, styled
 from evomal.report.page.comparing import mean_outcomes
 from evomal.report.page.report import comparison_searches, is_comparison
 from evomal.search import LearnResult

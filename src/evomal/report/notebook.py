@@ -11,7 +11,7 @@ from evomal.foundation.errors import EvomalError
 from evomal.foundation.serialization import cleaned, duration
 from evomal.losses.criterion import Criterion
 from evomal.losses.exports import export
-from evomal.report.text import outcomes_text
+from evomal.report.tables import outcomes_text
 from evomal.search import LearnResult
 from evomal.search.tuning import TuneResult
 

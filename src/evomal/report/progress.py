@@ -18,7 +18,7 @@ from rich.table import Table
 from evomal.config import LearnSettings
 from evomal.evaluation.finals import Entrant, FinalsPlan, Trial
 from evomal.foundation.serialization import duration
-from evomal.report.text import outcomes_text
+from evomal.report.tables import outcomes_text
 from evomal.search import Candidate, Watcher
 
 REFRESH = 2  # times a second

@@ -1,18 +1,22 @@
 """Tables and lines for terminals, and the same for pipes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from evomal.foundation.serialization import cleaned, duration
-from evomal.report.text import between, outcomes_text
 
 if TYPE_CHECKING:
+    from evomal.analysis import Audit
+    from evomal.comparison import Comparison
+    from evomal.comparison.trained import TrainedLoss
     from evomal.search import LearnResult
     from evomal.search.prices import Price
+
 
 WIDE = 1000  # columns of what is no terminal: nothing is broken into lines there
 
@@ -99,3 +103,90 @@ def table_of_price(price: "Price") -> Table:
         table.add_row(stage.name, count, duration(stage.each), between(duration(least), duration(most)))
     table.add_row("total", str(price.candidates), "", between(duration(price.least), duration(price.most)))
     return table
+
+
+OUTCOMES = ("trained", "equivalent", "dropped", "rejected", "failed", "archived", "elite")
+
+
+def outcomes_text(counts: Mapping[str, int]) -> str:
+    """How many candidates ended in which way, in a fixed order.
+
+    Example:
+        >>> outcomes_text({"rejected": 3, "trained": 2})
+        'trained 2, rejected 3'
+    """
+    return ", ".join(f"{name} {counts[name]}" for name in OUTCOMES if counts.get(name))
+
+
+def between(low: str, high: str) -> str:
+    """A range, or one value where both ends are the same.
+
+    Example:
+        >>> between("3", "5"), between("3", "3")
+        ('3 to 5', '3')
+    """
+    return low if low == high else f"{low} to {high}"
+
+
+def table_of_trained(results: Sequence["TrainedLoss"]) -> Table:
+    """One row a loss: chosen rate, mean ± standard deviation over seeds, each seed's value, seconds."""
+    from evomal.comparison.trained import rows_of_trained
+
+    heads, *rows = rows_of_trained(results)
+    table = make_table(*heads, left=("loss", "each seed"))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def table_of_comparison(comparison: "Comparison") -> Table:
+    """One row a contender: test metric at the fixed and at its best rate, with what is gained, and the search's price.
+
+    Args:
+        comparison: The comparison.
+
+    Returns:
+        The table; the best mean of each column is bold. With a single learning rate the second block is left out.
+    """
+    from evomal.comparison.tables import columns_of
+
+    # The effect size is in the Markdown table; a terminal has no room for it.
+    columns = [column for column in columns_of(comparison, cleaned) if column.head != "d"]
+    table = make_table(*(column.head for column in columns), left=("loss",))
+    for place in range(len(comparison.contenders)):
+        styled = [Text(column.cells[place], style="bold" if place in column.best else "") for column in columns]
+        table.add_row(*styled)
+    return table
+
+
+NEAREST, PARTS = 3, 12
+
+
+def table_of_audit(audit: "Audit") -> Table:
+    """The numbers of an audit, one row each.
+
+    Example:
+        >>> from evomal.analysis import audit
+        >>> from evomal.losses import HandcraftedLoss
+        >>> table_of_audit(audit(HandcraftedLoss("mse"))).row_count
+        9
+    """
+    table = make_table("measured", "value", left=("measured",))
+    for name, weight in audit.weights.items():
+        what = "weight on the margin" if audit.task_type != "regression" else "slope"
+        table.add_row(f"{what}, {name} predictions" if audit.classes else f"{what}, {name} residuals", _shown(weight))
+    table.add_row("asymmetry", _shown(audit.asymmetry))
+    table.add_row("minimum at", f"{audit.minimum:g}")
+    if audit.properness is not None:
+        table.add_row("distance from proper", f"{audit.properness:g}")
+    table.add_row("greatest value, far out", _shown(audit.greatest))
+    table.add_row("Lipschitz constant on the grid", _shown(audit.lipschitz))
+    for known in audit.nearest[:NEAREST]:
+        table.add_row(f"distance from {cleaned(known.name)}", f"{known.distance:.3f}")
+    for part in audit.ablation.parts[:PARTS] if audit.ablation else ():
+        table.add_row(f"change without {cleaned(part.text)}", "needed" if part.change is None else f"{part.change:.3f}")
+    return table
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"

@@ -9,7 +9,7 @@ from evomal.config import LearnSettings, TrainSettings, fitting, flat_fields, le
 from evomal.config.paper import paper_preset
 from evomal.foundation.errors import SettingError, unknown_name
 from evomal.reproduction.numbers import METHODS, TABLE5, checked_rows, rows_of
-from evomal.search.spent import steps_of_trainings, tuning_steps
+from evomal.search.prices import steps_of_trainings, tuning_steps
 
 WHATS: Mapping[str, str] = MappingProxyType(
     {

@@ -5,8 +5,7 @@ from evomal.evaluation.watching import Watcher, Watchers
 from evomal.search.asked import AskedCandidate
 from evomal.search.asking import Search
 from evomal.search.method import METHODS, Method
-from evomal.search.methods import GLO, GPLFL, ML3, EvoMAL, TaylorGLO, make_method
-from evomal.search.own_methods import load_method
+from evomal.search.methods import GLO, GPLFL, ML3, EvoMAL, TaylorGLO, load_method, make_method
 from evomal.search.result import LearnResult, SearchInterrupted
 
 __all__ = [

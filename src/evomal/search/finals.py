@@ -20,9 +20,9 @@ from evomal.losses import HandcraftedLoss, LearnedLoss, SavedLoss
 from evomal.losses.criterion import IGNORED, LossFunction
 from evomal.search.finalists import Finalist, finalists, least_entrants
 from evomal.search.finals_journal import FinalsJournal, known_as
+from evomal.search.prices import steps_of_trainings, steps_taken, tuning_steps
 from evomal.search.result import LearnResult
 from evomal.search.search_log import SearchLog
-from evomal.search.spent import steps_of_trainings, steps_taken, tuning_steps
 from evomal.search.verdict import Verdict, judged
 from evomal.store.provenance import chosen, provenance
 from evomal.tasks import TaskSet

@@ -1,21 +1,22 @@
 """The methods: what each proposes, and so what sets it apart from the others (D12 to D14)."""
 
+import inspect
 from collections.abc import Sequence
 
 from evomal.config import LearnSettings
 from evomal.engines.cma import CmaEngine, Vector
-from evomal.engines.engine import Engine
+from evomal.engines.engine import Engine, SingleEngine
 from evomal.engines.genetic import GeneticEngine
 from evomal.engines.genome import Network, Polynomial
-from evomal.engines.single import SingleEngine
 from evomal.engines.two_phase import TwoPhaseEngine
 from evomal.engines.warm_start import starts
 from evomal.evaluation.filters import FilterProbe
-from evomal.foundation.errors import unknown_name
+from evomal.foundation.errors import SettingError, unknown_name
 from evomal.foundation.seeds import python_random
 from evomal.losses.taylor import rises_at_uniform
 from evomal.search.method import METHODS, Method
 from evomal.tasks import TaskSet
+from evomal.tasks.user import user_object
 
 
 class EvoMAL(Method):
@@ -147,3 +148,29 @@ def make_method(settings: LearnSettings) -> Method:
     if settings.method not in METHODS:
         raise unknown_name("method", settings.method, METHODS)
     return METHODS[settings.method](settings)
+
+
+def load_method(spec: str) -> type[Method]:
+    """The class that a user names; it is in the registry from then on.
+
+    Args:
+        spec: A name in `METHODS`, or ``"my_module.py:Mine"`` or ``"package.module:Mine"``, whose code is run.
+
+    Raises:
+        SettingError: There is no such file or class, it cannot be imported, or it is no complete method.
+
+    Example:
+        >>> load_method("glo").__name__
+        'GLO'
+    """
+    if spec in METHODS:
+        return METHODS[spec]
+    with user_object(spec, "method", "Mine", "is a subclass of evomal.Method") as (found, name, _):
+        pass
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise SettingError(f"method '{spec}': {name} is no subclass of evomal.Method; derive it from that")
+    if not isinstance(getattr(found, "name", None), str):
+        raise SettingError(f"method '{spec}': {name} has no `name`; give the class one, such as name = 'mine'")
+    if inspect.isabstract(found):
+        raise SettingError(f"method '{spec}': {name} has no engine; define `engine(self, tasks, probes)`")
+    return found

@@ -16,8 +16,7 @@ from evomal.evaluation.stages import judge_stage, train_stage
 from evomal.expressions import parse
 from evomal.local_search import tune
 from evomal.search.methods import make_method
-from evomal.search.prices import Price, StagePrice
-from evomal.search.spent import steps_of_trainings, tuning_steps
+from evomal.search.prices import Price, StagePrice, steps_of_trainings, tuning_steps
 from evomal.tasks import Task, TaskSet
 from evomal.training.optimizers import fitted_settings
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from evomal.analysis import Curve, class_curve, residual_curve
-from evomal.analysis.curves import CLASSES
+from evomal.analysis.gradients import CLASSES
 from evomal.foundation.errors import SettingError
 from evomal.losses.criterion import Criterion, told_progress
 from evomal.report.figures.style import FAINT, hover, legend, look, named, new_axes, styled

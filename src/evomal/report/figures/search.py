@@ -18,7 +18,7 @@ from evomal.report.figures.style import (
     styled,
     whole_numbers,
 )
-from evomal.report.text import OUTCOMES
+from evomal.report.tables import OUTCOMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

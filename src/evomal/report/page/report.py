@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 
 from evomal.analysis import audit
-from evomal.analysis.curves import CLASSES
+from evomal.analysis.gradients import CLASSES
 from evomal.analysis.runs import SearchRecord, read_search, search_record
 from evomal.comparison import Comparison
 from evomal.comparison.comparison import TABLE, read_comparison
@@ -15,10 +15,8 @@ from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.foundation.serialization import cleaned
 from evomal.losses import HANDCRAFTED
 from evomal.report.page import comparing, searching
-from evomal.report.page.blocks import Block, Drawer, LinesBlock, Section
-from evomal.report.page.finals import best_handcrafted, finals_section
-from evomal.report.page.rendering import render
-from evomal.report.page.verdict import verdict_of_comparison, verdict_of_search
+from evomal.report.page.blocks import Block, Drawer, LinesBlock, Section, render
+from evomal.report.page.verdict import best_handcrafted, finals_section, verdict_of_comparison, verdict_of_search
 from evomal.search import LearnResult
 
 COMPARISON = "comparison.yaml"

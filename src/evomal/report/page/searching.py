@@ -19,7 +19,7 @@ from evomal.report.figures import (
     plot_sizes,
 )
 from evomal.report.page.blocks import Block, Code, Drawer, FormulaBlock, LinesBlock, Rows, Section
-from evomal.report.text import outcomes_text
+from evomal.report.tables import outcomes_text
 
 RIVALS = {
     "classification": ("cross_entropy", "focal"),
