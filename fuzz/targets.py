@@ -25,13 +25,13 @@ from evomal.config import LearnSettings, learn_settings
 from evomal.executors import InProcess
 from evomal.expressions import parse, to_formula, to_latex, to_text
 from evomal.foundation.errors import EvomalError, ExpressionError, LossFileError, RunFolderError, StorageError
-from evomal.foundation.plain_data import read_yaml, yaml_text
+from evomal.foundation.plain_yaml import read_yaml, yaml_text
 from evomal.foundation.serialization import cleaned
 from evomal.losses import LearnedLoss, load_loss
 from evomal.report.tables import print_table, table_of_comparison
 from evomal.search import EvoMAL
 from evomal.store import RunFolder
-from evomal.store.previous_run import PreviousRun
+from evomal.store.resuming import PreviousRun
 from evomal.tasks import Task, named_task
 from fuzz import samples
 

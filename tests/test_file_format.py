@@ -11,7 +11,7 @@ import evomal
 from evomal.config import fitting, learn_settings
 from evomal.expressions import EPSILON, LEAVES, MAX_DEPTH, MAX_NODES, OPERATORS, parse
 from evomal.foundation.errors import LossFileError
-from evomal.foundation.plain_data import MAX_NESTING, MAX_NUMBER, MAX_TEXT
+from evomal.foundation.plain_json import MAX_NESTING, MAX_NUMBER, MAX_TEXT
 from evomal.losses.files import MAX_BYTES
 from evomal.losses.learned import MOST_SCALE
 from evomal.losses.neural import MAX_HIDDEN

@@ -17,8 +17,7 @@ from torch.nn.functional import avg_pool2d
 from evomal import Task
 from evomal.foundation.seeds import derive
 from evomal.tasks.datasets import load_dataset
-from evomal.tasks.models.lenet5 import LeNet5
-from evomal.tasks.models.simple import MLP
+from evomal.tasks.models.simple import MLP, LeNet5
 
 TEST = 0.2  # of a table without a test set of its own
 Arrays = tuple[np.ndarray, np.ndarray]

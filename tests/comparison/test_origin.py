@@ -2,7 +2,7 @@ import shutil
 
 import yaml
 
-from evomal.store.environment import Origin, versions
+from evomal.store.provenance import Origin, versions
 
 
 def test_going_on_under_other_versions_is_told(compare, copied, finished):

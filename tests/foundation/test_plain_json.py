@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evomal.foundation.plain_data import MAX_NESTING, NotPlainError, check_limits, read_json
+from evomal.foundation.plain_json import MAX_NESTING, NotPlainError, check_limits, read_json
 
 DEEP = "its entries nest more than 20 deep"
 INVALID = "it is not complete, valid JSON"

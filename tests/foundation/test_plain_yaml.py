@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomal.foundation.errors import RunFolderError
-from evomal.foundation.plain_data import MAX_BYTES, read_yaml, yaml_text
+from evomal.foundation.plain_yaml import MAX_BYTES, read_yaml, yaml_text
 
 INVALID = "it is not complete, valid YAML"
 ALIAS = "it has an anchor or an alias"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import evomal
-from evomal.store.environment import Origin, origin_now, versions
+from evomal.store.provenance import Origin, origin_now, versions
 
 OLD = {"evomal": "0.0.1", "torch": "2.0"}
 

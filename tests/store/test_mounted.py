@@ -9,7 +9,7 @@ import pytest
 from evomal.foundation.errors import RunFolderError
 from evomal.foundation.lock import FolderLock
 from evomal.store import RunFolder
-from evomal.store.mounted import ASIDE, STARTING, put_aside
+from evomal.store.placing import ASIDE, WITHIN, put_aside
 
 BUSY = OSError(errno.EBUSY, "Device or resource busy")
 DENIED = PermissionError(errno.EACCES, "Permission denied")
@@ -101,7 +101,7 @@ def test_what_lies_there_is_replaced_only_by_force_and_comes_back_if_nothing_com
     assert _files(place) == before
     _kept(place, 2, force=True)
     assert '"seed": 2' in (place / "journal.jsonl").read_text()
-    assert [each.name for each in place.iterdir() if each.name.startswith((STARTING, ASIDE))] == []
+    assert [each.name for each in place.iterdir() if each.name.startswith((WITHIN, ASIDE))] == []
 
 
 @pytest.mark.parametrize("moved", range(1, 4))
@@ -112,12 +112,12 @@ def test_an_exchange_that_was_killed_is_undone_by_the_next_call(place, moved):
     for name in sorted(os.listdir(aside))[: 3 - moved]:  # killed before these were moved
         if name != "config.yaml":
             (aside / name).rename(place / name)
-    (place / f"{STARTING}0").mkdir()  # of a call that was killed before
+    (place / f"{WITHIN}0").mkdir()  # of a call that was killed before
     with pytest.raises(RunFolderError, match="already holds a run"):
         RunFolder(place)
-    assert {name: text for name, text in _files(place).items() if not name.startswith(STARTING)} == before
+    assert {name: text for name, text in _files(place).items() if not name.startswith(WITHIN)} == before
     _kept(place, 2, force=True)
-    assert [each.name for each in place.iterdir() if each.name.startswith((STARTING, ASIDE))] == []
+    assert [each.name for each in place.iterdir() if each.name.startswith((WITHIN, ASIDE))] == []
 
 
 def test_what_another_process_exchanges_is_left_to_it(place):
@@ -139,7 +139,7 @@ def test_a_failure_in_the_middle_leaves_all_as_it_was(place, monkeypatch):
     def full(source, target):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("evomal.store.mounted.shutil.move", full)
+    monkeypatch.setattr("evomal.store.placing.shutil.move", full)
     with pytest.raises(RunFolderError, match=r"cannot be written \(No space left on device\)"):
         folder.begin()
     folder.discard()

@@ -12,7 +12,7 @@ from evomal.search import Candidate
 from evomal.search.result import finished_result
 from evomal.store import RunFolder
 from evomal.store.journal_schema import CandidateRow
-from evomal.store.previous_run import PreviousRun
+from evomal.store.resuming import PreviousRun
 from helpers import stops
 
 MEMBERS = 15  # until Ctrl-C: two generations of six, and half of the third

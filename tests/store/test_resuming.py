@@ -14,9 +14,8 @@ from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.search import GLO, make_method
 from evomal.store import RunFolder
 from evomal.store import folder as store_folder
-from evomal.store.environment import versions
-from evomal.store.previous_run import PreviousRun
-from evomal.store.resuming import describe, opened, require_settings, with_lanes
+from evomal.store.provenance import versions
+from evomal.store.resuming import PreviousRun, describe, opened, require_settings, with_lanes
 from evomal.store.task_identity import identity
 from evomal.tasks import TaskSet
 from evomal.tasks.user_optimizer import UserOptimizer

@@ -12,8 +12,8 @@ from scipy import stats
 
 from evomal.foundation.errors import SettingError
 from evomal.tasks import DATASETS, Alterations, altered, load_dataset
+from evomal.tasks.datasets.alterations import long_tail, mislabelled, student_t
 from evomal.tasks.datasets.data import Data, Raw, prepare
-from evomal.tasks.datasets.disturbances import long_tail, mislabelled, student_t
 
 DIGITS, DIABETES = load_dataset("digits"), load_dataset("diabetes")
 SMALL = sorted(name for name, source in DATASETS.items() if source.published is None)

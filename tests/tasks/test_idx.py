@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomal.foundation.errors import DataError
-from evomal.tasks.datasets.idx import read_idx
+from evomal.tasks.datasets.mnist import read_idx
 
 
 def idx_bytes(values, code=8):

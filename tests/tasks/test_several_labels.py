@@ -28,7 +28,7 @@ from evomal.losses.exports import export
 from evomal.losses.slopes import Predictions, slope, slope_gradient
 from evomal.search import EvoMAL
 from evomal.tasks import Batches, file_task, get_metric
-from evomal.tasks.direction import perfect_outputs
+from evomal.tasks.kinds import perfect_outputs
 from evomal.training import fit
 from evomal.training.batched_fit import fit_lanes
 from evomal.training.chance import bounds

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evomal.foundation.errors import EvomalError, RunFolderError
-from evomal.foundation.plain_data import read_yaml
+from evomal.foundation.plain_yaml import read_yaml
 from evomal.foundation.serialization import cleaned, finite_or_none
 from evomal.losses import LearnedLoss, load_loss
 from evomal.search import LearnResult

@@ -9,7 +9,7 @@ from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.results import Cell, Row
 from evomal.comparison.running import ComparisonWatcher
 from evomal.comparison.trained import TrainedLoss, TrainResult
-from evomal.store.environment import Origin
+from evomal.store.provenance import Origin
 
 __all__ = [
     "Cell",

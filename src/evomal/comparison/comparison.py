@@ -15,9 +15,9 @@ from evomal.comparison.tables import as_csv, as_markdown
 from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import EvomalError, RunFolderError
 from evomal.foundation.later_rooms import carried_out
-from evomal.foundation.plain_data import NotPlainError, read_json
+from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.foundation.serialization import finite
-from evomal.store.environment import EARLIER, Origin
+from evomal.store.provenance import EARLIER, Origin
 from evomal.training import TrainingRun
 
 TABLE = "table.json"

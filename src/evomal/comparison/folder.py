@@ -15,11 +15,11 @@ from evomal.config import BaseSettings, TrainSettings, meanings, with_schedule_i
 from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import RunFolderError
 from evomal.foundation.lock import FolderLock
-from evomal.foundation.plain_data import read_yaml, yaml_text
+from evomal.foundation.plain_yaml import read_yaml, yaml_text
 from evomal.store import Journal
 from evomal.store import task_identity as identity
-from evomal.store.environment import Origin, origin_now
-from evomal.store.mounted import NOT_OURS
+from evomal.store.placing import NOT_OURS
+from evomal.store.provenance import Origin, origin_now
 from evomal.tasks import Task
 from evomal.tasks.fingerprint import fingerprint
 

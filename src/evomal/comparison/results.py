@@ -9,7 +9,7 @@ from typing import Any
 from evomal.comparison.contenders import Contender
 from evomal.evaluation.statistics import PairedTest, holm, paired_test
 from evomal.foundation.errors import DataError, SettingError, unknown_name
-from evomal.store.environment import Origin
+from evomal.store.provenance import Origin
 
 
 @dataclass(frozen=True, slots=True)

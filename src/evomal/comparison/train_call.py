@@ -9,7 +9,7 @@ from evomal.config import TrainSettings, flat_fields, holds, meanings, validated
 from evomal.config.fields import Count, Settings
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.store import task_identity as identity
-from evomal.store.environment import versions
+from evomal.store.provenance import versions
 from evomal.tasks import Task
 from evomal.tasks.fingerprint import fingerprint
 from evomal.training.meta_testing import require_test_split

@@ -10,8 +10,8 @@ from evomal.foundation.errors import RunFolderError
 from evomal.foundation.interrupts import uninterrupted
 from evomal.foundation.lock import FolderLock
 from evomal.store import Journal
-from evomal.store.environment import Origin
 from evomal.store.journal import damaged
+from evomal.store.provenance import Origin
 from evomal.training import TrainingRun
 
 START = f'{{"format": "{MARK}"'.encode()

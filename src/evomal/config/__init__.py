@@ -3,12 +3,19 @@
 from evomal.config.building import changed, fitting, learn_settings, train_settings, unused, validated
 from evomal.config.changes import Change, changes, holds, idle
 from evomal.config.fields import Meaning, Settings, fields_of, flat, flat_fields, given, meanings, setting, with_given
-from evomal.config.manual import preset_manual, settings_manual
+from evomal.config.generated import (
+    keywords_text,
+    listed,
+    preset_manual,
+    settings_manual,
+    signature_with,
+    used_by,
+    used_elsewhere,
+)
 from evomal.config.methods import REGISTRY, MethodEntry, choosers, method_entry, register
 from evomal.config.paper import PAIRS, Pair, paper_preset
 from evomal.config.presets import IN_FULL, PRACTICE, PRESETS
 from evomal.config.settings import LearnSettings, TrainSettings, with_schedule_in_base
-from evomal.config.signatures import keywords_text, listed, signature_with, used_by, used_elsewhere
 from evomal.config.stages import (
     OPTIMIZERS,
     SCHEDULE,

@@ -14,7 +14,7 @@ from evomal.local_search.one_step import require_finite
 from evomal.losses.criterion import STAGES, Criterion, LossFunction, TaskType, full_precision, told_progress
 from evomal.losses.slopes import slope
 from evomal.tasks import Metric, Task
-from evomal.tasks.direction import perfect_outputs
+from evomal.tasks.kinds import perfect_outputs
 from evomal.tasks.splits import strata
 from evomal.training import one_thread
 

@@ -1,7 +1,7 @@
 """What a loss is made of: operators, expressions, their text, and how they are drawn and varied."""
 
 from evomal.expressions.canonical import canonical
-from evomal.expressions.evaluate import evaluate
+from evomal.expressions.evaluate import check_weights, evaluate
 from evomal.expressions.formula import to_formula, to_latex
 from evomal.expressions.generate import (
     PAPER,
@@ -27,7 +27,6 @@ from evomal.expressions.simplify import Simplified, simplify, to_sympy
 from evomal.expressions.text import parse, to_text
 from evomal.expressions.tree import MAX_DEPTH, MAX_NODES, Expression
 from evomal.expressions.variation import crossover, finished, mutate, repair
-from evomal.expressions.weights import check_weights
 
 __all__ = [
     "EPSILON",

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from evomal.expressions.evaluate import check_weights
 from evomal.expressions.operators import OPERATORS, TERMINALS
 from evomal.expressions.tree import Expression
-from evomal.expressions.weights import check_weights
 
 _RANK = {symbol: rank for rank, symbol in enumerate((*TERMINALS, *OPERATORS))}
 

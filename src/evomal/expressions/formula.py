@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from evomal.expressions.evaluate import check_weights
 from evomal.expressions.operators import (
     ANY,
     ATOM,
@@ -16,7 +17,6 @@ from evomal.expressions.operators import (
     Terminal,
 )
 from evomal.expressions.tree import Expression
-from evomal.expressions.weights import check_weights
 
 _ASCII = str.maketrans({"·": "*", "²": "**2", "√": "sqrt", "ε": repr(EPSILON)})
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evomal.expressions.evaluate import check_weights
 from evomal.expressions.formula import to_formula, to_latex
 from evomal.expressions.operators import EPSILON, OPERATORS, TERMINALS
 from evomal.expressions.tree import Expression
-from evomal.expressions.weights import check_weights
 
 __all__ = ["Simplified", "simplify", "to_latex", "to_sympy"]
 

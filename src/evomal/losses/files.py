@@ -14,7 +14,7 @@ from torch import Tensor
 from evomal.expressions import LEAVES, TERMINALS
 from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import LossFileError
-from evomal.foundation.plain_data import INVALID, NotPlainError, check_limits, parsed_json
+from evomal.foundation.plain_json import INVALID, NotPlainError, check_limits, parsed_json
 
 FORMAT = "evomal-loss"
 VERSION = 2  # the latest that is read; a file has the lowest that tells all of it

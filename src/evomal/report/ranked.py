@@ -9,7 +9,7 @@ from rich.table import Table
 from evomal.expressions import parse, to_formula, to_text
 from evomal.expressions.formula import activated, scaled
 from evomal.foundation.errors import EvomalError, RunFolderError
-from evomal.foundation.plain_data import check_limits
+from evomal.foundation.plain_json import check_limits
 from evomal.foundation.serialization import cleaned
 from evomal.losses import LearnedLoss, loss_from_entries
 from evomal.report.described import DIGITS

@@ -15,16 +15,16 @@ from evomal.comparison.running import ComparisonWatcher
 from evomal.config.paper import paper_preset
 from evomal.foundation.atomic import storing, write_atomically
 from evomal.foundation.errors import RunFolderError, SettingError, StorageError
-from evomal.foundation.plain_data import NotPlainError, read_json
+from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses import load_loss
 from evomal.reproduction import assembling
-from evomal.reproduction.figures import EVOMAL, Finished
+from evomal.reproduction.assembling import EVOMAL, Finished
 from evomal.reproduction.numbers import BASELINE, DOUBTS, rows_of
 from evomal.reproduction.plans import PlanPart, Wanted, parts_for, parts_of, rows_for
 from evomal.reproduction.tables import Entry, Table, merged, read_entries
 from evomal.reproduction.timing import StepTimes, machine, time_steps
-from evomal.store.environment import versions
+from evomal.store.provenance import versions
 from evomal.tasks import DATASETS, Task, named_task
 
 MARK = "evomal-reproduction"

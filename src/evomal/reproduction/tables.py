@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from evomal.foundation.atomic import storing, write_atomically
 from evomal.foundation.errors import RunFolderError
-from evomal.foundation.plain_data import NotPlainError, read_json
+from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.foundation.serialization import cleaned, finite_or_none
 from evomal.reproduction.numbers import METHODS, PAPER, Printed
 

@@ -14,7 +14,7 @@ from evomal.evaluation.evaluator import Evaluator
 from evomal.evaluation.filters import gradient_signature
 from evomal.foundation.atomic import storing, write_atomically
 from evomal.foundation.errors import SettingError
-from evomal.foundation.plain_data import NotPlainError, read_json
+from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.losses import LearnedLoss
 from evomal.store import RunFolder
 from evomal.store.journal_schema import CandidateRow

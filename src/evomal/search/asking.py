@@ -39,9 +39,8 @@ from evomal.search.unseen import CLASSES, NUMBERS, UnseenTasks, fixed_probe
 from evomal.store import RunFolder
 from evomal.store.checkpointing import Checkpointing
 from evomal.store.config import CONFIG, described
-from evomal.store.environment import origin_now
-from evomal.store.previous_run import PreviousRun
-from evomal.store.resuming import describe, require_settings, require_tasks
+from evomal.store.provenance import origin_now
+from evomal.store.resuming import PreviousRun, describe, require_settings, require_tasks
 from evomal.store.task_identity import identity
 from evomal.tasks import Task, TaskSet
 from evomal.training.optimizers import fitted_settings

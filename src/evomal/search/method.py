@@ -44,8 +44,7 @@ from evomal.search.search_log import SearchLog
 from evomal.search.showing import shown
 from evomal.store import RunFolder
 from evomal.store.checkpointing import Checkpointing
-from evomal.store.previous_run import PreviousRun
-from evomal.store.resuming import describe, opened, require_settings, require_tasks, with_lanes
+from evomal.store.resuming import PreviousRun, describe, opened, require_settings, require_tasks, with_lanes
 from evomal.tasks import Task, TaskSet
 from evomal.training.chance import hardly_learns
 from evomal.training.optimizers import fitted_settings

@@ -17,7 +17,7 @@ from evomal.foundation.serialization import finite_or_none
 from evomal.losses import HandcraftedLoss, LearnedLoss, SavedLoss, load_loss
 from evomal.losses.criterion import LossFunction
 from evomal.search.verdict import Verdict
-from evomal.store.previous_run import PreviousRun
+from evomal.store.resuming import PreviousRun
 
 
 @dataclass(frozen=True, slots=True)

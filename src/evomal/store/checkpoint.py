@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evomal.foundation.atomic import storing, write_atomically
-from evomal.foundation.plain_data import NotPlainError, read_json
+from evomal.foundation.plain_json import NotPlainError, read_json
 
 FORMAT, VERSION = "evomal-checkpoint", 1
 CHECKPOINT, LATEST, PREVIOUS, NEXT = "checkpoint", "state.json", "previous.json", "next.json"

@@ -6,7 +6,7 @@ from typing import Any
 
 from evomal.config import LearnSettings, given, validated, with_given
 from evomal.foundation.errors import RunFolderError, SettingError
-from evomal.foundation.plain_data import read_yaml
+from evomal.foundation.plain_yaml import read_yaml
 
 CONFIG = "config.yaml"
 FORMAT, VERSION = "evomal-run", 1

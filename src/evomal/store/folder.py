@@ -14,11 +14,11 @@ from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import RunFolderError, StorageError
 from evomal.foundation.interrupts import uninterrupted
 from evomal.foundation.lock import LOCK, FolderLock
-from evomal.store import mounted
+from evomal.store import placing
 from evomal.store.checkpoint import Checkpoints
-from evomal.store.cleanup import bring_back, clear_torn, make_beside, replaced, sweep
 from evomal.store.config import CONFIG, FORMAT, VERSION, read_config
 from evomal.store.journal import FINALS, JOURNAL, Journal, read_journal, read_records
+from evomal.store.placing import bring_back, clear_torn, make_beside, replaced, sweep
 
 LOSS, LEARNED = "loss.json", "learned.json"
 
@@ -83,7 +83,7 @@ class RunFolder:
         """Refuse a place that holds something which is not to be replaced."""
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"'{self.path}' is a file; give a folder for `out`")
-        if self.path.is_dir() and mounted.entries(self.path):
+        if self.path.is_dir() and placing.entries(self.path):
             if not self._force:
                 raise RunFolderError(
                     f"'{self.path}' already holds a run; go on with it by `resume=True`, give another `out`, or "
@@ -95,7 +95,7 @@ class RunFolder:
                 FolderLock(self.path).release()
 
     def _reopen(self, patience: float) -> None:
-        if not self.path.is_dir() or not mounted.entries(self.path):
+        if not self.path.is_dir() or not placing.entries(self.path):
             raise RunFolderError(f"'{self.path}' holds no run to go on with; start one with `out={str(self.path)!r}`")
         try:
             self._locks.append(FolderLock(self.path, patience))
@@ -192,11 +192,11 @@ class RunFolder:
         if self._place.exists():
             self._locks.append(FolderLock(self._place))
             older = replaced(beside)
-            if beside.parent == self._place or not mounted.renamed(self._place, older):
-                older_within = mounted.put_aside(self._place)
+            if beside.parent == self._place or not placing.renamed(self._place, older):
+                older_within = placing.put_aside(self._place)
                 self._mounted = self._begun = True
                 self._older = older_within
-                mounted.move_in(beside, self._place)
+                placing.move_in(beside, self._place)
                 return
             self._older = older
         beside.rename(self._place)
@@ -212,18 +212,18 @@ class RunFolder:
         begun, older, beside = self._begun, self._older, self._beside
         self._begun, self._older, self._beside = False, None, None  # a second call finds nothing to do
         if begun and self._mounted:
-            mounted.clear(self._place)
+            placing.clear(self._place)
             shutil.rmtree(beside or "", ignore_errors=True)
         elif begun:
             shutil.rmtree(self._place, ignore_errors=True)
         elif beside is not None:
             shutil.rmtree(beside, ignore_errors=True)
         if older is not None and self._mounted:
-            mounted.put_back(older, self._place)
+            placing.put_back(older, self._place)
         elif older is not None:
             older.rename(self._place)
         elif begun and self._mounted:
-            mounted.remove_lock(self._place)
+            placing.remove_lock(self._place)
         with suppress(OSError):  # a folder that holds something stays, and so do those above it
             for folder in self._made:
                 folder.rmdir()

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from evomal.foundation.atomic import storing
 from evomal.foundation.errors import RunFolderError
-from evomal.foundation.plain_data import NotPlainError, read_json
+from evomal.foundation.plain_json import NotPlainError, read_json
 
 JOURNAL, FINALS = "journal.jsonl", "finals.jsonl"
 MAX_BYTES = 2_000_000_000  # a million candidates

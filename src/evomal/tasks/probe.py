@@ -9,8 +9,8 @@ from evomal.foundation.contexts import recording
 from evomal.foundation.errors import DataError, EvomalError, ModelError, SettingError, one_line
 from evomal.foundation.seeds import seeded
 from evomal.losses.criterion import IGNORED, full_precision
-from evomal.tasks.direction import require_minimised
 from evomal.tasks.inputs import Adapted, described, how_to_pick, require_taken
+from evomal.tasks.kinds import require_minimised
 from evomal.tasks.splits import strata
 from evomal.tasks.task import Task
 

@@ -19,8 +19,7 @@ from evomal.losses.criterion import IGNORED
 from evomal.tasks.augmentation import Augmentation, Normalisation
 from evomal.tasks.fetching import fetch
 from evomal.tasks.inputs import Form
-from evomal.tasks.sending import known_here, pack_tensor, unpack_tensor
-from evomal.tasks.tensors import require_finite
+from evomal.tasks.tensors import known_here, pack_tensor, require_finite, unpack_tensor
 
 SPLIT_SEED = 20_230_330  # splits are part of the data set: they never depend on a run's seed
 

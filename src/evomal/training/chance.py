@@ -10,7 +10,7 @@ from torch import Tensor
 from evomal.config import BaseSettings
 from evomal.losses.criterion import IGNORED, TaskType
 from evomal.tasks import AnySplit, Task
-from evomal.tasks.direction import perfect_outputs
+from evomal.tasks.kinds import perfect_outputs
 from evomal.training.evaluate import CHUNK, evaluation_mode
 
 LEAST = 0.1  # of the way from chance to perfect predictions; below it is hardly learned

@@ -1,14 +1,17 @@
 """MNIST and Fashion-MNIST: 60,000 training and 10,000 test images each, 28×28, ten classes, in IDX files."""
 
+import gzip
+import math
+import zlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from evomal.foundation.errors import DataError
+from evomal.foundation.errors import DataError, one_line
 from evomal.tasks.datasets.data import Raw
 from evomal.tasks.datasets.files import Published
-from evomal.tasks.datasets.idx import read_idx
 
 PARTS = {"train": "training", "t10k": "test"}
 NAMES = tuple(f"{part}-{kind}-ubyte.gz" for part in PARTS for kind in ("images-idx3", "labels-idx1"))
@@ -116,3 +119,54 @@ def _part(published: Published, folder: Path, part: str) -> tuple[Tensor, Tensor
     if len(images) != len(labels):
         raise DataError(f"{images_file} has {len(images)} images but {labels_file} {len(labels)} labels; get both anew")
     return images.unsqueeze(1), labels.to(torch.int64)
+
+
+UNSIGNED_BYTE = 8  # the one type code that image and label files use
+
+
+def read_idx(path: Path, dimensions: int) -> Tensor:
+    """The unsigned bytes of an IDX file.
+
+    The format: two zero bytes, a type code, the number of dimensions, each length as a big-endian 32-bit
+    number, then the values, last dimension fastest.
+
+    Args:
+        path: The file; one that ends in ``.gz`` is unpacked.
+        dimensions: How many dimensions it must have: 3 for images, 1 for labels.
+
+    Returns:
+        A uint8 tensor.
+
+    Raises:
+        DataError: The file is damaged, has another type or number of dimensions, is cut short or goes on
+            after its end.
+
+    Source: LeCun, Cortes, Burges, the MNIST database, "The IDX file format".
+    """
+    content = _content(path)
+    if len(content) < 4 or content[:2] != b"\0\0":
+        raise DataError(f"{path} is not an IDX file: it starts with {content[:4].hex() or 'nothing'}; get it anew")
+    code, found = content[2], content[3]
+    if code != UNSIGNED_BYTE:
+        raise DataError(f"{path} holds values of IDX type {code:#04x}, not unsigned bytes (0x08); get it anew")
+    if found != dimensions:
+        raise DataError(f"{path} has {found} dimensions, not {dimensions}; are images and labels mixed up?")
+    start = 4 + 4 * dimensions
+    if len(content) < start:
+        raise DataError(f"{path} ends within its header of {start} bytes; get it anew")
+    shape = tuple(int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4))
+    expected = start + math.prod(shape)
+    if len(content) != expected:
+        fault = "is cut short" if len(content) < expected else "goes on after its end"
+        raise DataError(f"{path} {fault}: {len(content)} bytes, but its header {shape} means {expected}; get it anew")
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy())
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as file:
+                return file.read()
+        return path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read ({one_line(error)}); get it anew") from None

@@ -10,9 +10,8 @@ from torch import nn
 
 from evomal.foundation.errors import SettingError, unknown_name
 from evomal.tasks.models.convolutional import VGG16, AlexNet, AllCNNC, SqueezeNet
-from evomal.tasks.models.lenet5 import LeNet5
 from evomal.tasks.models.residual import PreResNet101, PyramidNet110, ResNet18, WideResNet28
-from evomal.tasks.models.simple import MLP, Linear
+from evomal.tasks.models.simple import MLP, LeNet5, Linear
 
 
 class ModelClass(Protocol):

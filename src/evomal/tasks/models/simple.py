@@ -1,4 +1,4 @@
-"""Models that take inputs of any shape, flattened."""
+"""Small models: linear and MLP, which take inputs of any shape, and LeNet-5 as the paper's experiments use it."""
 
 import itertools
 import math
@@ -69,4 +69,59 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Outputs [B, outputs] of x [B, *input_shape]."""
         result: Tensor = self.layers(x.flatten(1))
+        return result
+
+
+INPUT_SHAPE = (1, 28, 28)
+
+
+class LeNet5(nn.Module):
+    """LeNet-5 without padding: tanh, average pooling, 6–16–120–84; 44,426 parameters for ten classes.
+
+    Convolutions 5×5 turn 28×28 into 24×24, pooled to 12×12, then 8×8, pooled to 4×4: 16 · 4 · 4 = 256
+    features. Every map of the second convolution sees all six of the first, and the output layer is linear.
+
+    Args:
+        input_shape: Must be (1, 28, 28).
+        outputs: Number of classes, or of targets.
+        width: Factor on all channels and hidden units.
+
+    Raises:
+        ModelError: Inputs have another shape.
+
+    Example:
+        >>> sum(parameter.numel() for parameter in LeNet5((1, 28, 28), 10).parameters())
+        44426
+
+    Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], outputs: int, width: float = 1.0) -> None:
+        super().__init__()
+        if tuple(input_shape) != INPUT_SHAPE:
+            raise ModelError(
+                f"model 'lenet5' takes greyscale images of shape {list(INPUT_SHAPE)}, but instances have "
+                f"shape {list(input_shape)}; choose 'mlp' or 'linear'"
+            )
+        first, second, third, fourth = (scaled(count, width) for count in (6, 16, 120, 84))
+        self.features = nn.Sequential(
+            nn.Conv2d(1, first, kernel_size=5),
+            nn.Tanh(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(first, second, kernel_size=5),
+            nn.Tanh(),
+            nn.AvgPool2d(2),
+        )
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(16 * second, third),
+            nn.Tanh(),
+            nn.Linear(third, fourth),
+            nn.Tanh(),
+            nn.Linear(fourth, outputs),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs [B, outputs] of images x [B, 1, 28, 28]."""
+        result: Tensor = self.classifier(self.features(x))
         return result

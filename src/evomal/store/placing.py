@@ -1,7 +1,8 @@
-"""A run in a folder that cannot be renamed: the mount point of a container's volume, or one in a folder of others.
+"""How a run folder comes to its place, and what calls that were killed left of that.
 
-There a run is put in its place file by file. What lies in the place waits in a hidden folder within it; a place without
-``config.yaml`` in which such a folder waits is one whose exchange was killed, and is put back.
+Where a folder cannot be renamed, as it is the mount point of a volume, or lies in a folder of others, a run is put in
+place file by file. What lies in the place then waits in a hidden folder within it; a place without ``config.yaml`` in
+which such a folder waits is one whose exchange was killed, and is put back.
 """
 
 import errno
@@ -14,9 +15,78 @@ from secrets import token_hex
 
 from evomal.foundation.errors import RunFolderError
 from evomal.foundation.lock import LOCK, FolderLock
+from evomal.store.checkpoint import CHECKPOINT, NEXT
 from evomal.store.config import CONFIG
 
-STARTING, ASIDE = ".evomal-starting-", ".evomal-replaced-"
+STARTING, REPLACED = "starting", "replaced"
+WRITTEN = (".loss.json.", ".learned.json.", ".config.yaml.", ".asked.json.", f".{NEXT}.")
+"""How `evomal.foundation.atomic.write_atomically` calls files of a run until they are complete."""
+
+
+def make_beside(place: Path) -> Path:
+    """A new folder beside a place, hidden, for a run that is about to start there; or within, if none can be beside."""
+    beside = place.with_name(f".{_stem(place)}.{STARTING}-{token_hex(4)}")
+    try:
+        beside.mkdir()  # with the rights that the user's umask leaves
+    except OSError as error:
+        if error.errno not in FIXED or not place.is_dir():
+            raise
+        return make_within(place)
+    return beside
+
+
+def replaced(beside: Path) -> Path:
+    """Where the run that lies in the place waits until the one that was made beside it has something to show."""
+    return beside.with_name(beside.name.replace(f".{STARTING}-", f".{REPLACED}-"))
+
+
+def sweep(place: Path) -> None:
+    """Remove what killed calls left beside a run that has something to show; what another process works on stays."""
+    for kind in (STARTING, REPLACED):
+        for left in place.parent.glob(f".{_escaped(_stem(place))}.{kind}-*"):
+            if kind == REPLACED or _is_idle(left):
+                shutil.rmtree(left, ignore_errors=True)
+    sweep_within(place)
+
+
+def bring_back(place: Path) -> None:
+    """Put a run back that was moved away to be replaced by one that was killed before it came."""
+    with suppress(OSError):  # a place that cannot be looked into is told of by whoever wants to use it
+        for left in [] if place.exists() else place.parent.glob(f".{_escaped(_stem(place))}.{REPLACED}-*"):
+            if _is_idle(left):
+                left.rename(place)
+                return
+        if place.is_dir():
+            bring_back_within(place)
+
+
+def clear_torn(folder: Path) -> None:
+    """Remove files that were being written when a call was killed."""
+    with suppress(OSError):  # a folder that is read-only; they do no harm
+        for inner in (folder, folder / CHECKPOINT):
+            for left in inner.glob(".*.*"):
+                if left.name.startswith(WRITTEN) and left.is_file():
+                    left.unlink(missing_ok=True)
+        (folder / CHECKPOINT / NEXT).unlink(missing_ok=True)
+
+
+def _stem(place: Path) -> str:
+    return place.name[:100]
+
+
+def _is_idle(folder: Path) -> bool:
+    try:
+        FolderLock(folder).release()
+    except (OSError, RunFolderError):
+        return False
+    return True
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+WITHIN, ASIDE = ".evomal-starting-", ".evomal-replaced-"
 FIXED = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
 """What the system says of a folder that cannot be renamed, or beside which nothing can be made."""
 
@@ -27,7 +97,7 @@ NOT_OURS = {LOCK, "lost+found"}
 
 def make_within(place: Path) -> Path:
     """A new folder within a place, hidden, for a run that is about to start there."""
-    within = place / f"{STARTING}{token_hex(4)}"
+    within = place / f"{WITHIN}{token_hex(4)}"
     within.mkdir()
     return within
 
@@ -35,7 +105,7 @@ def make_within(place: Path) -> Path:
 def entries(folder: Path) -> list[Path]:
     """What lies in a run's place, but for the lock and for what is hidden here; ``config.yaml`` comes last."""
     found = [
-        each for each in folder.iterdir() if each.name not in NOT_OURS and not each.name.startswith((STARTING, ASIDE))
+        each for each in folder.iterdir() if each.name not in NOT_OURS and not each.name.startswith((WITHIN, ASIDE))
     ]
     return sorted(found, key=lambda each: (each.name == CONFIG, each.name))
 
@@ -108,7 +178,7 @@ def sweep_within(place: Path) -> None:
     """Remove what killed calls left within a run that has something to show; whoever asks has its lock."""
     for left in _left(place, ASIDE):
         shutil.rmtree(left, ignore_errors=True)
-    for left in _left(place, STARTING):
+    for left in _left(place, WITHIN):
         with suppress(OSError, RunFolderError):
             FolderLock(left).release()
             shutil.rmtree(left, ignore_errors=True)
