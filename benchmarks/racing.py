@@ -15,7 +15,7 @@ from benchmarks.measuring import command, plain_step_seconds, show
 from benchmarks.search import stage_seconds
 from evomal.config import learn_settings
 from evomal.evaluation.statistics import paired_test
-from evomal.foundation.atomic import write_atomically
+from evomal.foundation.files import write_atomically
 from evomal.store import read_journal
 from evomal.tasks import named_task
 

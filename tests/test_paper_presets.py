@@ -77,11 +77,11 @@ def test_a_pair_that_the_paper_does_not_have():
 
 
 def test_what_the_page_says_of_augmentation_is_what_is_done():
-    from evomal.tasks.datasets import cifar, svhn
+    from evomal.tasks.datasets import coloured
 
     page = preset_manual()
     assert "| augmentation, CIFAR | crops of images padded by 4, flips |" in page
     assert "| augmentation, SVHN | crops |" in page
     assert (AUGMENTATIONS["crop-flip"].pad, AUGMENTATIONS["crop"].flip) == (4, False)
-    assert cifar.CIFAR10.name in page
-    assert svhn.SVHN.name in page
+    assert coloured.CIFAR10.name in page
+    assert coloured.SVHN.name in page

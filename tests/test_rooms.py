@@ -165,7 +165,7 @@ def test_a_circle_would_be_seen(line):
         "evomal",
         "evomal.config",
         "evomal.foundation.errors",
-        "evomal.foundation.atomic",
+        "evomal.foundation.files",
         "evomal.expressions",
         "evomal.store",
         "evomal.store.folder",

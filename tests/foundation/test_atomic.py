@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from evomal.foundation import atomic
-from evomal.foundation.atomic import require_writable, storing, write_atomically
+from evomal.foundation import files
 from evomal.foundation.errors import StorageError
+from evomal.foundation.files import require_writable, storing, write_atomically
 
 
 def test_a_new_file_in_new_folders(tmp_path):
@@ -35,7 +35,7 @@ def test_whatever_fails_leaves_the_old_file_alone(tmp_path, monkeypatch, step, e
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(atomic.os, step, fail)
+    monkeypatch.setattr(files.os, step, fail)
     with pytest.raises(type(error)):
         write_atomically(path, "new")
     assert path.read_text() == "old"
@@ -69,7 +69,7 @@ def test_a_mount_point_is_written_in_its_place(tmp_path, monkeypatch):
     def busy(source, target):  # what the kernel answers
         raise OSError(errno.EBUSY, "Device or resource busy")
 
-    monkeypatch.setattr(atomic.os, "replace", busy)
+    monkeypatch.setattr(files.os, "replace", busy)
     write_atomically(path, "new")
     assert (path.read_text(), path.stat().st_ino) == ("new", number)
     assert os.listdir(tmp_path) == ["file.txt"]
@@ -165,7 +165,7 @@ def test_a_full_disk_is_a_storage_error_and_the_old_file_is_there(tmp_path, monk
 
     path = tmp_path / "loss.json"
     path.write_text("old")
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(StorageError, match="No space left on device"), storing(path):
         write_atomically(path, "new")
     assert path.read_text() == "old"
@@ -184,8 +184,8 @@ def test_a_file_is_on_the_disk_before_its_name_is_and_the_name_before_it_returns
         order.append("name")
         replace(source, target)
 
-    monkeypatch.setattr(atomic.os, "fsync", synced)
-    monkeypatch.setattr(atomic.os, "replace", renamed)
+    monkeypatch.setattr(files.os, "fsync", synced)
+    monkeypatch.setattr(files.os, "replace", renamed)
     write_atomically(path, "new")
     assert order == ["file", "name", "folder"]
 
@@ -199,7 +199,7 @@ def test_a_system_that_cannot_sync_a_folder_is_no_hindrance(tmp_path, monkeypatc
             raise PermissionError(13, "Permission denied")
         return opened(path, flags, *mode)
 
-    monkeypatch.setattr(atomic.os, "open", refuse)
+    monkeypatch.setattr(files.os, "open", refuse)
     write_atomically(tmp_path / "file.txt", "new")
     assert (tmp_path / "file.txt").read_text() == "new"
     assert refused == [tmp_path]

@@ -6,12 +6,12 @@ from time import monotonic
 import pytest
 
 from evomal.foundation.errors import RunFolderError
-from evomal.foundation.lock import LOCK, FolderLock
+from evomal.foundation.files import LOCK, FolderLock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from evomal.foundation.lock import FolderLock
+from evomal.foundation.files import FolderLock
 
 lock = FolderLock(Path(sys.argv[1]))
 print("held", flush=True)
@@ -66,7 +66,7 @@ def test_who_is_patient_waits(tmp_path, monkeypatch):
         if len(waits) == 3:
             first.release()
 
-    monkeypatch.setattr("evomal.foundation.lock.sleep", sleep)
+    monkeypatch.setattr("evomal.foundation.files.sleep", sleep)
     FolderLock(tmp_path, patience=60.0).release()
     assert len(waits) == 3
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import evomal
 from evomal.expressions import parse
-from evomal.foundation import atomic
+from evomal.foundation import files
 from evomal.foundation.errors import LossFileError, SettingError
 from evomal.losses import SymbolicLoss, load_loss, loss_from_entries
 
@@ -443,7 +443,7 @@ def test_a_saving_that_fails_half_way_leaves_the_old_file(tmp_path, monkeypatch)
     def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         SymbolicLoss("square(sub(y, f))", task_type="classification").save(path)
     assert path.read_bytes() == before

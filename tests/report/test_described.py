@@ -3,8 +3,7 @@ import pytest
 from evomal.foundation.errors import RunFolderError
 from evomal.foundation.serialization import cleaned
 from evomal.losses import NeuralLoss, SymbolicLoss, TaylorLoss
-from evomal.report.described import describe, history, shown, table_of_weights
-from evomal.report.ranked import best_formulas, table_of_formulas
+from evomal.report.described import best_formulas, describe, history, shown, table_of_formulas, table_of_weights
 
 LINE = {"task_type": "regression", "generation": 0, "index": 0, "fitness": 0.5, "score": 0.7, "outcome": "trained"}
 SQUARES = {"expression": "square(sub(y, f))", "output_activation": "identity", "weights": [1.0, 2.0, 1.0]}

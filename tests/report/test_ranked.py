@@ -7,7 +7,7 @@ import pytest
 
 from evomal.expressions import canonical, parse, ramped_half_and_half
 from evomal.foundation.errors import RunFolderError
-from evomal.report.ranked import best_formulas
+from evomal.report.described import best_formulas
 
 DRAW = random.Random(3)
 TREES = [canonical(tree) for tree in ramped_half_and_half(DRAW, 60, 1, 3)]
@@ -43,7 +43,7 @@ def test_the_best_that_differ_are_those_of_a_sort(count):
 
 def test_a_long_journal_takes_no_memory_and_its_formulas_are_not_read(monkeypatch):
     read, counted = parse, []
-    monkeypatch.setattr("evomal.report.ranked.parse", lambda text: counted.append(text) or read(text))
+    monkeypatch.setattr("evomal.report.described.parse", lambda text: counted.append(text) or read(text))
     records = (_record(place, fitness=1 - place % 997 / 1000, weights=[0.5] * 2000) for place in range(20_000))
     records = (record | {"weights": None} if record["fitness"] < 0.006 else record for record in records)
     tracemalloc.start()

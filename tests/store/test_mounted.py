@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evomal.foundation.errors import RunFolderError
-from evomal.foundation.lock import FolderLock
+from evomal.foundation.files import FolderLock
 from evomal.store import RunFolder
 from evomal.store.placing import ASIDE, WITHIN, put_aside
 

@@ -18,7 +18,7 @@ from evomal.store.provenance import versions
 from evomal.store.resuming import PreviousRun, describe, opened, require_settings, with_lanes
 from evomal.store.task_identity import identity
 from evomal.tasks import TaskSet
-from evomal.tasks.user_optimizer import UserOptimizer
+from evomal.tasks.factories import UserOptimizer
 from evomal.training.optimizers import fitted_settings
 from helpers import stops
 

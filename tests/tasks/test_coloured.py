@@ -11,9 +11,8 @@ from scipy.io import savemat
 from evomal.foundation.errors import DataError
 from evomal.tasks import load_dataset, named_task
 from evomal.tasks.augmentation import Augmentation
-from evomal.tasks.datasets.cifar import load_cifar10, load_cifar100
+from evomal.tasks.datasets.coloured import load_cifar10, load_cifar100, load_svhn
 from evomal.tasks.datasets.small import load_california
-from evomal.tasks.datasets.svhn import load_svhn
 
 COUNT = 20
 

@@ -12,7 +12,7 @@ from evomal.config import BaseSettings
 from evomal.foundation.seeds import seeded
 from evomal.losses import SymbolicLoss
 from evomal.tasks import Batches, Split, Task
-from evomal.tasks.user_optimizer import NOTHING_OWN
+from evomal.tasks.factories import NOTHING_OWN
 from evomal.training import Fit, fit, one_thread
 
 STEPS = 25

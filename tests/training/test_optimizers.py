@@ -15,7 +15,7 @@ from evomal.foundation.errors import SettingError
 from evomal.losses import SymbolicLoss
 from evomal.losses.batched_families import stack
 from evomal.tasks import Batches, Split, Task, probe
-from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
+from evomal.tasks.factories import NOTHING_OWN, UserOptimizer
 from evomal.training import fit
 from evomal.training.batched_fit import fit_lanes
 from evomal.training.optimizers import NAMED, base_optimizer, fitted_base, norm_of, shortened

@@ -23,8 +23,7 @@ from evomal.cli.report import plot, report
 from evomal.cli.reproduce import reproduce
 from evomal.cli.show import list_names, show
 from evomal.cli.train import train
-from evomal.cli.transfer import transfer
-from evomal.cli.tune import tune
+from evomal.cli.transfer import transfer, tune
 from evomal.executors import WorkerError
 from evomal.executors.memory import keep_freed_memory
 from evomal.foundation.errors import BaselineError, EvomalError, StorageError, one_line

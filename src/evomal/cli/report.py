@@ -9,8 +9,8 @@ from evomal.cli import options
 from evomal.cli.output import GOOD, print_json
 from evomal.cli.source import TaskSource, given_task_options
 from evomal.config import train_settings
-from evomal.foundation.atomic import require_free
 from evomal.foundation.errors import SettingError
+from evomal.foundation.files import require_free
 
 REPORT = "report.html"
 TASK_NEEDED = "landscape"

@@ -77,7 +77,7 @@ def _show_audit(loss: "Criterion", as_json: bool) -> int:
 
 
 def _show_top(path: Path, count: int, as_json: bool) -> int:
-    from evomal.report.ranked import best_formulas, table_of_formulas
+    from evomal.report.described import best_formulas, table_of_formulas
     from evomal.report.tables import print_table
     from evomal.store import skim_journal
 
@@ -127,7 +127,7 @@ def _written(content: str | bytes, out: Path, force: bool) -> Path:
     Raises:
         SettingError: It is there and `force` is not set, or it cannot be written.
     """
-    from evomal.foundation.atomic import write_atomically
+    from evomal.foundation.files import write_atomically
 
     if out.exists() and not force:
         raise SettingError(f"'{out}' exists; give another --out, or --force to replace it")

@@ -1,4 +1,4 @@
-"""`evomal transfer`: a learned loss on another task than that it was learned on; nothing is learned anew (Table 3)."""
+"""An old loss on another task: `evomal transfer` learns nothing anew (Table 3), `evomal tune` its coefficients."""
 
 import sys
 from collections.abc import Sequence
@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evomal.cli import options
-from evomal.cli.output import lasting, say
-from evomal.cli.source import given_task_options
+from evomal.cli.output import lasting, print_json, say
+from evomal.cli.source import TaskSource, given_task_options, task_options
 from evomal.cli.train import SETTINGS, carried_out
 from evomal.cli.training import GivenTraining, new_job
-from evomal.config import TrainSettings
+from evomal.config import LearnSettings, TrainSettings, flat_fields, learn_settings
 from evomal.foundation.errors import SettingError
+from evomal.foundation.files import require_free
 
 if TYPE_CHECKING:
     from evomal.losses.loading import SavedLoss
+    from evomal.search.tuning import TuneResult
 
 
 @options.setting_options(TrainSettings, SETTINGS)
@@ -108,3 +110,57 @@ def learned_on(loss: "SavedLoss") -> str | None:
 def _fitness(loss: "SavedLoss") -> float:
     fitness = loss.info.get("fitness")
     return float(fitness) if isinstance(fitness, int | float) else inf
+
+
+TUNED = [name for name, stage in flat_fields(LearnSettings).items() if stage in ("base", "local_search")] + ["seed"]
+
+
+@options.setting_options(LearnSettings, TUNED)
+@task_options
+def tune(
+    loss: Annotated[str, typer.Option("--loss", help="A loss file, or a run folder (its best loss).")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="The new loss file, or a folder for loss.json."),
+    ],
+    source: TaskSource,
+    force: options.Force = False,
+    preset: options.Preset = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Start from untuned coefficients: 1 for a formula, 0 for a Taylor loss, drawn for a network.",
+        ),
+    ] = False,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+    **settings: Any,
+) -> int:
+    """Tune the coefficients of an old formula for a new task; the formula stays as it is."""
+    chosen = learn_settings(preset, **options.with_tuples(settings))
+    file = require_free(out, "loss.json", force)
+    from evomal.losses.loading import tunable_by_name
+    from evomal.search.tuning import saved, tuned
+
+    learned = tunable_by_name(loss)
+    task = source.load()
+    result = tuned(task, learned, loss, chosen, fresh)
+    if result.reason:
+        say(f"error: loss '{loss}' cannot be tuned on task '{task.name}': {result.reason}")
+        return 1
+    try:
+        result = saved(result, file)
+    finally:  # what was tuned is not to be lost with a file that cannot be written
+        _print(result, quiet, as_json)
+    return 0
+
+
+def _print(result: "TuneResult", quiet: bool, as_json: bool) -> None:
+    from evomal.report.tables import print_pairs
+
+    if as_json:
+        print_json(result.as_dict())
+        return
+    pairs = result.pairs | {"loss file": result.file or "none, as it cannot be written"}
+    print_pairs({name: pairs[name] for name in ("after", "loss file")} if quiet else pairs, sys.stdout)

@@ -12,8 +12,8 @@ from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.notes import notes_of, verdict_of
 from evomal.comparison.results import Results
 from evomal.comparison.tables import as_csv, as_markdown
-from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import EvomalError, RunFolderError
+from evomal.foundation.files import write_atomically
 from evomal.foundation.later_rooms import carried_out
 from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.foundation.serialization import finite

@@ -12,9 +12,8 @@ from evomal.comparison.plan import Plan
 from evomal.comparison.searches import read_search
 from evomal.comparison.trainings import FinishedTraining, Key, read_trainings
 from evomal.config import BaseSettings, TrainSettings, meanings, with_schedule_in_base
-from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import RunFolderError
-from evomal.foundation.lock import FolderLock
+from evomal.foundation.files import FolderLock, write_atomically
 from evomal.foundation.plain_yaml import read_yaml, yaml_text
 from evomal.store import Journal
 from evomal.store import task_identity as identity

@@ -8,8 +8,8 @@ from typing import Any
 from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.trainings import is_number
 from evomal.config import LearnSettings
-from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import EvomalError, StorageError
+from evomal.foundation.files import write_atomically
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses import load_loss
 from evomal.search import LearnResult, make_method

@@ -15,8 +15,8 @@ from evomal.comparison.trainings import FinishedTraining, Key, digest, loss_of, 
 from evomal.config import TrainSettings
 from evomal.config import given as given_names
 from evomal.executors import WorkerError, make_executor
-from evomal.foundation.atomic import require_free, storing, write_atomically
 from evomal.foundation.errors import EvomalError, StorageError
+from evomal.foundation.files import require_free, storing, write_atomically
 from evomal.foundation.serialization import finite
 from evomal.losses import HANDCRAFTED, HandcraftedLoss
 from evomal.losses.criterion import LossFunction

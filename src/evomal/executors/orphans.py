@@ -10,7 +10,7 @@ from threading import Thread
 from time import sleep
 
 from evomal.foundation.errors import RunFolderError, StorageError
-from evomal.foundation.lock import LOCK, FolderLock
+from evomal.foundation.files import LOCK, FolderLock
 
 PREFIX = "evomal-workers-"
 SUFFIX = ".joblib"

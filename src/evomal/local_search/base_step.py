@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from evomal.config import BaseSettings
-from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
+from evomal.tasks.factories import NOTHING_OWN, UserOptimizer
 from evomal.training.optimizers import CLIP_EPS, BaseOptimizer, State, base_optimizer, like, norm_of, shortened
 
 

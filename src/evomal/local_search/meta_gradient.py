@@ -20,9 +20,8 @@ from evomal.local_search.unroll import unrolled
 from evomal.local_search.warm_up import STEPS, diagonal_scaling
 from evomal.losses.checks import checked_rates
 from evomal.losses.criterion import LossFunction
-from evomal.tasks.factories import floats_of
+from evomal.tasks.factories import NOTHING_OWN, OptimizerFactory, UserOptimizer, floats_of
 from evomal.tasks.inputs import Outputs, adapted
-from evomal.tasks.user_optimizer import NOTHING_OWN, OptimizerFactory, UserOptimizer
 from evomal.training.pooling import fast_pooling
 from evomal.training.substitution import RECOMPUTES
 

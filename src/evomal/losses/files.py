@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from evomal.expressions import LEAVES, TERMINALS
-from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import LossFileError
+from evomal.foundation.files import write_atomically
 from evomal.foundation.plain_json import INVALID, NotPlainError, check_limits, parsed_json
 
 FORMAT = "evomal-loss"

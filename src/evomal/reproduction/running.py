@@ -13,8 +13,8 @@ from evomal.analysis.landscape import Landscape, landscape
 from evomal.comparison import compare
 from evomal.comparison.running import ComparisonWatcher
 from evomal.config.paper import paper_preset
-from evomal.foundation.atomic import storing, write_atomically
 from evomal.foundation.errors import RunFolderError, SettingError, StorageError
+from evomal.foundation.files import storing, write_atomically
 from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses import load_loss

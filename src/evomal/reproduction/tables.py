@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from evomal.foundation.atomic import storing, write_atomically
 from evomal.foundation.errors import RunFolderError
+from evomal.foundation.files import storing, write_atomically
 from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.foundation.serialization import cleaned, finite_or_none
 from evomal.reproduction.numbers import METHODS, PAPER, Printed

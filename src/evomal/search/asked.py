@@ -12,8 +12,8 @@ from evomal.config import LearnSettings
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.evaluator import Evaluator
 from evomal.evaluation.filters import gradient_signature
-from evomal.foundation.atomic import storing, write_atomically
 from evomal.foundation.errors import SettingError
+from evomal.foundation.files import storing, write_atomically
 from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.losses import LearnedLoss
 from evomal.store import RunFolder

@@ -40,8 +40,7 @@ from evomal.foundation.errors import BaselineError, SettingError
 from evomal.foundation.interrupts import ctrl_c_noted
 from evomal.search.finals import Final, require_finals, too_short_for_finals
 from evomal.search.result import LearnResult, SearchInterrupted, finished_result
-from evomal.search.search_log import SearchLog
-from evomal.search.showing import shown
+from evomal.search.search_log import SearchLog, shown
 from evomal.store import RunFolder
 from evomal.store.checkpointing import Checkpointing
 from evomal.store.resuming import PreviousRun, describe, opened, require_settings, require_tasks, with_lanes

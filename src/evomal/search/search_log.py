@@ -1,6 +1,8 @@
-"""What a search has found so far, written down as soon as it is known."""
+"""What a search has found so far, written down as soon as it is known, and shown to whoever watches."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from types import TracebackType
 from typing import Self
@@ -11,9 +13,10 @@ from evomal.evaluation.archive import Archive
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.limits import ENDINGS, Ended, Limits
 from evomal.evaluation.watching import Watcher
-from evomal.foundation.atomic import storing
 from evomal.foundation.errors import SettingError
+from evomal.foundation.files import storing
 from evomal.foundation.interrupts import uninterrupted
+from evomal.foundation.later_rooms import carried_out
 from evomal.losses import LearnedLoss
 from evomal.search.result import LearnResult, best_of
 from evomal.store import Journal, RunFolder
@@ -162,3 +165,31 @@ class SearchLog:
         """Close the journal."""
         if self.journal is not None:
             self.journal.close()
+
+
+def shown(name: str, settings: LearnSettings, progress: bool | None) -> AbstractContextManager[Watcher]:
+    """The display of a search, shown inside the block; a watcher that shows nothing where nobody watches.
+
+    Args:
+        name: What is learned on.
+        settings: All settings of the search.
+        progress: Whether to show it; None: on a terminal or in a notebook.
+
+    Example:
+        >>> with shown("digits/mlp", LearnSettings(), progress=False) as watcher:
+        ...     watcher.generation(0, None)
+    """
+    notebook = in_notebook()
+    if progress is None:
+        progress = notebook or (sys.stderr is not None and sys.stderr.isatty())
+    if not progress:
+        return nullcontext(Watcher())
+    found: AbstractContextManager[Watcher] = carried_out("progress_of", name, settings, notebook)
+    return found
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, where output is shown as HTML."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")  # Jupyter's, Colab's

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from evomal.config import LearnSettings, flat_fields, learn_settings
-from evomal.foundation.atomic import require_free
 from evomal.foundation.contexts import recording
 from evomal.foundation.errors import SettingError, unknown_name
+from evomal.foundation.files import require_free
 from evomal.foundation.later_rooms import carried_out
 from evomal.foundation.seeds import generator
 from evomal.foundation.serialization import duration

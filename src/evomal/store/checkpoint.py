@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from evomal.foundation.atomic import storing, write_atomically
+from evomal.foundation.files import storing, write_atomically
 from evomal.foundation.plain_json import NotPlainError, read_json
 
 FORMAT, VERSION = "evomal-checkpoint", 1

@@ -10,10 +10,9 @@ from typing import Any
 
 import yaml
 
-from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import RunFolderError, StorageError
+from evomal.foundation.files import LOCK, FolderLock, write_atomically
 from evomal.foundation.interrupts import uninterrupted
-from evomal.foundation.lock import LOCK, FolderLock
 from evomal.store import placing
 from evomal.store.checkpoint import Checkpoints
 from evomal.store.config import CONFIG, FORMAT, VERSION, read_config

@@ -9,8 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
-from evomal.foundation.atomic import storing
 from evomal.foundation.errors import RunFolderError
+from evomal.foundation.files import storing
 from evomal.foundation.plain_json import NotPlainError, read_json
 
 JOURNAL, FINALS = "journal.jsonl", "finals.jsonl"

@@ -14,13 +14,13 @@ from pathlib import Path
 from secrets import token_hex
 
 from evomal.foundation.errors import RunFolderError
-from evomal.foundation.lock import LOCK, FolderLock
+from evomal.foundation.files import LOCK, FolderLock
 from evomal.store.checkpoint import CHECKPOINT, NEXT
 from evomal.store.config import CONFIG
 
 STARTING, REPLACED = "starting", "replaced"
 WRITTEN = (".loss.json.", ".learned.json.", ".config.yaml.", ".asked.json.", f".{NEXT}.")
-"""How `evomal.foundation.atomic.write_atomically` calls files of a run until they are complete."""
+"""How `evomal.foundation.files.write_atomically` calls files of a run until they are complete."""
 
 
 def make_beside(place: Path) -> Path:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from evomal.config import BaseSettings
-from evomal.tasks.user_optimizer import UserOptimizer
+from evomal.tasks.factories import UserOptimizer
 from evomal.training.batched_model import Lanes
 from evomal.training.optimizers import base_optimizer, shortened
 from evomal.training.schedules import make_schedule, rates_of

@@ -13,7 +13,7 @@ from evomal.foundation.seeds import seeded
 from evomal.losses.batched import BatchedLosses, BatchingError
 from evomal.losses.criterion import full_precision
 from evomal.tasks import AnySplit, Batches, Metric, Split
-from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
+from evomal.tasks.factories import NOTHING_OWN, UserOptimizer
 from evomal.training.batched_descent import Descent, make_descent
 from evomal.training.batched_model import BatchedModel, Lanes, require_faithful
 from evomal.training.evaluate import CHUNK, evaluation_mode

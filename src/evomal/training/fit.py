@@ -14,7 +14,7 @@ from evomal.foundation.seeds import seeded
 from evomal.losses.checks import require_scalar
 from evomal.losses.criterion import IGNORED, told_progress
 from evomal.tasks import AnySplit, Batches
-from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
+from evomal.tasks.factories import NOTHING_OWN, UserOptimizer
 from evomal.training.optimizers import base_optimizer
 from evomal.training.pooling import fast_pooling
 from evomal.training.schedules import make_schedule

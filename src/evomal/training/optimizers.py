@@ -14,7 +14,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from evomal.config import SCHEDULE, BaseSettings, LearnSettings, given, lacking
 from evomal.foundation.errors import SettingError
-from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
+from evomal.tasks.factories import NOTHING_OWN, UserOptimizer
 
 Tensors = Sequence[Tensor]
 Rates = float | Tensors

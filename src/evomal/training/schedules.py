@@ -8,7 +8,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, MultiStepLR
 
 from evomal.config import BaseSettings
-from evomal.tasks.user_optimizer import NOTHING_OWN, UserOptimizer
+from evomal.tasks.factories import NOTHING_OWN, UserOptimizer
 
 RISE, LOW, LOWEST = 0.3, 1 / 25, 1 / 250_000  # of one cycle, as in PyTorch
 

@@ -1,7 +1,6 @@
 """Figures: each function draws on axes of matplotlib and returns them."""
 
-from evomal.report.figures.landscapes import plot_landscape, plot_surface
-from evomal.report.figures.losses import plot_gradient, plot_loss
+from evomal.report.figures.losses import plot_gradient, plot_landscape, plot_loss, plot_surface
 from evomal.report.figures.rates import plot_final_rates, plot_promise, plot_rates
 from evomal.report.figures.search import plot_filters, plot_operators, plot_search, plot_sizes
 

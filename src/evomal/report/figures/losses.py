@@ -1,16 +1,19 @@
-"""What losses do, as figures: value and slope against a probability or a residual (Figure 7)."""
+"""What losses do, as figures: value and slope (Figure 7), and landscapes of what they trained (Figures 9 and 10)."""
 
+import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from evomal.analysis import Curve, class_curve, residual_curve
 from evomal.analysis.gradients import CLASSES
+from evomal.analysis.landscape import Landscape
 from evomal.foundation.errors import SettingError
 from evomal.losses.criterion import Criterion, told_progress
-from evomal.report.figures.style import FAINT, hover, legend, look, named, new_axes, styled
+from evomal.report.figures.style import FAINT, PAPER, hover, legend, look, named, new_axes, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
 
 Which = Literal["loss", "gradient"]
 EVERY = 12  # points of a curve between two that tell their values
@@ -128,3 +131,95 @@ def _limits(curves: list[tuple[float, ...]]) -> tuple[float, float]:
         low, high = max(low, lows[1] - OTHERS * span), min(high, highs[1] + OTHERS * span)
     room = ROOM * (high - low) or 1.0
     return low - room, high + room
+
+
+LEVELS = 12
+
+
+def plot_landscape(landscapes: Mapping[str, Landscape]) -> "Axes":
+    """The task loss around networks that were trained with different losses, on the same levels.
+
+    Args:
+        landscapes: By the name of the loss.
+
+    Returns:
+        The first axes; the others are beside them in the same figure.
+
+    Raises:
+        SettingError: No landscape has a finite value.
+
+    Example:
+        >>> flat = Landscape((-1.0, 0.0, 1.0), ((3.0, 2.0, 3.0), (2.0, 1.0, 2.0), (3.0, 2.0, 3.0)), None)
+        >>> plot_landscape({"mse": flat}).get_title("left")
+        'mse'
+    """
+    from matplotlib.colors import LogNorm
+
+    low, high = _extent(landscapes)
+    levels = [low * (high / low) ** (step / LEVELS) for step in range(LEVELS + 1)]
+    with styled():
+        row = _beside_one_another(landscapes, (1.0 + 3.1 * len(landscapes), 3.6), sharey=True)
+        for axes, each in zip(row, landscapes.values(), strict=True):
+            values = [[_clipped(value, low, high) for value in line] for line in each.values]
+            norm = LogNorm(low, high)
+            colours = axes.contourf(each.steps, each.steps, values, levels=levels, norm=norm, cmap="cividis")
+            lines = axes.contour(each.steps, each.steps, values, levels=levels[1:-1:2], colors=PAPER, linewidths=0.7)
+            axes.clabel(lines, fmt=lambda level: f"{level:.2g}", fontsize=7)
+            axes.plot([0], [0], marker="x", color="white", markersize=8, markeredgewidth=2)
+            axes.set_aspect("equal")
+            axes.set_xlabel("first direction (lengths of filters)")
+            axes.grid(visible=False)
+        row[0].set_ylabel("second direction")
+        row[0].figure.colorbar(colours, ax=row, label="task loss, training data", format="%.2g")
+    first: Axes = row[0]
+    return first
+
+
+def plot_surface(landscapes: Mapping[str, Landscape]) -> "Axes":
+    """The same as surfaces (Figure 10): the logarithm of the task loss as height, over the same axes for all losses.
+
+    Example:
+        >>> flat = Landscape((-1.0, 0.0, 1.0), ((3.0, 2.0, 3.0), (2.0, 1.0, 2.0), (3.0, 2.0, 3.0)), None)
+        >>> plot_surface({"mse": flat, "huber": flat}).get_zlim() == plot_surface({"mse": flat}).get_zlim()
+        True
+    """
+    import numpy as np
+
+    low, high = (math.log10(limit) for limit in _extent(landscapes))
+    with styled():
+        row = _beside_one_another(landscapes, (0.6 + 3.6 * len(landscapes), 3.8), subplot_kw={"projection": "3d"})
+        for axes, each in zip(row, landscapes.values(), strict=True):
+            height = [[math.log10(_clipped(value, 10**low, 10**high)) for value in line] for line in each.values]
+            grid = np.meshgrid(each.steps, each.steps)
+            axes.plot_surface(*grid, np.array(height), cmap="cividis", vmin=low, vmax=high, rstride=1, cstride=1)
+            axes.set_zlim(low, high)
+            axes.set_box_aspect(None, zoom=0.84)  # the layout leaves no room for labels of three axes
+            axes.set_xlabel("first direction")
+            axes.set_ylabel("second direction")
+            axes.set_zlabel("log10 of the task loss")
+    first: Axes = row[0]
+    return first
+
+
+def _beside_one_another(landscapes: Mapping[str, Landscape], size: tuple[float, float], **kind: Any) -> list[Any]:
+    """Axes for each loss under its name, in one figure."""
+    from matplotlib.figure import Figure
+
+    row = list(Figure(figsize=size, layout="constrained").subplots(1, len(landscapes), squeeze=False, **kind)[0])
+    for axes, name in zip(row, landscapes, strict=True):
+        axes.set_title(named(name))
+    return row
+
+
+def _extent(landscapes: Mapping[str, Landscape]) -> tuple[float, float]:
+    """The least and the greatest value, the same for all."""
+    every = (value for each in landscapes.values() for row in each.values for value in row)
+    finite = [value for value in every if 0 < value < math.inf]
+    if not finite:
+        raise SettingError("the task loss is finite nowhere around these networks; train them at a smaller rate")
+    return min(finite), max(max(finite), min(finite) * 1.01)
+
+
+def _clipped(value: float, low: float, high: float) -> float:
+    """A value within the colours; one that is not finite is the highest."""
+    return min(max(value, low), high) if math.isfinite(value) else high

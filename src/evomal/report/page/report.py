@@ -10,8 +10,8 @@ from evomal.analysis.runs import SearchRecord, read_search, search_record
 from evomal.comparison import Comparison
 from evomal.comparison.comparison import TABLE, read_comparison
 from evomal.comparison.folder import SEARCHES
-from evomal.foundation.atomic import write_atomically
 from evomal.foundation.errors import RunFolderError, SettingError
+from evomal.foundation.files import write_atomically
 from evomal.foundation.serialization import cleaned
 from evomal.losses import HANDCRAFTED
 from evomal.report.page import comparing, searching

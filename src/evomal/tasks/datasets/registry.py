@@ -9,12 +9,11 @@ from torch import Tensor
 
 from evomal.foundation.errors import DataError, unknown_name
 from evomal.tasks.datasets import small
-from evomal.tasks.datasets.cifar import CIFAR10, CIFAR100, load_cifar10, load_cifar100
+from evomal.tasks.datasets.coloured import CIFAR10, CIFAR100, SVHN, load_cifar10, load_cifar100, load_svhn
 from evomal.tasks.datasets.data import Data, Raw, prepare
 from evomal.tasks.datasets.files import Published
 from evomal.tasks.datasets.mnist import FASHION, MNIST, load_fashion_mnist, load_mnist
 from evomal.tasks.datasets.small import CALIFORNIA, load_california
-from evomal.tasks.datasets.svhn import SVHN, load_svhn
 
 
 class DatasetSource(NamedTuple):
