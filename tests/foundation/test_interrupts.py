@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from evomal.foundation.interrupts import STOPS, uninterrupted
+from evomal.foundation.contexts import STOPS, uninterrupted
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 from evomal.foundation.errors import UnknownNameError
 from evomal.tasks import DATASETS, load_dataset
 from evomal.tasks.datasets.data import Raw, moments, prepare
-from evomal.tasks.splits import split_off
+from evomal.tasks.sampling import split_off
 
 SMALL = sorted(name for name, source in DATASETS.items() if source.published is None)
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 
 from evomal.foundation.errors import DataError
 from evomal.tasks import LazySplit, Split
-from evomal.tasks.splits import SPLIT_SEED, split_off, strata
+from evomal.tasks.sampling import SPLIT_SEED, split_off, strata
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)

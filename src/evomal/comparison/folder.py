@@ -20,7 +20,7 @@ from evomal.store import task_identity as identity
 from evomal.store.placing import NOT_OURS
 from evomal.store.provenance import Origin, origin_now
 from evomal.tasks import Task
-from evomal.tasks.fingerprint import fingerprint
+from evomal.tasks.splits import fingerprint
 
 MARK = "evomal-comparison"
 CONFIG, TRAININGS, SEARCHES = "comparison.yaml", "trainings.jsonl", "searches"

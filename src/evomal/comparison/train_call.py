@@ -11,7 +11,7 @@ from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.store import task_identity as identity
 from evomal.store.provenance import versions
 from evomal.tasks import Task
-from evomal.tasks.fingerprint import fingerprint
+from evomal.tasks.splits import fingerprint
 from evomal.training.meta_testing import require_test_split
 
 MARK, VERSION = "evomal-trainings", 1

@@ -6,9 +6,9 @@ from typing import Any
 
 from evomal.comparison.train_call import MARK, VERSION, TrainCall
 from evomal.comparison.trainings import FinishedTraining, Key, read_trainings, training_record
+from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.errors import RunFolderError
 from evomal.foundation.files import FolderLock
-from evomal.foundation.interrupts import uninterrupted
 from evomal.store import Journal
 from evomal.store.journal import damaged
 from evomal.store.provenance import Origin

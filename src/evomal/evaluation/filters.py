@@ -15,7 +15,7 @@ from evomal.losses.criterion import STAGES, Criterion, LossFunction, TaskType, f
 from evomal.losses.slopes import slope
 from evomal.tasks import Metric, Task
 from evomal.tasks.kinds import perfect_outputs
-from evomal.tasks.splits import strata
+from evomal.tasks.sampling import strata
 from evomal.training import one_thread
 
 WIDER = 4.0  # standard deviation of the logits beside the near-uniform ones of an untrained network

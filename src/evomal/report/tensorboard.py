@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from evomal.evaluation.finals import Entrant, FinalsPlan, Trial
+from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.errors import SettingError
-from evomal.foundation.interrupts import uninterrupted
 from evomal.search import Candidate, Watcher
 
 

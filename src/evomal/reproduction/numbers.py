@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from evomal.config.paper import PAIRS
 from evomal.foundation.errors import unknown_name
 
 BASELINE = "cross_entropy"
@@ -148,13 +147,3 @@ def checked_rows(table: str, rows: tuple[str, ...]) -> tuple[str, ...]:
         if row not in known:
             raise unknown_name(f"row of {table}", row, known)
     return tuple(row for row in known if row in rows) if rows else known
-
-
-def network_of(row: str) -> str:
-    """How the network of a row is read where its paper leaves a choice.
-
-    Example:
-        >>> network_of("cifar10/resnet18")
-        'first convolution 3×3, no first pooling (code)'
-    """
-    return next(pair.network for pair in PAIRS if f"{pair.dataset}/{pair.model}" == row)

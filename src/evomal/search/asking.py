@@ -23,9 +23,13 @@ from evomal.foundation.contexts import recording
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.losses import TaskType
 from evomal.search.asked import (
+    CLASSES,
+    NUMBERS,
     AskedCandidate,
     AskingEvaluator,
+    UnseenTasks,
     Waiting,
+    fixed_probe,
     id_of,
     metrics_of,
     read_asked,
@@ -35,7 +39,6 @@ from evomal.search.asked import (
 from evomal.search.methods import make_method
 from evomal.search.result import best_of
 from evomal.search.search_log import SearchLog
-from evomal.search.unseen import CLASSES, NUMBERS, UnseenTasks, fixed_probe
 from evomal.store import RunFolder
 from evomal.store.checkpointing import Checkpointing
 from evomal.store.config import CONFIG, described

@@ -13,9 +13,9 @@ from evomal.evaluation.finals.splits import FEW, fewest, overlap_of, require_eno
 from evomal.evaluation.finals.training import FinalTraining, train_final
 from evomal.evaluation.limits import LimitReached
 from evomal.executors import Executor
+from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.errors import SettingError
 from evomal.foundation.files import storing
-from evomal.foundation.interrupts import uninterrupted
 from evomal.losses import HandcraftedLoss, LearnedLoss, SavedLoss
 from evomal.losses.criterion import IGNORED, LossFunction
 from evomal.search.finalists import Finalist, finalists, least_entrants

@@ -35,9 +35,8 @@ from evomal.evaluation.probing import probed
 from evomal.evaluation.stages import train_stage
 from evomal.evaluation.watching import Watcher, Watchers
 from evomal.executors import Executor, make_executor
-from evomal.foundation.contexts import recording
+from evomal.foundation.contexts import ctrl_c_noted, recording
 from evomal.foundation.errors import BaselineError, SettingError
-from evomal.foundation.interrupts import ctrl_c_noted
 from evomal.search.finals import Final, require_finals, too_short_for_finals
 from evomal.search.result import LearnResult, SearchInterrupted, finished_result
 from evomal.search.search_log import SearchLog, shown

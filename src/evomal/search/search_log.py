@@ -13,9 +13,9 @@ from evomal.evaluation.archive import Archive
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.limits import ENDINGS, Ended, Limits
 from evomal.evaluation.watching import Watcher
+from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.errors import SettingError
 from evomal.foundation.files import storing
-from evomal.foundation.interrupts import uninterrupted
 from evomal.foundation.later_rooms import carried_out
 from evomal.losses import LearnedLoss
 from evomal.search.result import LearnResult, best_of

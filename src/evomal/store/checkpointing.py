@@ -12,7 +12,7 @@ from evomal.engines.engine import Engine
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.limits import Ended
 from evomal.evaluation.tuning_memory import TunedState, TuningMemory
-from evomal.foundation.interrupts import uninterrupted
+from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.serialization import finite_or_none
 from evomal.local_search import Tuned
 from evomal.losses import LearnedLoss

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
+from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.errors import RunFolderError, StorageError
 from evomal.foundation.files import LOCK, FolderLock, write_atomically
-from evomal.foundation.interrupts import uninterrupted
 from evomal.store import placing
 from evomal.store.checkpoint import Checkpoints
 from evomal.store.config import CONFIG, FORMAT, VERSION, read_config

@@ -1,12 +1,12 @@
 """What is learned on: tasks, data sets, models, metrics and batches."""
 
 from evomal.tasks.augmentation import AUGMENTATIONS, Augmentation, Normalisation
-from evomal.tasks.batches import Batches
 from evomal.tasks.datasets import DATASETS, Alterations, Data, altered, load_dataset, load_file
 from evomal.tasks.metrics import METRICS, Metric, get_metric
 from evomal.tasks.models import MODELS, make_factory
 from evomal.tasks.named import file_task, named_task, task_of
 from evomal.tasks.probe import probe
+from evomal.tasks.sampling import Batches
 from evomal.tasks.several import TaskSet
 from evomal.tasks.splits import AnySplit, LazySplit, Split
 from evomal.tasks.task import Task

@@ -11,7 +11,7 @@ from evomal.foundation.seeds import seeded
 from evomal.losses.criterion import IGNORED, full_precision
 from evomal.tasks.inputs import Adapted, described, how_to_pick, require_taken
 from evomal.tasks.kinds import require_minimised
-from evomal.tasks.splits import strata
+from evomal.tasks.sampling import strata
 from evomal.tasks.task import Task
 
 INSTANCES = 8

@@ -1,18 +1,17 @@
-"""Splits of a data set: resident tensors, or items fetched by index; and how one is split off another."""
+"""Splits of a data set: resident tensors, or items fetched by index; and the short name that tells their data."""
 
-import math
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from evomal.foundation import seeds
-from evomal.foundation.errors import DataError, SettingError
+from evomal.foundation.errors import SettingError
 from evomal.foundation.seeds import seeded
 from evomal.foundation.serialization import by_value
 from evomal.losses.criterion import IGNORED
@@ -20,8 +19,6 @@ from evomal.tasks.augmentation import Augmentation, Normalisation
 from evomal.tasks.fetching import fetch
 from evomal.tasks.inputs import Form
 from evomal.tasks.tensors import known_here, pack_tensor, require_finite, unpack_tensor
-
-SPLIT_SEED = 20_230_330  # splits are part of the data set: they never depend on a run's seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,53 +211,37 @@ def _unpacked_lazy(
     return LazySplit(code["dataset"], rows, y, device, code["finish"], where, form, floating)
 
 
-def split_off(length: int, fraction: float, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Divide the indices of a data set in two, always in the same way, stratified where there are classes.
+def fingerprint(names: tuple[str, ...], splits: Iterable[AnySplit]) -> str:
+    """16 hexadecimal digits of SHA-256 over names, shapes, types and values.
 
     Args:
-        length: Number of instances N.
-        fraction: Share to split off, above 0 and below 1; rounded up to whole instances.
-        labels: Class labels [N], or None. A class with a single member stays in the first part. With fewer
-            instances to split off than there are classes, classes are not looked at.
+        names: Names that count.
+        splits: Of a lazy split the indices, the targets and the first shapes count, since items may be
+            random.
 
     Returns:
-        Two sorted index tensors, int64: those that stay, and those split off.
-
-    Raises:
-        DataError: There are fewer than two instances.
+        The digits; where the tensors live does not count.
 
     Example:
-        >>> stay, off = split_off(10, 0.2, torch.tensor([0, 1] * 5))
-        >>> len(stay), (off % 2).sort().values.tolist()
-        (8, [0, 1])
+        >>> split = Split(torch.zeros(2, 1), torch.tensor([0, 1]))
+        >>> fingerprint(("mine",), [split]) == fingerprint(("other",), [split])
+        False
     """
-    # The import takes more than a second; most commands never split.
-    from sklearn.model_selection import train_test_split
-
-    if length < 2:
-        raise DataError(f"a part cannot be split off {length} instance(s); give at least 2, or give the part itself")
-    count = min(math.ceil(fraction * length), length - 1)  # rounded as scikit-learn does
-    candidates, strata = np.arange(length), None
-    if labels is not None:
-        classes, members, sizes = np.unique(labels.cpu().numpy(), return_inverse=True, return_counts=True)
-        shared = sizes[members] > 1
-        room = min(count, int(shared.sum()) - count)
-        if int((sizes > 1).sum()) <= room:
-            candidates, strata = candidates[shared], classes[members][shared]
-    _, off = train_test_split(candidates, test_size=count, random_state=SPLIT_SEED, stratify=strata)
-    stay = np.setdiff1d(np.arange(length), off)
-    return torch.from_numpy(stay), torch.from_numpy(np.sort(off))
+    digest = hashlib.sha256(repr(names).encode())
+    for split in splits:
+        views: tuple[object, ...] = () if split.form is None else (split.form,)
+        if isinstance(split, Split) and (split.normalisation or split.augmentation):
+            views = (split.normalisation, split.augmentation, *views)
+        if views:  # plain splits keep the name that they had before there were any
+            digest.update(repr(views).encode())
+        for tensor in _tensors(split):
+            digest.update(repr((str(tensor.dtype), tuple(tensor.shape))).encode())
+            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
-def strata(y: Tensor | None) -> Tensor | None:
-    """The class of each instance [N] where there is one: from labels [N] or [N, 1], or soft labels [N, C].
-
-    Example:
-        >>> strata(torch.tensor([[0.9, 0.1], [0.2, 0.8]]))
-        tensor([0, 1])
-    """
-    if y is None:
-        return None
-    if y.is_floating_point() and y.dim() == 2 and y.shape[1] > 1:
-        return y.argmax(1)
-    return y.reshape(-1).round().long() if y.numel() == len(y) else None
+def _tensors(split: AnySplit) -> Iterable[Tensor]:
+    if not isinstance(split, LazySplit):
+        return split.x, split.y
+    x, y = split.take(torch.arange(min(8, len(split))))
+    return split.rows, x.new_empty((0, *x.shape[1:])), y if split.y is None else split.y

@@ -16,13 +16,13 @@ from evomal.losses.checks import checked_function, checked_label
 from evomal.losses.criterion import IGNORED, Criterion, LossFunction
 from evomal.tasks.augmentation import AUGMENTATIONS, Augmentation, get_augmentation
 from evomal.tasks.factories import OptimizerFactory, ScheduleFactory, UserOptimizer, build, checked_factory, own_floats
-from evomal.tasks.fingerprint import fingerprint
 from evomal.tasks.inputs import Form, Outputs, adapted
 from evomal.tasks.kinds import fitting_metric, infer_task_type
 from evomal.tasks.metrics import CLASSIFICATION, MULTILABEL, REGRESSION, Metric
 from evomal.tasks.models.registry import ModelFactory
 from evomal.tasks.reading import check_labels, check_parts_fit, check_several_labels, check_two_classes, read_split
-from evomal.tasks.splits import AnySplit, LazySplit, Split, augmented, split_off, strata
+from evomal.tasks.sampling import split_off, strata
+from evomal.tasks.splits import AnySplit, LazySplit, Split, augmented, fingerprint
 from evomal.tasks.tensors import as_targets, first_row
 
 CODE = ("factory", "outputs", "task_loss", "metric", "own")  # may be lambdas, or functions of a user's file

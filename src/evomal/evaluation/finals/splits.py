@@ -11,7 +11,7 @@ from evomal.foundation.errors import DataError
 from evomal.foundation.seeds import derive
 from evomal.losses.criterion import IGNORED
 from evomal.tasks import AnySplit, Task
-from evomal.tasks.splits import strata
+from evomal.tasks.sampling import strata
 
 ENOUGH = 10_000
 """Instances that a network is tested on, at most: beyond, the resolution is not what limits."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from evomal.foundation import seeds
 from evomal.foundation.errors import SettingError
 from evomal.tasks.datasets.data import Data, Pair
-from evomal.tasks.splits import split_off
+from evomal.tasks.sampling import split_off
 
 GREATEST = 1e9
 ONLY_FOR = {"imbalance": "classification", "label_noise": "classification", "target_noise": "regression"}

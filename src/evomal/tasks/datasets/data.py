@@ -8,7 +8,8 @@ from torch import Tensor
 
 from evomal.losses import TaskType
 from evomal.tasks.augmentation import Augmentation, Normalisation
-from evomal.tasks.splits import Split, split_off
+from evomal.tasks.sampling import split_off
+from evomal.tasks.splits import Split
 
 TEST_FRACTION = 0.2
 VALID_FRACTION = 0.1  # of what is left for training

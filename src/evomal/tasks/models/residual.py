@@ -89,7 +89,20 @@ class PyramidBlock(nn.Module):
         return result
 
 
-class ResNet18(nn.Module):
+class _Residual(nn.Module):
+    """A stem, blocks, and the average over all places."""
+
+    stem: nn.Module
+    blocks: nn.Module
+    output: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs [B, outputs] of images x [B, channels, height, width]."""
+        result: Tensor = self.output(global_average(self.blocks(self.stem(x))))
+        return result
+
+
+class ResNet18(_Residual):
     """ResNet-18 for small images: eight basic blocks of 64 to 512 channels; 11.2 million parameters for ten classes.
 
     Its first convolution is 3×3 without stride and nothing is pooled after it, as for all networks on 32×32 of the
@@ -124,13 +137,8 @@ class ResNet18(nn.Module):
         self.output = nn.Linear(before, outputs)
         initialise(self, last=self.output)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Outputs [B, outputs] of images x [B, channels, height, width]."""
-        result: Tensor = self.output(global_average(self.blocks(self.stem(x))))
-        return result
 
-
-class PreResNet101(nn.Module):
+class PreResNet101(_Residual):
     """PreResNet-101 for small images: 33 bottleneck blocks with pre-activation; 42.5 million parameters.
 
     Args:
@@ -176,13 +184,8 @@ class PreResNet101(nn.Module):
         same = stride == 1 and before == after
         return PreActivation(before, convolutions, None if same else _projection(before, after, stride))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Outputs [B, outputs] of images x [B, channels, height, width]."""
-        result: Tensor = self.output(global_average(self.blocks(self.stem(x))))
-        return result
 
-
-class WideResNet28(nn.Module):
+class WideResNet28(_Residual):
     """WideResNet 28-10: twelve pre-activated blocks of 160 to 640 channels; 36.5 million parameters for ten classes.
 
     Args:
@@ -219,13 +222,8 @@ class WideResNet28(nn.Module):
         self.output = nn.Linear(before, outputs)
         initialise(self, last=self.output)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Outputs [B, outputs] of images x [B, channels, height, width]."""
-        result: Tensor = self.output(global_average(self.blocks(self.stem(x))))
-        return result
 
-
-class PyramidNet110(nn.Module):
+class PyramidNet110(_Residual):
     """PyramidNet-110 with α = 48: 54 blocks whose channels grow from 16 to 64; 1.77 million parameters.
 
     Block k of N has the whole number nearest to 16 + αk/N channels. (The paper's Equation 2, taken by its letter,
@@ -262,11 +260,6 @@ class PyramidNet110(nn.Module):
         self.blocks = nn.Sequential(*blocks, nn.BatchNorm2d(before), nn.ReLU())
         self.output = nn.Linear(before, outputs)
         initialise(self, last=self.output)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Outputs [B, outputs] of images x [B, channels, height, width]."""
-        result: Tensor = self.output(global_average(self.blocks(self.stem(x))))
-        return result
 
 
 def _projection(before: int, after: int, stride: int) -> nn.Conv2d:

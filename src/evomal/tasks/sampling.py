@@ -1,14 +1,70 @@
-"""Which instances make up the batch of a step: a pure function of a key and the step (D3)."""
+"""Which instances make up a part of the data, and which the batch of a step: pure functions (D3)."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from evomal.foundation import seeds
-from evomal.foundation.errors import SettingError
+from evomal.foundation.errors import DataError, SettingError
 from evomal.tasks.splits import AnySplit
+
+SPLIT_SEED = 20_230_330  # splits are part of the data set: they never depend on a run's seed
+
+
+def split_off(length: int, fraction: float, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Divide the indices of a data set in two, always in the same way, stratified where there are classes.
+
+    Args:
+        length: Number of instances N.
+        fraction: Share to split off, above 0 and below 1; rounded up to whole instances.
+        labels: Class labels [N], or None. A class with a single member stays in the first part. With fewer
+            instances to split off than there are classes, classes are not looked at.
+
+    Returns:
+        Two sorted index tensors, int64: those that stay, and those split off.
+
+    Raises:
+        DataError: There are fewer than two instances.
+
+    Example:
+        >>> stay, off = split_off(10, 0.2, torch.tensor([0, 1] * 5))
+        >>> len(stay), (off % 2).sort().values.tolist()
+        (8, [0, 1])
+    """
+    # The import takes more than a second; most commands never split.
+    from sklearn.model_selection import train_test_split
+
+    if length < 2:
+        raise DataError(f"a part cannot be split off {length} instance(s); give at least 2, or give the part itself")
+    count = min(math.ceil(fraction * length), length - 1)  # rounded as scikit-learn does
+    candidates, strata = np.arange(length), None
+    if labels is not None:
+        classes, members, sizes = np.unique(labels.cpu().numpy(), return_inverse=True, return_counts=True)
+        shared = sizes[members] > 1
+        room = min(count, int(shared.sum()) - count)
+        if int((sizes > 1).sum()) <= room:
+            candidates, strata = candidates[shared], classes[members][shared]
+    _, off = train_test_split(candidates, test_size=count, random_state=SPLIT_SEED, stratify=strata)
+    stay = np.setdiff1d(np.arange(length), off)
+    return torch.from_numpy(stay), torch.from_numpy(np.sort(off))
+
+
+def strata(y: Tensor | None) -> Tensor | None:
+    """The class of each instance [N] where there is one: from labels [N] or [N, 1], or soft labels [N, C].
+
+    Example:
+        >>> strata(torch.tensor([[0.9, 0.1], [0.2, 0.8]]))
+        tensor([0, 1])
+    """
+    if y is None:
+        return None
+    if y.is_floating_point() and y.dim() == 2 and y.shape[1] > 1:
+        return y.argmax(1)
+    return y.reshape(-1).round().long() if y.numel() == len(y) else None
 
 
 class Batches:
