@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from evomal.config import PAIRS, PRESETS, learn_settings, paper_preset, preset_manual, settings_manual, train_settings
-from evomal.config.paper import CODE, OURS, PAPER, SOURCES, preset_values
-from evomal.config.presets import IN_FULL
+from evomal.config.building import preset_values
+from evomal.config.presets import CODE, IN_FULL, OURS, PAPER, SOURCES
 from evomal.foundation.errors import SettingError
 from evomal.tasks import AUGMENTATIONS, DATASETS, MODELS
 from evomal.tasks.models import ModelFactory, make_factory

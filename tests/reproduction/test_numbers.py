@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from evomal.config.paper import PAIRS
+from evomal.config.presets import PAIRS
 from evomal.foundation.errors import UnknownNameError
 from evomal.losses.published import PUBLISHED
 from evomal.reproduction.numbers import METHODS, PAPER, TABLE5, UNREADABLE, checked_rows, rows_of

@@ -13,8 +13,7 @@ from evomal.config.generated import (
     used_elsewhere,
 )
 from evomal.config.methods import REGISTRY, MethodEntry, choosers, method_entry, register
-from evomal.config.paper import PAIRS, Pair, paper_preset
-from evomal.config.presets import IN_FULL, PRACTICE, PRESETS
+from evomal.config.presets import IN_FULL, PAIRS, PRACTICE, PRESETS, Pair, paper_preset
 from evomal.config.settings import LearnSettings, TrainSettings, with_schedule_in_base
 from evomal.config.stages import (
     OPTIMIZERS,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from evomal.config.fields import Settings, flat_fields, given, meanings, with_given
 from evomal.config.fields import flat as by_name
 from evomal.config.methods import REGISTRY, MethodEntry, method_entry
-from evomal.config.presets import IN_FULL, PRESETS
+from evomal.config.presets import IN_FULL, PRESETS, SOURCES
 from evomal.config.settings import LearnSettings, TrainSettings
 from evomal.config.stages import OPTIMIZERS, BaseSettings, not_had
 from evomal.foundation.errors import SettingError, UnknownNameError, unknown_name
@@ -229,3 +229,21 @@ def validated(kind: type[S], values: dict[str, Any]) -> S:
         if first["type"] == "value_error":  # our own sentence, which names its settings
             raise SettingError(message) from None
         raise SettingError(f"setting '{where}': {message[0].lower()}{message[1:]} (got {first['input']!r})") from None
+
+
+def preset_values(preset: str) -> dict[str, Any]:
+    """Every sourced setting of a preset with its value, those of full trainings included.
+
+    Example:
+        >>> preset_values("paper-mnist")["elitism_rate"]
+        0.05
+    """
+    learning, full = (settings.model_dump() for settings in (learn_settings(preset), train_settings(preset)))
+    fields, values = flat_fields(LearnSettings), {}
+    for name in SOURCES:
+        if name in IN_FULL.get(preset, {}) or name == "steps":
+            values[name] = full["base"].get(name, full.get(name))
+        elif name in fields and name not in ("schedule", "milestones", "gamma"):
+            stage = learning[fields[name]] if fields[name] else learning
+            values[name] = stage[name]
+    return values

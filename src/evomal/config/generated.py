@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
+from evomal.config.building import preset_values
 from evomal.config.fields import Meaning, Settings, fields_of, meanings, stages_of
 from evomal.config.methods import REGISTRY, MethodEntry, choosers
-from evomal.config.paper import DATA, PAIRS, SOURCES, preset_values
-from evomal.config.presets import PRESETS
+from evomal.config.presets import DATA, PAIRS, PRESETS, SOURCES
 from evomal.config.settings import LearnSettings, TrainSettings
 
 MADE_BY = (

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from evomal.config import LearnSettings, TrainSettings, fitting, flat_fields, learn_settings, train_settings
-from evomal.config.paper import paper_preset
+from evomal.config.presets import paper_preset
 from evomal.foundation.errors import SettingError, unknown_name
 from evomal.reproduction.numbers import METHODS, TABLE5, checked_rows, rows_of
 from evomal.search.prices import steps_of_trainings, tuning_steps

@@ -12,7 +12,7 @@ from typing import Any
 from evomal.analysis.landscape import Landscape, landscape
 from evomal.comparison import compare
 from evomal.comparison.running import ComparisonWatcher
-from evomal.config.paper import paper_preset
+from evomal.config.presets import paper_preset
 from evomal.foundation.errors import RunFolderError, SettingError, StorageError
 from evomal.foundation.files import storing, write_atomically
 from evomal.foundation.plain_json import NotPlainError, read_json

@@ -120,19 +120,26 @@ AUGMENTATIONS: Mapping[str, Augmentation | None] = MappingProxyType(
 )
 
 
-def get_augmentation(name: str) -> Augmentation | None:
-    """A registered augmentation.
+def get_augmentation(given: str | Augmentation) -> Augmentation | None:
+    """An augmentation as it was given, or by its name.
 
     Raises:
         UnknownNameError: There is none of that name.
+        SettingError: It is neither.
 
     Example:
         >>> get_augmentation("crop")
         Augmentation(pad=4, flip=False)
     """
-    if name not in AUGMENTATIONS:
-        raise unknown_name("augmentation", name, AUGMENTATIONS)
-    return AUGMENTATIONS[name]
+    if isinstance(given, Augmentation):
+        return given
+    if not isinstance(given, str):
+        raise SettingError(
+            f"augmentation is a {type(given).__name__}; give an Augmentation, or a name ({', '.join(AUGMENTATIONS)})"
+        )
+    if given not in AUGMENTATIONS:
+        raise unknown_name("augmentation", given, AUGMENTATIONS)
+    return AUGMENTATIONS[given]
 
 
 _MASK = 0xFFFF_FFFF

@@ -39,6 +39,26 @@ def checked_factory(model: Any) -> Factory:
     return factory
 
 
+def checked_function_of(name: str, function: Any) -> Any:
+    """A function that users may give beside the model: `optimizer`, `schedule` or `outputs`; None where they do not.
+
+    Raises:
+        SettingError: It is none.
+    """
+    if function is None or callable(function):
+        return function
+    if isinstance(function, str) and name == "optimizer":
+        raise SettingError(
+            f"optimizer is {function!r}; name it in the settings, such as EvoMAL(optimizer={function!r})"
+        )
+    if name == "outputs":
+        raise SettingError(
+            f"outputs is a {type(function).__name__}; give a function, outputs=lambda out: out['logits']"
+        )
+    kind, arguments = type(function).__name__, {"optimizer": "parameters, lr", "schedule": "optimizer, steps"}[name]
+    raise SettingError(f"{name} is a {kind}; give a function that makes one, {name}=lambda {arguments}: …")
+
+
 def own_floats(factory: Factory) -> torch.dtype | None:
     """The type that a model computes in, where that is float64 though it is not the default; else None.
 

@@ -14,8 +14,16 @@ from evomal.foundation.serialization import by_value
 from evomal.losses import HANDCRAFTED, HandcraftedEntry, HandcraftedLoss, TaskType, get_handcrafted
 from evomal.losses.checks import checked_function, checked_label
 from evomal.losses.criterion import IGNORED, Criterion, LossFunction
-from evomal.tasks.augmentation import AUGMENTATIONS, Augmentation, get_augmentation
-from evomal.tasks.factories import OptimizerFactory, ScheduleFactory, UserOptimizer, build, checked_factory, own_floats
+from evomal.tasks.augmentation import Augmentation, get_augmentation
+from evomal.tasks.factories import (
+    OptimizerFactory,
+    ScheduleFactory,
+    UserOptimizer,
+    build,
+    checked_factory,
+    checked_function_of,
+    own_floats,
+)
 from evomal.tasks.inputs import Form, Outputs, adapted
 from evomal.tasks.kinds import fitting_metric, infer_task_type
 from evomal.tasks.metrics import CLASSIFICATION, MULTILABEL, REGRESSION, Metric
@@ -108,8 +116,8 @@ class Task:
         self.factory = checked_factory(model)
         self.model_name = model_name or _name_of(model)
         self.device = _usable_device(device)
-        self.outputs = _checked("outputs", outputs)
-        self.own = UserOptimizer(_checked("optimizer", optimizer), _checked("schedule", schedule))
+        self.outputs = checked_function_of("outputs", outputs)
+        self.own = UserOptimizer(checked_function_of("optimizer", optimizer), checked_function_of("schedule", schedule))
         self.task_loss_name = task_loss if isinstance(task_loss, str) else _name_of(task_loss)
         loss: Any = _entry(task_loss) if isinstance(task_loss, str) else checked_function(task_loss, "task_loss")
         ignored = _ignored_label(ignore_index, loss)
@@ -129,7 +137,8 @@ class Task:
         self.classes, self.greatest_label = self._checked_targets(parts)
         # Whatever label the user had for it; None, where nothing is ignored, saves losses the look.
         self.ignore_index: int | None = IGNORED if any(_may_ignore(split.y) for split in parts.values()) else None
-        views = _augmentation_of(augmentation, parts["training"])
+        own_views = parts["training"].augmentation if isinstance(parts["training"], Split) else None
+        views = own_views if augmentation is None else get_augmentation(augmentation)
         parts = {part: augmented(split, None, part) for part, split in parts.items()}
         if "validation" not in parts:
             parts["training"], parts["validation"] = self._divided(parts["training"], valid_fraction)
@@ -371,32 +380,9 @@ def _may_ignore(y: Tensor | None) -> bool:
     return y is None or (not y.is_floating_point() and bool((y == IGNORED).any()))
 
 
-def _augmentation_of(given: Any, split: AnySplit) -> Augmentation | None:
-    if isinstance(given, str):
-        return get_augmentation(given)
-    if given is None:
-        return split.augmentation if isinstance(split, Split) else None
-    if not isinstance(given, Augmentation):
-        raise SettingError(
-            f"augmentation is a {type(given).__name__}; give an Augmentation, or a name ({', '.join(AUGMENTATIONS)})"
-        )
-    return given
-
-
 def _name_of(function: Any) -> str:
     name = str(getattr(function, "__name__", type(function).__name__))
     return "custom" if name == "<lambda>" else name
-
-
-def _checked(name: str, factory: Any) -> Any:
-    if factory is None or callable(factory):
-        return factory
-    if isinstance(factory, str) and name == "optimizer":
-        raise SettingError(f"optimizer is {factory!r}; name it in the settings, such as EvoMAL(optimizer={factory!r})")
-    if name == "outputs":
-        raise SettingError(f"outputs is a {type(factory).__name__}; give a function, outputs=lambda out: out['logits']")
-    kind, arguments = type(factory).__name__, {"optimizer": "parameters, lr", "schedule": "optimizer, steps"}[name]
-    raise SettingError(f"{name} is a {kind}; give a function that makes one, {name}=lambda {arguments}: …")
 
 
 def _usable_device(device: torch.device | str) -> torch.device:
