@@ -1,6 +1,7 @@
 """The suite's arithmetic and its tasks: what its table says must follow from what was measured."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 # `benchmarks` lies beside the package and is installed with nothing.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.suite.table import markdown, row, specialist
+from benchmarks.suite.foretelling import WAYS, foretelling
+from benchmarks.suite.optuna_control import by_optuna
+from benchmarks.suite.run import VARIANTS, Job, searcher
+from benchmarks.suite.table import beside, markdown, row, specialist
 from benchmarks.suite.tasks import TASKS, missed_cost_five, off_by_a_tenth, one_minus_auc, suite_task
 
 
@@ -54,3 +58,62 @@ def test_a_task_is_drawn_anew_and_the_same_again(tmp_path):
     assert first.fingerprint == again.fingerprint != other.fingerprint
     assert len(first.train) + len(first.valid) + len(first.test) == 442
     assert len(TASKS) == 8
+
+
+def test_variants_stand_beside_one_another_where_draws_are_the_same():
+    ours = [_found(draw, 0.3, 0.3, 0.20 + 0.01 * draw, 0.3) for draw in range(3)]
+    theirs = [_found(draw, 0.3, 0.3, 0.30 + 0.02 * draw, 0.3) | {"variant": "random"} for draw in range(1, 3)]
+    control = [{"task": "t", "draw": 0, "variant": "optuna", "test": {"optuna": {"lr": 0.1, "values": [0.5, 0.7]}}}]
+    first, second = beside([*ours, *theirs, *control])
+    assert "| t | 2 | 0.2150 ± 0.0071 | 0.3300 ± 0.0141 | +0.1150 |" in first
+    assert "| t | 1 | 0.2000 | 0.6000 |" in second
+    assert "## evomal" in markdown([*ours, *control])
+
+
+def test_every_variant_is_a_search_that_differs_from_the_preset(tmp_path):
+    settings = {
+        name: searcher(Job("noisy_targets", 0, name, tmp_path, tmp_path, 0.1)).settings
+        for name in VARIANTS
+        if name != "prior"  # a matter of classes
+    }
+    others = [each for name, each in settings.items() if name != "evomal"]
+    assert all(each != settings["evomal"] for each in others)
+    assert settings["random"].evaluations == pytest.approx(settings["evomal"].evaluations, rel=0.1)
+
+
+def _small(tmp_path, **finals):
+    settings = searcher(Job("noisy_targets", 0, "evomal", tmp_path, tmp_path, 0.1)).settings
+    short = settings.finals.model_copy(update={"steps": 5, "folds": 2} | finals)
+    return settings.model_copy(update={"finals": short})
+
+
+def test_optuna_keeps_its_budget_and_begins_with_the_habit(tmp_path):
+    pytest.importorskip("optuna")
+    task, settings = suite_task("noisy_targets", tmp_path, 0), _small(tmp_path)
+    found = by_optuna(task, settings, 120)
+    assert (found[0].steps, found[0].name, found[0].lr) == (10, "mse", settings.base.lr)
+    assert [each.value for each in found] == sorted((each.value for each in found), reverse=True)
+    assert found[-1].steps <= 120
+    assert found == by_optuna(task, settings, 120)
+    names = {each.name for each in found[1:]}
+    assert all(task.handcrafted(name) is not None for name in names - {"mse"})
+
+
+def test_foretelling_measures_every_fitness(tmp_path, monkeypatch):
+    from benchmarks.suite import foretelling as module
+
+    monkeypatch.setattr(module, "WAYS", tuple(replace(way, steps=3, trial=min(way.trial, 1)) for way in WAYS[:2]))
+    monkeypatch.setattr(module, "FULL", 4)
+    small = _small(tmp_path)
+    method = searcher(Job("noisy_targets", 0, "evomal", tmp_path, tmp_path, 0.05))
+    method.settings = method.settings.model_copy(
+        update={
+            "finals": small.finals.model_copy(update={"finals": False}),
+            "partial_steps": 5,
+            "local_search": small.local_search.model_copy(update={"meta_steps": 1}),
+        }
+    )
+    monkeypatch.setattr(module, "searcher", lambda job: method)
+    rows = foretelling(tmp_path, tmp_path / "out", tmp_path / "runs", "noisy_targets", "0", members=4)
+    assert [each["steps"] for each in rows] == [6, 3, 20]
+    assert all(-1 <= rho <= 1 for each in rows for rho in each["rho"].values())

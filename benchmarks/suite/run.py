@@ -1,13 +1,16 @@
 """The command: one search for every task and draw, then fresh networks with every loss; what is finished stays."""
 
 import json
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
+from benchmarks.suite.optuna_control import by_optuna
 from benchmarks.suite.table import markdown
 from benchmarks.suite.tasks import TASKS, suite_task
 
@@ -22,7 +25,7 @@ class Job:
     Args:
         task: Its name.
         draw: Number of the draw, and seed of the search.
-        variant: ``evomal``, or a control: ``random`` formulas, or the ``known`` ones alone.
+        variant: A name in `VARIANTS`, or ``optuna``.
         data: Folder of the npz files.
         out: Folder of the results.
         scale: Factor of the search's size.
@@ -53,8 +56,9 @@ def suite(
     """Habit, specialists and evomal on eight tasks, each draw a search of its own with its finals; test data last.
 
     `data` is the folder of ames, cells, churn, hpc and mnist5k as npz files; `tasks` and `draws` say which (all, 0 to
-    4); `variants` are evomal, random (formulas at random, the same finals) and known (no search, the same finals).
-    `scale` makes searches smaller. Results lie in `out`, a file for each; what is there is not done again.
+    4); `variants` are evomal, random (formulas at random, the same finals), known (no search, the same finals), optuna
+    (no formulas; as many steps as evomal took) and the ablations in `VARIANTS`. `scale` makes searches smaller.
+    Results lie in `out`, a file for each; what is there is not done again.
     """
     names = tasks.split() or list(TASKS)
     jobs = [
@@ -81,9 +85,13 @@ def run(job: Job) -> str:
     """Search on one draw, hold finals, and train fresh networks; a line that says how it went."""
     import torch
 
+    from evomal.search.prices import steps_taken
+
     torch.set_num_threads(1)
     start = perf_counter()
     task = suite_task(job.task, job.data, job.draw)
+    if job.variant == "optuna":
+        return _run_optuna(job, task)
     method = searcher(job)
     result = method.learn(task, out=job.out / "runs" / job.file.stem, resume=True)
     seconds = perf_counter() - start
@@ -92,6 +100,7 @@ def run(job: Job) -> str:
         "draw": job.draw,
         "variant": job.variant,
         "seconds": seconds,
+        "steps": steps_taken(result.members, result.settings) + result.verdict.spent,
         "verdict": result.verdict.entries(),
         "fitness": result.fitness,
         "learned_formula": result.learned.formula(digits=4),
@@ -99,6 +108,26 @@ def run(job: Job) -> str:
     }
     job.file.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return f"{job.file.stem}: {seconds:.0f} s, {result.message}"
+
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "evomal": {},
+        "random": {"generations": 1, "meta_steps": 0, "known_start": 0.0},  # formulas that nothing has tuned
+        "known": {"population_size": 16, "generations": 1, "known_start": 1.0},
+        # Ablations: what the preset has, left out or done otherwise.
+        "no-known-start": {"known_start": 0.0},
+        "no-scale-control": {"scale_control": False},
+        "one-rate": {"fitness_lrs": (1.0,), "fitness_trial": None},
+        "no-log-prior": {"log_prior": False},
+        "prior": {"terminals": ("y", "f", "1", "-1", "prior"), "log_prior": False},
+        "no-tuning": {"meta_steps": 0},
+        "slow-tuning": {"meta_lr": 0.001},
+        "two-base-steps": {"base_steps": 2},
+        "no-ties": {"break_ties": False},
+    }
+)
+"""What a search of a variant has in place of the preset's settings."""
 
 
 def searcher(job: Job) -> Any:
@@ -112,12 +141,11 @@ def searcher(job: Job) -> Any:
     flat: dict[str, Any] = {"population_size": population, "generations": max(1, round(size / population))}
     if job.task in IMAGES:  # whose search is a small one
         flat["finals_budget"] = 40_000
-    if job.variant == "random":  # one generation, as large as a whole search, of formulas that nothing has tuned
-        flat |= {"population_size": round(size), "generations": 1, "meta_steps": 0, "known_start": 0.0}
+    if job.variant == "random":  # one generation, as large as a whole search
+        flat["population_size"] = round(size)
     if job.variant == "known":  # what a search costs goes into the finals
-        flat |= {"population_size": 16, "generations": 1, "known_start": 1.0}
         flat["finals_budget"] = round(2 * size * 0.4 * settings.partial_steps)
-    return EvoMAL(preset="practice", seed=job.draw, **flat)
+    return EvoMAL(preset="practice", seed=job.draw, **flat | VARIANTS[job.variant])
 
 
 def tested(task: Any, result: Any, networks: int, draw: int) -> dict[str, Any]:
@@ -135,6 +163,22 @@ def tested(task: Any, result: Any, networks: int, draw: int) -> dict[str, Any]:
         for name, (loss, lr) in losses.items()
         if lr is not None
     }
+
+
+def _run_optuna(job: Job, task: Any) -> str:
+    """As many steps as evomal's search and finals took on the same draw."""
+    beside = replace(job, variant="evomal")
+    if not beside.file.exists():
+        raise SystemExit(f"{job.file.stem}: its budget is that of {beside.file.stem}, which is not there yet")
+    start, settings = perf_counter(), searcher(beside).settings
+    found = by_optuna(task, settings, json.loads(beside.file.read_text(encoding="utf-8"))["steps"])
+    best, networks = found[-1], 2 if job.task in IMAGES else NETWORKS
+    loss = task.task_loss if best.name == task.task_loss_name else task.handcrafted(best.name)
+    values = [_trained(task, loss, best.lr, settings, job.draw, network) for network in range(networks)]
+    written = {"task": job.task, "draw": job.draw, "variant": job.variant, "seconds": perf_counter() - start}
+    written |= {"found": [each._asdict() for each in found], "test": {"optuna": {"lr": best.lr, "values": values}}}
+    job.file.write_text(json.dumps(written, indent=1), encoding="utf-8")
+    return f"{job.file.stem}: {perf_counter() - start:.0f} s, {best.name} at {best.lr:.3g}"
 
 
 def _rate(result: Any, kind: str) -> float | None:

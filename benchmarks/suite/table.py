@@ -15,10 +15,47 @@ Found = Mapping[str, Any]
 def markdown(found: Sequence[Found]) -> str:
     """All that was found, as a Markdown document."""
     parts = []
-    for variant in dict.fromkeys(each["variant"] for each in found):
+    whole = [each for each in found if "verdict" in each]
+    for variant in dict.fromkeys(each["variant"] for each in whole):
         rows = [row(name, _of(found, variant, name)) for name in dict.fromkeys(each["task"] for each in found)]
         parts.append(_table(variant, [one for one in rows if one]))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *beside(found)]) + "\n"
+
+
+def beside(found: Sequence[Found], first: str = "evomal") -> list[str]:
+    """What the other variants hand out beside the first one's answer, where both have draws.
+
+    Args:
+        found: All that was found.
+        first: The variant that the others are compared with.
+
+    Returns:
+        A table for each other variant: the answers' means over common draws, their difference, p of a paired t test,
+        corrected by Holm for the tasks.
+    """
+    tables = []
+    for variant in dict.fromkeys(each["variant"] for each in found if each["variant"] != first):
+        rows = []
+        for task in dict.fromkeys(each["task"] for each in found):
+            sides = [{each["draw"]: _answer(each) for each in _of(found, name, task)} for name in (first, variant)]
+            common = sorted(sides[0].keys() & sides[1].keys())
+            if common:
+                rows.append((task, *([side[draw] for draw in common] for side in sides)))
+        tests = [paired_test(ours, theirs) for _, ours, theirs in rows]
+        corrected = holm([None if test is None else test.p for test in tests])
+        lines = [f"## {variant} beside {first}", "", f"| task | draws | {first} | {variant} | difference | p |"]
+        lines.append("|---|---|---|---|---|---|")
+        for (task, ours, theirs), test, p in zip(rows, tests, corrected, strict=True):
+            cells = [task, str(len(ours)), _spread(ours), _spread(theirs), *_difference(test, p)]
+            lines.append("| " + " | ".join(cells) + " |")
+        if rows:
+            tables.append("\n".join(lines))
+    return tables
+
+
+def _answer(each: Found) -> float:
+    """The test metric of what a variant hands out."""
+    return _value(each, "optuna" if each["variant"] == "optuna" else "evomal")
 
 
 def _of(found: Sequence[Found], variant: str, task: str) -> list[Found]:
