@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+MOST = 8  # losses that a figure can tell apart at a glance
 WIDE = 8.0  # ratio of the greatest mean to the least from which the scale is logarithmic
 Told = tuple[list[float], list[float], list[str]]
 """Points of a figure and what is said of each."""
+Curve = tuple[str, Mapping[float, Sequence[float]], float | None]
+"""A loss, its metrics at each rate, and its best rate."""
 
 
 def plot_rates(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
@@ -36,66 +39,17 @@ def plot_rates(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
         >>> ax.get_ylabel()
         'test error_rate, mean ± sd over 2 seeds'
     """
-    with styled():
-        ax = new_axes(ax)
-        count, told = len(comparison.contenders), []
-        for place, contender in enumerate(comparison.contenders):
-            values = {lr: contender.values(lr, comparison.seeds) for lr in sorted(comparison.lrs)}
-            best, style = contender.best_rate(comparison.lrs), look(place, marked=True)
-            # Side by side, so that error bars at one rate do not hide one another.
-            told.append(draw_rates(ax, contender.name, values, best, style, 1.03 ** (place - (count - 1) / 2)))
-        frame_rates(ax, comparison.lrs, told)
-        seeds = len(comparison.seeds)
-        over = f", mean ± sd over {seeds} seeds" if seeds > 1 else ""
-        ax.set_ylabel(f"test {named(comparison.metric)}{over}")
-        legend(ax)
-        for x, means, texts in told:
-            hover(ax, x, means, texts)
-    return ax
-
-
-def draw_rates(
-    ax: "Axes",
-    name: str,
-    values: Mapping[float, Sequence[float]],
-    best: float | None,
-    style: dict[str, Any],
-    shift: float,
-) -> Told:
-    """One loss at all its rates, the best one filled; what is to be told of its points."""
-    finite = {lr: list(tests) for lr, tests in values.items() if tests and all(map(math.isfinite, tests))}
-    means = [fmean(tests) for tests in finite.values()]
-    spread = [stdev(tests) if len(tests) > 1 else 0.0 for tests in finite.values()]
-    x = [lr * shift for lr in finite]
-    label = named(name)
-    ax.errorbar(x, means, yerr=spread, capsize=2.5, elinewidth=0.9, markerfacecolor="none", label=label, **style)
-    chosen = [(here, mean) for here, lr, mean in zip(x, finite, means, strict=True) if lr == best]
-    filled = {"marker": style["marker"], "color": style["color"], "linestyle": "", "label": "_chosen"}
-    ax.plot([here for here, _ in chosen], [mean for _, mean in chosen], **filled)
-    numbers = zip(finite, means, spread, strict=True)
-    return x, means, [f"{label} at {lr:g}: {mean:.4f} ± {sd:.4f}" for lr, mean, sd in numbers]
-
-
-def frame_rates(ax: "Axes", lrs: Sequence[float], told: Sequence[Told]) -> None:
-    """Axes of rates and of a metric that is never below 0 where no mean is."""
-    from matplotlib.ticker import FuncFormatter
-
-    if len(lrs) > 1:
-        ax.set_xscale("log")
-        ax.set_xticks(sorted(lrs), [f"{lr:.3g}" for lr in sorted(lrs)])
-        ax.minorticks_off()
-    reached = [mean for _, means, _ in told for mean in means]
-    if reached and min(reached) > 0 and max(reached) > WIDE * min(reached):
-        # A rate that is too high must not flatten what happens at the others.
-        ax.set_yscale("log", nonpositive="clip")
-        ax.set_ylim(min(reached) / 1.5, max(reached) * 1.5)
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
-    elif reached and min(reached) >= 0 and ax.get_ylim()[0] < 0:
-        ax.set_ylim(bottom=0.0)  # an error bar reaches below what an error rate can be
-    ax.set_xlabel("base learning rate α (filled: its best)")
-
-
-MOST = 8  # losses that a figure can tell apart at a glance
+    curves = [
+        (
+            each.name,
+            {lr: each.values(lr, comparison.seeds) for lr in sorted(comparison.lrs)},
+            each.best_rate(comparison.lrs),
+        )
+        for each in comparison.contenders
+    ]
+    seeds = len(comparison.seeds)
+    over = f", mean ± sd over {seeds} seeds" if seeds > 1 else ""
+    return _drawn(curves, comparison.lrs, f"test {named(comparison.metric)}{over}", ax)
 
 
 def plot_final_rates(
@@ -119,18 +73,10 @@ def plot_final_rates(
         >>> [round(float(value), 1) for value in ax.containers[0][0].get_ydata()]
         [0.2, 0.5]
     """
-    with styled():
-        ax, told = new_axes(ax), []
-        shown = [place for place in places if metrics.get(place.name)][:MOST]
-        for number, place in enumerate(shown):
-            shift = 1.03 ** (number - (len(shown) - 1) / 2)
-            told.append(draw_rates(ax, place.name, metrics[place.name], place.lr, look(number, marked=True), shift))
-        frame_rates(ax, sorted({lr for place in shown for lr in metrics[place.name]}), told)
-        ax.set_ylabel(f"{named(metric)} on held-out splits, mean ± sd")
-        legend(ax)
-        for x, means, texts in told:
-            hover(ax, x, means, texts)
-    return ax
+    shown = [place for place in places if metrics.get(place.name)][:MOST]
+    curves = [(place.name, metrics[place.name], place.lr) for place in shown]
+    lrs = sorted({lr for _, values, _ in curves for lr in values})
+    return _drawn(curves, lrs, f"{named(metric)} on held-out splits, mean ± sd", ax)
 
 
 def plot_promise(places: Sequence[Place], metric: str = "metric", ax: "Axes | None" = None) -> "Axes":
@@ -158,3 +104,60 @@ def plot_promise(places: Sequence[Place], metric: str = "metric", ax: "Axes | No
         texts = [f"{named(place.name)}: fitness {x:.4g}, finals {y:.4g}" for place, x, y in known]
         hover(ax, [x for _, x, _ in known], [y for _, _, y in known], texts)
     return ax
+
+
+def _drawn(curves: Sequence[Curve], lrs: Sequence[float], measured: str, ax: "Axes | None") -> "Axes":
+    """Losses side by side, so that error bars at one rate do not hide one another."""
+    with styled():
+        ax, middle = new_axes(ax), (len(curves) - 1) / 2
+        told = [
+            _draw(ax, name, values, best, look(place, marked=True), 1.03 ** (place - middle))
+            for place, (name, values, best) in enumerate(curves)
+        ]
+        _frame(ax, lrs, told)
+        ax.set_ylabel(measured)
+        legend(ax)
+        for x, means, texts in told:
+            hover(ax, x, means, texts)
+    return ax
+
+
+def _draw(
+    ax: "Axes",
+    name: str,
+    values: Mapping[float, Sequence[float]],
+    best: float | None,
+    style: dict[str, Any],
+    shift: float,
+) -> Told:
+    """One loss at all its rates, the best one filled; what is to be told of its points."""
+    finite = {lr: list(tests) for lr, tests in values.items() if tests and all(map(math.isfinite, tests))}
+    means = [fmean(tests) for tests in finite.values()]
+    spread = [stdev(tests) if len(tests) > 1 else 0.0 for tests in finite.values()]
+    x = [lr * shift for lr in finite]
+    label = named(name)
+    ax.errorbar(x, means, yerr=spread, capsize=2.5, elinewidth=0.9, markerfacecolor="none", label=label, **style)
+    chosen = [(here, mean) for here, lr, mean in zip(x, finite, means, strict=True) if lr == best]
+    filled = {"marker": style["marker"], "color": style["color"], "linestyle": "", "label": "_chosen"}
+    ax.plot([here for here, _ in chosen], [mean for _, mean in chosen], **filled)
+    numbers = zip(finite, means, spread, strict=True)
+    return x, means, [f"{label} at {lr:g}: {mean:.4f} ± {sd:.4f}" for lr, mean, sd in numbers]
+
+
+def _frame(ax: "Axes", lrs: Sequence[float], told: Sequence[Told]) -> None:
+    """Axes of rates and of a metric that is never below 0 where no mean is."""
+    from matplotlib.ticker import FuncFormatter
+
+    if len(lrs) > 1:
+        ax.set_xscale("log")
+        ax.set_xticks(sorted(lrs), [f"{lr:.3g}" for lr in sorted(lrs)])
+        ax.minorticks_off()
+    reached = [mean for _, means, _ in told for mean in means]
+    if reached and min(reached) > 0 and max(reached) > WIDE * min(reached):
+        # A rate that is too high must not flatten what happens at the others.
+        ax.set_yscale("log", nonpositive="clip")
+        ax.set_ylim(min(reached) / 1.5, max(reached) * 1.5)
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    elif reached and min(reached) >= 0 and ax.get_ylim()[0] < 0:
+        ax.set_ylim(bottom=0.0)  # an error bar reaches below what an error rate can be
+    ax.set_xlabel("base learning rate α (filled: its best)")

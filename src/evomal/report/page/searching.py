@@ -53,11 +53,11 @@ def loss_section(loss: LearnedLoss, drawer: Drawer, found: Audit, title: str = "
         short = described["simplified"]
         note = f" ({short['note']})" if short["note"] else ""
         blocks.append(drawer.formula(f"Simplified{note}", short["latex"], short["text"]))
-    blocks += _coefficients(loss, described)
+    blocks += _coefficients(loss)
     return Section(title, blocks)
 
 
-def _coefficients(loss: LearnedLoss, described: dict[str, object]) -> Iterator[Block]:
+def _coefficients(loss: LearnedLoss) -> Iterator[Block]:
     if isinstance(loss, SymbolicLoss):
         edges = enumerate(loss.coefficients)
         rows = [(str(edge), f"{weight:.6g}", cleaned(loss.expression.at(edge + 1))) for edge, weight in edges]
