@@ -79,13 +79,6 @@ def meet(folder: Path, count: int, patience: float = 120.0) -> int:
     return os.getpid()
 
 
-def end_workers() -> None:
-    """End the worker processes that joblib keeps, so that the next ones are fresh."""
-    from joblib.externals.loky import get_reusable_executor
-
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
-
-
 def command(*arguments: str) -> list[str]:
     """The real command line, `evomal ARGUMENTS`, by this Python."""
     return [sys.executable, "-m", "evomal.cli", *arguments]

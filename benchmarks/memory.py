@@ -7,7 +7,7 @@ from typing import Any
 import joblib
 import psutil
 
-from benchmarks.measuring import end_workers, meet, show
+from benchmarks.measuring import meet, show
 from evomal.config import LearnSettings, learn_settings
 from evomal.engines.genome import Formula
 from evomal.evaluation.stages import train_stage, tune_stage
@@ -76,12 +76,12 @@ def shared(task: Task, workers: int = 2, meta_steps: int = 3, partial_steps: int
             for number, (name, (function, given, extra)) in enumerate(sides.items()):
                 meeting = Path(place) / str(number)
                 meeting.mkdir()
-                end_workers()
+                executor.end_workers()
                 pids = list(executor.map(function, given, [(*extra, settings, meeting, workers)] * workers))
                 rows.append([name, *_described([psutil.Process(pid).memory_full_info() for pid in pids])])
         finally:
             executor.close()
-            end_workers()
+            executor.end_workers()
     megabytes = sum(each.nbytes for split in splits(task) for each in (split.x, split.y)) / MIB
     rows.append(["the data themselves", f"{megabytes:.1f}", "", "", ""])
     columns = [f"{task.name}, {workers} workers", "RSS MiB each", "PSS MiB each", "USS MiB each", "PSS MiB in all"]

@@ -44,6 +44,63 @@ def test_results_come_in_the_order_of_the_jobs(executor):
     assert list(executor.map(slow_first, {"offset": 10}, jobs)) == [10, 11, 12, 13, 14, 15]
 
 
+def test_of_jobs_that_wait_the_most_urgent_begins_next():
+    with InProcess().stream([]) as stream:
+        for number, rank in enumerate([(2, 0), (0, 1), (1, 5), (0, 0), (1, 5)]):
+            assert stream.submit(lambda shared, number: shared.append(number), (number,), rank) == number
+        assert [stream.next_finished()[0] for _ in range(2)] == [3, 1]
+        stream.submit(lambda shared, number: shared.append(number), (5,), (0, 7))
+        assert [stream.next_finished() for _ in range(4)] == [(5, None), (2, None), (4, None), (0, None)]
+
+
+def test_jobs_come_out_as_they_finish_and_may_follow_from_one_another(executor):
+    def double(shared, number):
+        time.sleep(0.2 if number == 1 else 0.0)
+        return shared * number
+
+    with executor.stream(2) as stream:
+        left = {stream.submit(double, (number,), rank=(number,)) for number in (1, 2, 3)}
+        chain, sums = [], set()
+        while left:
+            number, result = stream.next_finished()
+            left.remove(number)
+            sums.add(result)
+            if len(chain) < 3:
+                chain.append(stream.submit(double, (result,)))
+                left.add(chain[-1])
+    assert {2, 4, 6} < sums
+    assert len(sums) >= 5
+    assert chain == [3, 4, 5]
+
+
+def test_the_most_urgent_job_is_next_when_a_worker_is_done(processes):
+    def began(shared, number):
+        time.sleep(0.05)
+        return number, time.monotonic()
+
+    with processes.stream(None) as stream:
+        for number in range(12):
+            stream.submit(began, (number,), rank=(-number,))
+        found = [stream.next_finished()[1] for _ in range(12)]
+    order = [number for number, _ in sorted(found, key=lambda each: each[1])]
+    assert order[0] > 8
+    assert max(abs(place - (11 - number)) for place, number in enumerate(order)) <= 2  # two run side by side
+
+
+def test_a_stream_that_is_left_gives_up_what_is_under_way(processes, tmp_path):
+    def note(shared, folder, seconds):
+        (Path(folder) / str(os.getpid())).touch()
+        time.sleep(seconds)
+
+    with processes.stream(None) as stream:
+        for _ in range(5):
+            stream.submit(note, (str(tmp_path), 600), rank=(1,))
+        stream.submit(note, (str(tmp_path), 0), rank=(0,))
+        stream.next_finished()
+    assert list(processes.map(divmod, 7, [(2,)] * 3)) == [(3, 1)] * 3
+    assert len(list(tmp_path.iterdir())) <= 2
+
+
 def test_no_jobs_no_results(executor):
     assert list(executor.map(divmod, 7, [])) == []
 
@@ -233,6 +290,38 @@ def test_workers_killed_between_two_maps_are_started_again(processes):
     os.kill(first, signal.SIGKILL)
     (second,) = processes.map(whoami, None, [()])
     assert first != second
+
+
+def test_a_worker_whose_memory_grows_lives_on(processes, recwarn):
+    """loky takes it for leaky and starts it anew, with a warning: it loads PyTorch and data after its first job."""
+
+    def grow(shared, number):
+        import evomal.executors.processes as module
+
+        if number:
+            module.__dict__.setdefault("kept", bytearray(b"x" * (310 << 20)))
+            time.sleep(1.1)
+        return os.getpid()
+
+    before = set(processes.map(grow, None, [(0,)] * 8))
+    during = set(processes.map(grow, None, [(1,)] * 3))
+    assert before <= during
+    assert len(during) == 2
+    assert [warning for warning in recwarn if "stopped" in str(warning.message)] == []
+    processes.end_workers()  # the memory is needed no more
+
+
+def test_workers_are_left_to_the_next_executor_of_so_many():
+    def whoami(shared):
+        time.sleep(0.2)
+        return os.getpid()
+
+    seen = []
+    for workers in (2, 2, 1):
+        with closing(Processes(workers)) as executor:
+            seen.append(set(executor.map(whoami, None, [()] * 4)))
+    assert seen[0] == seen[1]
+    assert not seen[0] & seen[2]
 
 
 def test_jobs_that_do_not_fit_together_get_through(processes, tmp_path):

@@ -17,7 +17,6 @@ PATIENCE = 60  # seconds; a loaded machine is slow
 OWNER = """
 import sys, threading, time
 from pathlib import Path
-from joblib.externals.loky import reusable_executor
 from evomal.executors import Processes
 
 def job(shared, file):
@@ -28,10 +27,11 @@ def job(shared, file):
 def tell(file):
     while not Path(file).exists():
         time.sleep(0.02)
-    print(*reusable_executor._executor._processes, flush=True)
+    print(*executor._pool._processes, flush=True)
 
+executor = Processes(2)
 threading.Thread(target=tell, args=sys.argv[1:], daemon=True).start()
-list(Processes(2).map(job, list(range(10)), [(sys.argv[1],)]))
+list(executor.map(job, list(range(10)), [(sys.argv[1],)]))
 """
 
 

@@ -9,7 +9,7 @@ import evomal
 from evomal.config import LimitSettings, fitting
 from evomal.engines.genome import Formula
 from evomal.evaluation.limits import ENDINGS, FINISHED, LimitReached, Limits
-from evomal.executors import InProcess
+from evomal.executors import InProcess, Stream
 from evomal.expressions import parse
 from evomal.foundation.errors import SettingError
 from evomal.search import Candidate, Watcher, make_method
@@ -137,12 +137,24 @@ def test_the_folder_of_a_search_that_stopped_is_complete(limited):
 
 
 class Ahead(InProcess):
-    """Two workers that are far ahead of whoever takes their results."""
+    """Two workers that are far ahead of whoever takes their results, and give the latest first."""
 
     workers = 2
 
-    def map(self, function, shared, jobs):
-        yield from list(super().map(function, shared, jobs))
+    def stream(self, shared):
+        return Eager(super().stream(shared))
+
+
+class Eager(Stream):
+    def __init__(self, stream):
+        super().__init__()
+        self.stream, self.finished = stream, []
+        self.submit = stream.submit
+
+    def next_finished(self):
+        while self.stream._waiting:
+            self.finished.append(self.stream.next_finished())
+        return self.finished.pop()
 
 
 def test_it_is_the_same_candidate_with_two_workers(limited, tmp_path, monkeypatch):

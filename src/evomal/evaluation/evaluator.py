@@ -1,26 +1,27 @@
-"""The evaluation of a generation: outer filter, tuning, inner filters, partial training, in that order."""
+"""The evaluation of a generation: outer filter, tuning, inner filters, partial training, in that order for each."""
 
 from collections.abc import Callable, Iterator, Sequence
 
 from evomal.config import LearnSettings
 from evomal.evaluation.archive import Archive
-from evomal.evaluation.candidate import Candidate, Outcome
-from evomal.evaluation.dispatch import Found, Work, in_their_company
+from evomal.evaluation.candidate import Candidate
+from evomal.evaluation.course import FullEvaluation
+from evomal.evaluation.dispatch import STAGES, Flow, Found
 from evomal.evaluation.filters import FilterProbe
+from evomal.evaluation.grouping import in_their_company
 from evomal.evaluation.limits import LimitReached, Limits
-from evomal.evaluation.racing import drop_losers, promising, run_heat
+from evomal.evaluation.racing import Heat, drop_losers
 from evomal.evaluation.tuning_memory import TuningMemory
 from evomal.evaluation.watching import Watcher
 from evomal.executors import Executor
-from evomal.losses import LearnedLoss
 from evomal.tasks import TaskSet
 
 
 class Evaluator:
     """Gives every member of a generation its fitness; it never selects.
 
-    Work is spread by the executor, decisions are taken here, by index: so what comes out does not depend on who
-    worked, or in which order.
+    Work is spread by the executor, and each candidate goes on as soon as it can; what comes out is told stage by stage
+    and by index: so it does not depend on who worked, or in which order.
 
     Args:
         tasks: The tasks.
@@ -32,6 +33,9 @@ class Evaluator:
         limits: Say when there is no time or budget for more.
         archive: What is finished already.
     """
+
+    trains = True
+    """Whether partial training is done here."""
 
     def __init__(
         self,
@@ -45,7 +49,7 @@ class Evaluator:
         archive: Archive | None = None,
     ) -> None:
         self.tasks, self.settings, self.probes = tasks, settings, probes
-        self.work, self.watcher = Work(tasks, executor), watcher
+        self.executor, self.watcher = executor, watcher
         self.memory, self.limits = memory or TuningMemory(), limits or Limits(settings.limits)
         self.archive = Archive() if archive is None else archive
 
@@ -65,14 +69,7 @@ class Evaluator:
         self.archive.losses |= {candidate.key: candidate for candidate in fresh}
         if self.settings.racing.racing:
             fresh = self._race(fresh, [m for m in members if m.own and m.outcome is not None], done)
-        tuned = self._tune(fresh, done)
-        survivors, equivalent = self._inner_filters(tuned, done)
-        self._train(survivors, done)
-        for candidate, known in equivalent:
-            # The fitness is taken over, φ stays its own (D9).
-            candidate.fitness, candidate.fitness_lr, candidate.same_as = known.fitness, known.fitness_lr, known.place
-            candidate.tie = known.tie
-            _settle(candidate, "equivalent", done)
+        self._evaluate(fresh, done)
         for candidate in repeated:
             if candidate.key in self.archive.losses:
                 candidate.take(self.archive.losses[candidate.key], "archived")
@@ -101,30 +98,51 @@ class Evaluator:
         self, fresh: Sequence[Candidate], finished: Sequence[Candidate], done: Callable[[Candidate], None]
     ) -> list[Candidate]:
         """A short heat for all; back come those that are evaluated in full."""
-        self._stage("heat", len(fresh))
-        for candidate in run_heat(self.work, self.settings, self.probes, fresh):
-            if candidate.outcome is not None:
-                done(candidate)
-            self.limits.check_time()
+        self._begin("heat", len(fresh))
+        with Flow(self.tasks, self.executor, self.probes, fresh, Heat(self.settings, self.tasks.task_type)) as flow:
+            for stage in STAGES:
+                for candidate in flow.ended(stage):
+                    if candidate.outcome is not None:
+                        done(candidate)
+                    self.limits.check_time()
         for candidate in drop_losers(fresh, finished, self.settings):
             done(candidate)
         return [candidate for candidate in fresh if candidate.outcome is None]
 
-    def _tune(
-        self, fresh: Sequence[Candidate], done: Callable[[Candidate], None]
-    ) -> list[tuple[Candidate, LearnedLoss]]:
-        """Local search for all, in one chunk per worker."""
-        kept = []
-        for candidate, loss, outcome in [*self._tuned_before(fresh), *self._tuned_now(fresh)]:
-            candidate.weights, candidate.scale = loss.coefficients, loss.scale
-            candidate.tuned_steps += outcome.steps
-            candidate.seconds["tune"] = outcome.seconds
-            candidate.reason = outcome.reason or outcome.note
-            if outcome.reason:
-                _settle(candidate, "failed", done)
-            else:
-                kept.append((candidate, loss))
-        return sorted(kept, key=lambda pair: pair[0].index)
+    def _evaluate(self, fresh: Sequence[Candidate], done: Callable[[Candidate], None]) -> None:
+        """Local search, inner filters and partial training."""
+        known = list(self._tuned_before(fresh))
+        self._begin("tune", len(fresh) - len(known))
+        course = FullEvaluation(self.settings, self.tasks.task_type, self.archive, self.trains)
+        flow = Flow(self.tasks, self.executor, self.probes, fresh, course, known, self.memory.keep)
+        with flow:
+            for candidate in flow.ended("tune"):
+                done(candidate)
+            self._begin("filter", flow.count("filter"))
+            equivalent = []
+            for candidate in flow.ended("filter"):
+                if candidate.outcome is None:
+                    equivalent.append(candidate)
+                else:
+                    done(candidate)
+            self._train(flow, done)
+        for candidate in equivalent:
+            assert candidate.signature is not None
+            known_one = self.archive.gradients[candidate.signature]
+            # The fitness is taken over, φ stays its own (D9).
+            candidate.fitness, candidate.fitness_lr, candidate.tie = (
+                known_one.fitness,
+                known_one.fitness_lr,
+                known_one.tie,
+            )
+            candidate.same_as, candidate.outcome = known_one.place, "equivalent"
+            done(candidate)
+
+    def _train(self, flow: Flow, done: Callable[[Candidate], None]) -> None:
+        """Partial training of the survivors."""
+        self._begin("train", flow.count("train"))
+        for candidate in flow.ended("train"):
+            done(candidate)
 
     def _tuned_before(self, fresh: Sequence[Candidate]) -> Iterator[Found]:
         """What an interrupted call has tuned already."""
@@ -135,55 +153,8 @@ class Evaluator:
                 loss.coefficients, loss.scale = list(known.weights), known.scale
                 yield candidate, loss, known.outcome()
 
-    def _tuned_now(self, fresh: Sequence[Candidate]) -> Iterator[Found]:
-        left = [candidate for candidate in fresh if self.memory.tuned(candidate) is None]
-        self._stage("tune", len(left))
-        for found in self.work.tune(self.settings, left):
-            self.memory.keep(found)
-            yield from found
-
-    def _stage(self, name: str, count: int) -> None:
-        """A stage begins, if there is time for it."""
+    def _begin(self, name: str, count: int) -> None:
+        """A stage is waited for from now on, if there is time for it."""
         if count:
             self.limits.check_time()
         self.watcher.stage(name, count)
-
-    def _inner_filters(
-        self, tuned: Sequence[tuple[Candidate, LearnedLoss]], done: Callable[[Candidate], None]
-    ) -> tuple[list[tuple[Candidate, LearnedLoss]], list[tuple[Candidate, Candidate]]]:
-        """Apply D8 and D9 by index; both are measured in the workers."""
-        self._stage("filter", len(tuned))
-        judgements = self.work.judge(self.settings, self.probes, [loss for _, loss in tuned])
-        survivors: list[tuple[Candidate, LearnedLoss]] = []
-        equivalent: list[tuple[Candidate, Candidate]] = []
-        for (candidate, loss), judgement in zip(tuned, judgements, strict=True):
-            candidate.seconds["filter"], candidate.score = judgement.seconds, judgement.score
-            candidate.signature = judgement.signature
-            if judgement.reason:
-                candidate.reason = judgement.reason
-                _settle(candidate, "failed", done)
-            elif not promising(candidate, self.tasks.task_type, self.settings):
-                done(candidate)
-            elif judgement.signature is not None and judgement.signature in self.archive.gradients:
-                equivalent.append((candidate, self.archive.gradients[judgement.signature]))
-            else:
-                if judgement.signature is not None:
-                    self.archive.gradients[judgement.signature] = candidate
-                survivors.append((candidate, loss))
-        return survivors, equivalent
-
-    def _train(self, pairs: Sequence[tuple[Candidate, LearnedLoss]], done: Callable[[Candidate], None]) -> None:
-        """Partial training of the survivors (Section 3.4.4)."""
-        self._stage("train", len(pairs))
-        partials = self.work.train(self.settings, [loss for _, loss in pairs])
-        for (candidate, _), partial in zip(pairs, partials, strict=True):
-            candidate.seconds["train"], candidate.fitness = partial.seconds, partial.fitness
-            candidate.fitness_lr, candidate.tie = partial.rate, partial.tie
-            candidate.trainings += partial.trainings
-            candidate.reason = partial.reason or candidate.reason
-            _settle(candidate, "failed" if partial.reason else "trained", done)
-
-
-def _settle(candidate: Candidate, outcome: Outcome, done: Callable[[Candidate], None]) -> None:
-    candidate.outcome = outcome
-    done(candidate)

@@ -5,12 +5,13 @@ hopeless is rejected before most of its local search, and what others beat is dr
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from evomal.config import LearnSettings
 from evomal.evaluation.candidate import Candidate
-from evomal.evaluation.dispatch import Work
-from evomal.evaluation.filters import FilterProbe, passes
+from evomal.evaluation.filters import passes
+from evomal.evaluation.stages import Judgement, Partial
+from evomal.local_search import Tuned
 from evomal.losses import LearnedLoss
 from evomal.losses.criterion import TaskType
 
@@ -34,52 +35,44 @@ def heat_settings(settings: LearnSettings) -> LearnSettings:
     return settings.model_copy(update=changes)
 
 
-def run_heat(
-    work: Work, settings: LearnSettings, probes: Sequence[FilterProbe], candidates: Sequence[Candidate]
-) -> Iterator[Candidate]:
-    """Let candidates take a heat.
+class Heat:
+    """What becomes of a candidate in a heat: `Candidate.heat` is its metric, or the outcome says why there is none.
 
     Args:
-        work: Has the stages done.
         settings: Those of the search; the heat's are made of them.
-        probes: Predictions for the rejection filter, for each task.
-        candidates: New members of a generation.
-
-    Returns:
-        The candidates, each as soon as its heat is over: `Candidate.heat` is its metric, or the outcome says why there
-        is none.
+        task_type: Of the tasks.
     """
-    short = heat_settings(settings)
-    tuned: list[tuple[Candidate, LearnedLoss]] = []
-    for candidate, loss, outcome in (found for group in work.tune(short, candidates) for found in group):
+
+    trains = True
+
+    def __init__(self, settings: LearnSettings, task_type: TaskType) -> None:
+        self.settings, self._task_type = heat_settings(settings), task_type
+
+    def tuned(self, candidate: Candidate, loss: LearnedLoss, outcome: Tuned) -> bool:
+        """Keep φ, until the full evaluation begins anew."""
         candidate.weights, candidate.scale = loss.coefficients, loss.scale
         candidate.tuned_steps, candidate.seconds["heat"] = outcome.steps, outcome.seconds
-        if _ends(candidate, outcome.reason):
-            yield candidate
-        else:
-            tuned.append((candidate, loss))
-    passed: list[tuple[Candidate, LearnedLoss]] = []
-    for pair, judgement in zip(tuned, work.judge(short, probes, [loss for _, loss in tuned]), strict=True):
-        candidate = pair[0]
+        return _goes_on(candidate, outcome.reason)
+
+    def judged(self, candidate: Candidate, judgement: Judgement) -> bool:
+        """Apply D8."""
         candidate.score = judgement.score
         candidate.seconds["heat"] += judgement.seconds
-        if _ends(candidate, judgement.reason) or not promising(candidate, work.tasks.task_type, settings):
-            yield candidate
-        else:
-            passed.append(pair)
-    for (candidate, _), partial in zip(passed, work.train(short, [loss for _, loss in passed]), strict=True):
+        return _goes_on(candidate, judgement.reason) and promising(candidate, self._task_type, self.settings)
+
+    def trained(self, candidate: Candidate, partial: Partial) -> None:
+        """Take the metric."""
         candidate.seconds["heat"] += partial.seconds
         candidate.trainings, candidate.fitness_lr = partial.trainings, partial.rate
-        if not _ends(candidate, partial.reason):
+        if _goes_on(candidate, partial.reason):
             candidate.heat = partial.fitness
-        yield candidate
 
 
-def _ends(candidate: Candidate, reason: str | None) -> bool:
+def _goes_on(candidate: Candidate, reason: str | None) -> bool:
     """Note why a candidate failed, if it did."""
     candidate.reason = reason
     candidate.outcome = "failed" if reason else None
-    return reason is not None
+    return reason is None
 
 
 def promising(candidate: Candidate, task_type: TaskType, settings: LearnSettings) -> bool:

@@ -1,12 +1,15 @@
 """Where work is done: in this process, in worker processes of one thread each, or on a cluster.
 
-An executor knows functions and plain values, nothing about losses. Results come in the order of the jobs, whatever ran
-first, so a caller cannot tell one executor from another.
+An executor knows functions and plain values, nothing about losses. Jobs are handed to a stream and come back as they
+finish; what a caller makes of them by their number does not depend on who worked, or in which order.
 """
 
+import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from itertools import count
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
 
 Result = TypeVar("Result")
 Function = Callable[..., Result]
@@ -16,8 +19,70 @@ class WorkerError(RuntimeError):
     """Workers are lost again and again; nothing in the input is wrong."""
 
 
+class Job(NamedTuple):
+    """What is handed in; of two jobs that with the lower rank is the more urgent, of equal ones the first.
+
+    Args:
+        rank: How urgent it is.
+        number: What the caller knows it by.
+        function: What is called, with the shared object and then the arguments.
+        arguments: What it is called with.
+    """
+
+    rank: tuple[int, ...]
+    number: int
+    function: Function[Any]
+    arguments: tuple[Any, ...]
+
+
+class Stream(ABC):
+    """Jobs under way that share an object: handed in at any time, taken out as they finish.
+
+    Used as a context manager; what is under way at its end is given up.
+
+    Example:
+        >>> with InProcess().stream(10) as stream:
+        ...     late, soon = stream.submit(divmod, (3,), rank=(2,)), stream.submit(divmod, (4,), rank=(1,))
+        ...     stream.next_finished() == (soon, (2, 2)), stream.next_finished() == (late, (3, 1))
+        (True, True)
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Job] = []
+        self._numbers = count()
+
+    def submit(self, function: Function[Any], arguments: tuple[Any, ...], rank: tuple[int, ...] = ()) -> int:
+        """Hand in ``function(shared, *arguments)``.
+
+        Args:
+            function: What is to be done.
+            arguments: What it is called with, after the shared object.
+            rank: Of the jobs that wait, the one with the lowest begins next.
+
+        Returns:
+            The number by which it is known when it is finished.
+        """
+        number = next(self._numbers)
+        heapq.heappush(self._waiting, Job(rank, number, function, arguments))
+        return number
+
+    @abstractmethod
+    def next_finished(self) -> tuple[int, Any]:
+        """Wait until a job is finished; its number and its result. An exception that the job raised is raised here."""
+
+    def __enter__(self) -> Self:
+        """Nothing begins before it is asked for."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give up what is under way."""
+        return
+
+
 class Executor(ABC):
-    """Runs ``function(shared, *job)`` for every job.
+    """Runs ``function(shared, *arguments)`` for every job.
 
     Attributes:
         workers: How many jobs run at a time.
@@ -26,8 +91,21 @@ class Executor(ABC):
     workers: int = 1
 
     @abstractmethod
+    def stream(self, shared: Any) -> Stream:
+        """Begin to work with a shared object; to be used as a context manager."""
+
     def map(self, function: Function[Result], shared: Any, jobs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
-        """Yield ``function(shared, *job)`` for every job, in their order, as soon as each is ready."""
+        """Yield ``function(shared, *job)`` for every job, in their order, as soon as it and those before it are there.
+
+        An exception that a job raises comes as soon as it is known.
+        """
+        found: dict[int, Result] = {}
+        with self.stream(shared) as stream:
+            for number in [stream.submit(function, job) for job in jobs]:
+                while number not in found:
+                    other, result = stream.next_finished()
+                    found[other] = result
+                yield found.pop(number)
 
     def close(self) -> None:
         """Give back what the executor holds."""
@@ -37,7 +115,16 @@ class Executor(ABC):
 class InProcess(Executor):
     """Runs jobs here, one after the other."""
 
-    def map(self, function: Function[Result], shared: Any, jobs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
-        """Yield each result when it is asked for."""
-        for job in jobs:
-            yield function(shared, *job)
+    def stream(self, shared: Any) -> Stream:
+        """A stream that runs the most urgent job when a result is asked for."""
+        return _Here(shared)
+
+
+class _Here(Stream):
+    def __init__(self, shared: Any) -> None:
+        super().__init__()
+        self._shared = shared
+
+    def next_finished(self) -> tuple[int, Any]:
+        job = heapq.heappop(self._waiting)
+        return job.number, job.function(self._shared, *job.arguments)

@@ -1,25 +1,23 @@
 """Worker processes on this machine, of one thread each."""
 
 import errno
+import heapq
 import logging
 import multiprocessing
 import os
-import signal
 import tempfile
-import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from evomal.executors.executor import Executor, Function, Result, WorkerError
-from evomal.executors.memory import keep_freed_memory
-from evomal.executors.orphans import SUFFIX, TemporaryFolder, end_with_parent, no_room
+from evomal.executors.executor import Executor, Job, Stream, WorkerError
+from evomal.executors.orphans import SUFFIX, TemporaryFolder, no_room
+from evomal.executors.pool import SAFE_PATH, end_pool, leave_pool, set_safe_path, take_pool
 
 BREAKS = 3  # workers killed so often, with no result in between, are not started again
 ALONE = 2  # workers killed so often get one job at a time
-SAFE_PATH = "PYTHONSAFEPATH"
 SHARED_MEMORY = "/dev/shm"
 SEMAPHORES = 32  # more than loky makes
 NO_ROOM = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
@@ -44,70 +42,42 @@ class Processes(Executor):
         _require_semaphores()
         self._folder = TemporaryFolder()
         self._files: dict[int, tuple[Any, Path]] = {}
+        self._pool: Any = None
         # A worker starts as `python -m`, for which a file queue.py in the current folder is the library of that name.
         self._path = os.environ.get(SAFE_PATH)
         os.environ[SAFE_PATH] = "1"
 
-    def map(self, function: Function[Result], shared: Any, jobs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
-        """Yield the results in order, each as soon as it and those before it are there.
+    def stream(self, shared: Any) -> Stream:
+        """A stream of jobs for the workers; the most urgent ones run, and a few more are there when a worker is done.
 
-        Raises:
-            WorkerError: Workers were killed ``BREAKS`` times without a result in between.
+        Taking out the next result raises `WorkerError` when workers were killed ``BREAKS`` times with none in between.
         """
-        path = self._written(shared)
-        done = breaks = 0
-        while done < len(jobs):
-            # Jobs that do not fit into memory together may do so one after the other.
-            left = jobs[done : done + 1] if breaks >= ALONE else jobs[done:]
-            try:
-                with _closing(self._results(function, path, left)) as results:
-                    for result in results:
-                        done, breaks = done + 1, 0
-                        yield result
-            except BrokenExecutor as error:
-                breaks += 1
-                self._tell(breaks, error)
+        return _Jobs(self, self._written(shared))
 
-    def _results(
-        self, function: Function[Result], path: Path, jobs: Sequence[tuple[Any, ...]]
-    ) -> Generator[Result, None, None]:
-        """Results as joblib gives them; workers are started if there are none, or none that can be used."""
-        from joblib import Parallel, delayed, parallel_config
-
-        with parallel_config(backend="loky", n_jobs=self.workers, inner_max_num_threads=1):
-            parallel = Parallel(
-                return_as="generator",
-                batch_size=1,
-                # No more than loky hands on at once: of jobs that still wait in it, Ctrl-C would leave a traceback.
-                pre_dispatch=2 * self.workers,
-                max_nbytes=None,  # what is large is in our own file; joblib would need room for more
-                initializer=_begin,
-                initargs=(os.getpid(), self._path),
-            )
+    def submit(self, path: Path, job: Job) -> "Future[Any]":
+        """Hand a job to the workers; they are started if there are none."""
         try:
-            yield from parallel(delayed(_call)(function, path, job) for job in jobs)
+            if self._pool is None:
+                self._pool = take_pool(self.workers, self._path)
+            future: Future[Any] = self._pool.submit(_call, job.function, path, job.arguments)
         except OSError as error:
-            if error.errno not in NO_ROOM or error.__cause__ is not None:  # a job's own error has its traceback there
+            if error.errno not in NO_ROOM:
                 raise
             raise no_room(SHARED_MEMORY, error) from error
+        return future
 
-    def _tell(self, breaks: int, error: BrokenExecutor) -> None:
-        """Say that workers are started anew, or give up."""
-        if breaks >= BREAKS:
-            raise WorkerError(
-                f"one of {self.workers} worker processes was killed {breaks} times in a row, perhaps for want of "
-                "memory; what is finished is kept, go on with fewer workers"
-            ) from error
-        how = ", with one worker at a time" if breaks >= ALONE else ""
-        logging.getLogger("evomal").warning(
-            "one of %d worker processes was killed, perhaps for want of memory; what it was doing is done again%s",
-            self.workers,
-            how,
-        )
+    def end_workers(self) -> None:
+        """End the workers, whatever they are doing; the next job starts others."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            end_pool(pool)
 
     def close(self) -> None:
-        """Remove the temporary folder; idle workers end by themselves."""
-        _set_safe_path(self._path)
+        """Remove the temporary folder; the workers stay for the next run, and end by themselves if there is none."""
+        if self._pool is not None:
+            leave_pool(self._pool, self.workers, self._path)
+            self._pool = None
+        set_safe_path(self._path)
         self._folder.close()
 
     def _written(self, shared: Any) -> Path:
@@ -125,19 +95,75 @@ class Processes(Executor):
         return self._files[id(shared)][1]
 
 
-@contextmanager
-def _closing(results: Generator[Result, None, None]) -> Iterator[Generator[Result, None, None]]:
-    """Close a generator of joblib's at the end, without its remark on what is not waited for."""
-    try:
-        yield results
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            results.close()
+class _Jobs(Stream):
+    """Jobs for worker processes; those that a killed one was doing are done again."""
+
+    def __init__(self, processes: Processes, path: Path) -> None:
+        super().__init__()
+        self._processes, self._path = processes, path
+        self._under_way: dict[Future[Any], Job] = {}
+        self._breaks = 0
+
+    def next_finished(self) -> tuple[int, Any]:
+        while True:
+            try:
+                self._hand_on()
+            except BrokenExecutor as error:
+                self._begin_anew(error)
+                continue
+            finished = wait(self._under_way, return_when=FIRST_COMPLETED).done
+            future = min(finished, key=lambda each: (_lost(each), self._under_way[each].number))
+            if _lost(future):
+                self._begin_anew(future.exception())
+                continue
+            self._breaks = 0
+            return self._under_way.pop(future).number, future.result()
+
+    def _hand_on(self) -> None:
+        """Keep the workers busy: a few jobs beyond those that run wait with loky, so that none is idle meanwhile."""
+        workers = self._processes.workers
+        # Jobs that do not fit into memory together may do so one after the other.
+        most = workers + (workers + 1) // 2 if self._breaks < ALONE else 1
+        while self._waiting and len(self._under_way) < most:
+            future = self._processes.submit(self._path, self._waiting[0])
+            self._under_way[future] = heapq.heappop(self._waiting)
+
+    def _begin_anew(self, error: BaseException | None) -> None:
+        """Take back what was lost with the workers, or give up."""
+        self._processes.end_workers()
+        for future, job in list(self._under_way.items()):
+            if _lost(future):
+                del self._under_way[future]
+                heapq.heappush(self._waiting, job)
+        self._breaks += 1
+        workers = self._processes.workers
+        if self._breaks >= BREAKS:
+            raise WorkerError(
+                f"one of {workers} worker processes was killed {self._breaks} times in a row, perhaps for want of "
+                "memory; what is finished is kept, go on with fewer workers"
+            ) from error
+        how = ", with one worker at a time" if self._breaks >= ALONE else ""
+        logging.getLogger("evomal").warning(
+            "one of %d worker processes was killed, perhaps for want of memory; what it was doing is done again%s",
+            workers,
+            how,
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not all(future.done() for future in self._under_way):
+            self._processes.end_workers()
+        self._under_way.clear()
+
+
+def _lost(future: "Future[Any]") -> bool:
+    """Whether the worker of a job that is over was killed."""
+    return isinstance(future.exception(), BrokenExecutor)
 
 
 def _require_semaphores() -> None:
-    """Make sure that there is room for what workers talk with: without, joblib would go on with one of them."""
+    """Make sure that there is room for what workers talk with, before anything long begins."""
     if os.name != "posix":
         return
     try:
@@ -147,30 +173,14 @@ def _require_semaphores() -> None:
         raise no_room(SHARED_MEMORY, error) from error
 
 
-def _set_safe_path(value: str | None) -> None:
-    if value is None:
-        os.environ.pop(SAFE_PATH, None)
-    else:
-        os.environ[SAFE_PATH] = value
-
-
-def _begin(parent: int, safe_path: str | None) -> None:
-    """In a worker, before its first job."""
-    _set_safe_path(safe_path)  # what users' code starts has the path that they know
-    # In a terminal Ctrl-C reaches every process; the parent alone acts on it, and ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keep_freed_memory()
-    end_with_parent(parent)
-
-
 _loaded: dict[Path, Any] = {}
 
 
-def _call(function: Callable[..., Any], path: Path, job: tuple[Any, ...]) -> Any:
+def _call(function: Callable[..., Any], path: Path, arguments: tuple[Any, ...]) -> Any:
     """In a worker: run a job, with the shared object mapped into memory at its first use."""
     if path not in _loaded:
         import joblib
 
         _loaded.clear()  # workers outlive runs; one object at a time is enough
         _loaded[path] = joblib.load(path, mmap_mode="c")
-    return function(_loaded[path], *job)
+    return function(_loaded[path], *arguments)

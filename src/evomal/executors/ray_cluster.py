@@ -1,5 +1,6 @@
 """Work on a cluster of machines, by Ray."""
 
+import heapq
 import logging
 import os
 import shutil
@@ -7,13 +8,12 @@ import signal
 import tempfile
 import threading
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
+from types import TracebackType
 from typing import Any
 
-from evomal.executors.executor import Executor, Function, Result, WorkerError
+from evomal.executors.executor import Executor, Job, Stream, WorkerError
 from evomal.executors.ray_address import require_cluster
 from evomal.executors.ray_versions import require_same_versions
 from evomal.foundation.errors import SettingError, one_line
@@ -45,6 +45,7 @@ class RayExecutor(Executor):
         self.workers = workers
         self._gpus = gpus
         self._folder: str | None = None
+        self._run: Any = None
         self._shared: dict[int, tuple[Any, Any]] = {}
         self._ours = not self._ray.is_initialized()
         try:
@@ -62,37 +63,29 @@ class RayExecutor(Executor):
             self.close()
             raise
         # Beyond what runs, some wait at the nodes, so that none is idle while a result travels.
-        self._in_flight = workers if workers < places else 2 * workers
+        self.in_flight = workers if workers < places else 2 * workers
         if workers > places:
             logging.getLogger("evomal").warning(
                 "%d workers, but the cluster has room for %d jobs at a time; the others wait", workers, places
             )
 
-    def map(self, function: Function[Result], shared: Any, jobs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
-        """Yield the results in order, each as soon as it and those before it are there.
+    def stream(self, shared: Any) -> Stream:
+        """A stream of jobs for the cluster.
 
-        Raises:
-            WorkerError: A job lost its worker ``RETRIES`` + 1 times.
+        Taking out the next result raises `WorkerError` when a job lost its worker ``RETRIES`` + 1 times.
         """
+        return _Jobs(self, shared)
+
+    def submit(self, shared: Any, job: Job) -> Any:
+        """Hand a job to the cluster; its reference."""
+        if self._run is None:
+            self._run = self._ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=RETRIES)(_call)
         # Inside a list, it is fetched by a worker when it needs it, not by Ray for every job.
-        held = [self._put(shared)]
-        run = self._ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=RETRIES)(_call)
-        left = iter(jobs)
-        ordered: deque[Any] = deque()  # what has not been yielded
-        running: list[Any] = []
-        try:
-            while True:
-                for job in islice(left, self._in_flight - len(running)):
-                    ordered.append(run.remote(function, held, job))
-                    running.append(ordered[-1])
-                if not ordered:
-                    return
-                if ordered[0] in running:
-                    _, running = self._ray.wait(running)
-                else:
-                    yield self._result(ordered.popleft())
-        finally:
-            self._cancel(running)
+        return self._run.remote(job.function, [self._put(shared)], job.arguments)
+
+    def wait(self, references: Collection[Any]) -> Any:
+        """One of these, whose job is over."""
+        return self._ray.wait(list(references))[0][0]
 
     def close(self) -> None:
         """Leave the cluster, or end it if it was started here; what still runs there for this process ends."""
@@ -140,7 +133,7 @@ class RayExecutor(Executor):
             self._shared[id(shared)] = (shared, self._ray.put(shared))
         return self._shared[id(shared)][1]
 
-    def _result(self, reference: Any) -> Any:
+    def result(self, reference: Any) -> Any:
         """A result, or the exception that the job raised, as it was."""
         from ray.exceptions import RayError, RayTaskError
 
@@ -155,11 +148,31 @@ class RayExecutor(Executor):
                 "memory; what is finished is kept, go on with fewer workers"
             ) from cause
 
-    def _cancel(self, running: list[Any]) -> None:
+    def cancel(self, running: Iterable[Any]) -> None:
         """End what nobody waits for any more."""
         for reference in running if self._ray.is_initialized() else ():
             with suppress(Exception):  # it may have ended, or the cluster
                 self._ray.cancel(reference, force=True)
+
+
+class _Jobs(Stream):
+    def __init__(self, cluster: RayExecutor, shared: Any) -> None:
+        super().__init__()
+        self._cluster, self._shared = cluster, shared
+        self._under_way: dict[Any, int] = {}
+
+    def next_finished(self) -> tuple[int, Any]:
+        while self._waiting and len(self._under_way) < self._cluster.in_flight:
+            job = heapq.heappop(self._waiting)
+            self._under_way[self._cluster.submit(self._shared, job)] = job.number
+        reference = self._cluster.wait(self._under_way)
+        return self._under_way.pop(reference), self._cluster.result(reference)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cluster.cancel(self._under_way)
+        self._under_way.clear()
 
 
 def _ray() -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from evomal.config import LearnSettings
 from evomal.evaluation.candidate import Candidate
+from evomal.evaluation.dispatch import Flow
 from evomal.evaluation.evaluator import Evaluator
 from evomal.evaluation.filters import WIDER, FilterProbe, gradient_signature
 from evomal.foundation.errors import SettingError
@@ -65,9 +66,11 @@ class Waiting(Exception):
 class AskingEvaluator(Evaluator):
     """Filters and tunes as every search does, and leaves partial training to somebody else."""
 
-    def _train(self, pairs: Sequence[tuple[Candidate, LearnedLoss]], done: Callable[[Candidate], None]) -> None:
+    trains = False
+
+    def _train(self, flow: Flow, done: Callable[[Candidate], None]) -> None:
         left = []
-        for candidate, loss in pairs:
+        for candidate, loss in flow.survivors():
             if not self.tasks and self._never_moves(loss):
                 candidate.outcome, candidate.reason = "rejected", "its gradient is zero: no network would learn from it"
                 done(candidate)
