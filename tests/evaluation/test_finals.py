@@ -281,3 +281,55 @@ def test_a_lucky_split_does_not_end_the_screening_wrongly():
         rows = hold_finals(field(learned=16), plan(60_000, looks=looks), Lucky(true, noise=0.0001)).rows
         folds[looks] = next(row.folds for row in rows if row.entrant.name == "found 15")
     assert folds[1] > folds[3] == 0
+
+
+class Surely(Bench):
+    """Notes what was told to be sure to follow from each metric that it gave."""
+
+    def __init__(self, *arguments, broken=(), **options):
+        super().__init__(*arguments, **options)
+        self.told, self.broken = [], set(broken)
+
+    def ahead(self, follow):
+        self.follow = follow
+
+    def __call__(self, trials):
+        values = super().__call__(trials)
+        for trial, value in zip(trials, values, strict=True):
+            while following := self.follow(trial, value):
+                (trial,) = following
+                value = self.value(trial)
+                self.told.append(trial)
+        return values
+
+    def value(self, trial):
+        return INF if (trial.entrant, trial.split) in self.broken else super().value(trial)
+
+
+@quick
+@given(
+    learned=st.integers(1, 6),
+    handcrafted=st.integers(0, 6),
+    budget=st.integers(25_000, 250_000),
+    seed=st.integers(0, 1000),
+    breaks=st.booleans(),
+)
+def test_what_is_told_to_follow_is_asked_for_and_changes_nothing(learned, handcrafted, budget, seed, breaks):
+    rng = random.Random(seed)
+    entrants = field(learned, handcrafted)
+    true = {number: rng.uniform(0.2, 0.4) for number in range(len(entrants))}
+    broken = [(rng.randrange(len(entrants)), rng.randrange(1, 5)) for _ in range(3 * breaks)]
+    bench, plain = Surely(true, broken=broken), Surely(true, broken=broken)
+    outcome = hold_finals(entrants, plan(budget), bench, bench.ahead)
+    plain.ahead(lambda trial, value: ())
+    assert outcome == hold_finals(entrants, plan(budget), plain)
+    assert bench.asked == plain.asked
+    assert set(bench.told) <= set(bench.all)
+
+
+def test_the_last_folds_of_a_race_need_not_wait_for_one_another():
+    bench = Surely({0: 0.3, 1: 0.25, 2: 0.2}, noise=0.0)
+    hold_finals(field(1, 1), plan(150_000), bench, bench.ahead)
+    race = [trial for trial in bench.all if trial.steps == 1000 and 2 < trial.split < 5]
+    assert len(race) == 6
+    assert set(race) <= set(bench.told)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import shutil
 
 import pytest
@@ -21,7 +22,9 @@ from evomal.search import EvoMAL, make_method
 from evomal.search.finalists import finalists, points_of
 from evomal.search.prices import steps_taken
 from evomal.search.verdict import Verdict
+from evomal.store import comparable, read_records
 from evomal.tasks import TaskSet, named_task
+from helpers.chance import Chance
 
 SMALL = {
     "population_size": 6, "generations": 2, "meta_steps": 2, "neural_steps": 2, "partial_steps": 10,
@@ -153,6 +156,19 @@ def test_workers_change_nothing(finished, tmp_path):
     again = make_method(settings(workers=2)).learn(clouds(), out=tmp_path / "b")
     assert timeless(tmp_path / "b") == timeless(out)
     assert again.verdict == result.verdict
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whoever_finishes_first_changes_nothing(finished, tmp_path, seed):
+    """Three at a time, the last of them finished first or any; trainings that are sure to follow begin early."""
+    result, out = finished
+    draw = random.Random(seed)
+    executor = Chance(3, lambda running: draw.randrange(len(running)) if seed else len(running) - 1)
+    again = make_method(settings()).learn(clouds(), out=tmp_path / "b", executor=executor)
+    assert timeless(tmp_path / "b") == timeless(out)
+    assert again.verdict == result.verdict
+    journals = [comparable(read_records(folder / "journal.jsonl")) for folder in (tmp_path / "b", out)]
+    assert journals[0] == journals[1]
 
 
 def test_a_torn_or_odd_journal_of_finals(finished, tmp_path):

@@ -9,12 +9,13 @@ import evomal
 from evomal.config import LimitSettings, fitting
 from evomal.engines.genome import Formula
 from evomal.evaluation.limits import ENDINGS, FINISHED, LimitReached, Limits
-from evomal.executors import InProcess, Stream
+from evomal.executors import InProcess
 from evomal.expressions import parse
 from evomal.foundation.errors import SettingError
 from evomal.search import Candidate, Watcher, make_method
 from evomal.store.config import read_config
 from helpers import stops
+from helpers.chance import Chance
 
 
 @pytest.fixture(scope="module")
@@ -136,31 +137,15 @@ def test_the_folder_of_a_search_that_stopped_is_complete(limited):
     assert result.as_dict()["ended"] == ended
 
 
-class Ahead(InProcess):
-    """Two workers that are far ahead of whoever takes their results, and give the latest first."""
-
-    workers = 2
-
-    def stream(self, shared):
-        return Eager(super().stream(shared))
-
-
-class Eager(Stream):
-    def __init__(self, stream):
-        super().__init__()
-        self.stream, self.finished = stream, []
-        self.submit = stream.submit
-
-    def next_finished(self):
-        while self.stream._waiting:
-            self.finished.append(self.stream.next_finished())
-        return self.finished.pop()
+def _ahead():
+    """Two workers, of which the later one is always done first."""
+    return Chance(2, lambda running: len(running) - 1)
 
 
 def test_it_is_the_same_candidate_with_two_workers(limited, tmp_path, monkeypatch):
     limit, ended, expected, _, out = limited
     if ended != "target":  # starting processes takes long; a target ends them at work
-        monkeypatch.setattr("evomal.search.method.make_executor", lambda workers, *where: Ahead())
+        monkeypatch.setattr("evomal.search.method.make_executor", lambda workers, *where: _ahead())
     again = stops.learn(tmp_path / "b", workers=2, **limit)
     assert stops.in_order(stops.lines(tmp_path / "b")) == stops.in_order(expected)
     assert again.ended == ended
@@ -291,7 +276,7 @@ class Clock(Watcher):
 @pytest.mark.parametrize("seconds", [8, 23])
 def test_time_is_over_after_the_candidate_that_it_took(reference, tmp_path, monkeypatch, seconds, workers):
     monkeypatch.setattr(
-        "evomal.search.method.make_executor", lambda workers, *where: (InProcess(), Ahead())[workers - 1]
+        "evomal.search.method.make_executor", lambda workers, *where: (InProcess(), _ahead())[workers - 1]
     )
     result = stops.learn(tmp_path / "a", watcher=Clock(monkeypatch), max_time=seconds, workers=workers)
     assert result.ended == "time"

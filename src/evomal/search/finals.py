@@ -6,20 +6,18 @@ from dataclasses import dataclass, replace
 from evomal.config import LearnSettings
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.filters import FilterProbe
-from evomal.evaluation.finals import FinalsOutcome, FinalsPlan, Trial, hold_finals
-from evomal.evaluation.finals.ledger import Measure
+from evomal.evaluation.finals import FinalsOutcome, FinalsPlan, hold_finals
 from evomal.evaluation.finals.plan import least_budget
 from evomal.evaluation.finals.splits import FEW, fewest, overlap_of, require_enough
-from evomal.evaluation.finals.training import FinalTraining, train_final
 from evomal.evaluation.limits import LimitReached
 from evomal.executors import Executor
-from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.errors import SettingError
 from evomal.foundation.files import storing
 from evomal.losses import HandcraftedLoss, LearnedLoss, SavedLoss
 from evomal.losses.criterion import IGNORED, LossFunction
 from evomal.search.finalists import Finalist, finalists, least_entrants
-from evomal.search.finals_journal import FinalsJournal, known_as
+from evomal.search.finals_journal import FinalsJournal
+from evomal.search.finals_trainings import FinalsTrainings
 from evomal.search.prices import steps_of_trainings, steps_taken, tuning_steps
 from evomal.search.result import LearnResult
 from evomal.search.search_log import SearchLog
@@ -72,25 +70,12 @@ class Final:
 
     def _held(self, those: Sequence[Finalist], plan: FinalsPlan) -> FinalsOutcome:
         self.log.watcher.finals([finalist.entrant for finalist in those], plan)
-        with FinalsJournal(self.log.folder, self.settings) as journal:
-            return hold_finals([finalist.entrant for finalist in those], plan, self._measure(those, journal))
-
-    def _measure(self, those: Sequence[Finalist], journal: FinalsJournal) -> Measure:
-        """Trainings that are not in the journal yet are done by the executor, and written down one by one."""
-        names = [known_as(finalist) for finalist in those]
-
-        def measure(trials: Sequence[Trial]) -> list[float]:
-            left = [trial for trial in trials if journal.value(names[trial.entrant], trial) is None]
-            self.log.watcher.stage("finals", len(left))
-            jobs = [(self.settings, those[t.entrant].loss, t.lr, t.split, t.steps) for t in left]
-            for trial, found in zip(left, self.executor.map(train_final, self.tasks, jobs), strict=True):
-                with uninterrupted():
-                    journal.write(names[trial.entrant], trial, found)
-                self.log.watcher.final(those[trial.entrant].entrant, trial, found.value)
-                self.log.limits.check_time()
-            return [_value(journal.value(names[trial.entrant], trial)) for trial in trials]
-
-        return measure
+        entrants = [finalist.entrant for finalist in those]
+        with FinalsJournal(self.log.folder, self.settings) as journal, self.executor.stream(self.tasks) as stream:
+            trainings = FinalsTrainings(stream, self.settings, those, journal, self.log)
+            # One worker has no time to spare.
+            ahead = trainings.ahead if self.executor.workers > 1 else None
+            return hold_finals(entrants, plan, trainings.measure, ahead)
 
     def _stopped(self, before: LearnResult, result: LearnResult) -> LearnResult:
         self.log.checkpointing.end(result.ended, before.baseline, len(before.members))
@@ -211,11 +196,6 @@ def too_short_for_finals(tasks: TaskSet, settings: LearnSettings) -> str | None:
         f"steps at most, and need {least} for trainings of {finals.steps} steps; give a finals_budget, fewer steps, or "
         "a longer search"
     )
-
-
-def _value(found: FinalTraining | None) -> float:
-    assert found is not None
-    return found.value
 
 
 def _formula(loss: LossFunction | None) -> str:

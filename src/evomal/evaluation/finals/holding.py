@@ -1,8 +1,8 @@
 """Finals from beginning to end, on plain numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from evomal.evaluation.finals.ledger import Ledger, Measure, Trial
+from evomal.evaluation.finals.ledger import Follow, Ledger, Measure, Trial
 from evomal.evaluation.finals.plan import Entrant, FinalsPlan, least_budget
 from evomal.evaluation.finals.race import race
 from evomal.evaluation.finals.retest import retest
@@ -10,7 +10,9 @@ from evomal.evaluation.finals.screening import admitted, screen, screening_steps
 from evomal.evaluation.finals.standings import FinalsOutcome, Places, Runner, StandingsRow
 
 
-def hold_finals(entrants: Sequence[Entrant], plan: FinalsPlan, measure: Measure) -> FinalsOutcome:
+def hold_finals(
+    entrants: Sequence[Entrant], plan: FinalsPlan, measure: Measure, ahead: Callable[[Follow], None] | None = None
+) -> FinalsOutcome:
     """Screening, race, re-test.
 
     What is asked to be measured depends on the metrics alone, so that finals that were interrupted, or shared by
@@ -20,6 +22,7 @@ def hold_finals(entrants: Sequence[Entrant], plan: FinalsPlan, measure: Measure)
         entrants: Who takes part; candidates in the order of their ranking.
         plan: Steps, rates, splits and budget.
         measure: Gives the metric of every trial that it is handed, in their order.
+        ahead: Told which trials are sure to be asked for next; None where nobody wants to know.
 
     Returns:
         The places, and the numbers of the re-test; nothing is measured where the budget is too small for a verdict.
@@ -34,7 +37,7 @@ def hold_finals(entrants: Sequence[Entrant], plan: FinalsPlan, measure: Measure)
         >>> [(row.entrant.name, row.lr, len(row.retest)) for row in outcome.rows], outcome.spent <= 10_000
         ([('found', 0.4, 15), ('other', 0.4, 15), ('habit', 0.4, 15)], True)
     """
-    ledger, places = Ledger(plan, measure), Places()
+    ledger, places = Ledger(plan, measure, ahead), Places()
     numbers = admitted(entrants, plan)
     if plan.budget < least_budget(plan, len(numbers)):
         return _none_held(entrants, plan)

@@ -27,6 +27,8 @@ class Trial:
 
 Measure = Callable[[Sequence[Trial]], Sequence[float]]
 """Metrics of trials, in their order; infinite where a training failed."""
+Follow = Callable[[Trial, float], Sequence[Trial]]
+"""Which trials are sure to be asked for once the metric of another is known."""
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class Ledger:
     Args:
         plan: What may be spent.
         measure: Does the work.
+        ahead: Told what is sure to follow; None where nobody wants to know.
 
     Example:
         >>> ledger = Ledger(FinalsPlan(10, (0.1,), 5, 1, 3, 100, 0.25), lambda trials: [0.5] * len(trials))
@@ -45,6 +48,7 @@ class Ledger:
 
     plan: FinalsPlan
     measure: Measure
+    ahead: Callable[[Follow], None] | None = None
     scores: dict[Trial, float] = field(default_factory=dict)
 
     @property
@@ -57,8 +61,15 @@ class Ledger:
         """Base steps that are left."""
         return self.plan.budget - self.spent
 
-    def run(self, trials: Sequence[Trial]) -> None:
-        """Measure what is not known yet."""
+    def run(self, trials: Sequence[Trial], follow: Follow = lambda trial, value: ()) -> None:
+        """Measure what is not known yet.
+
+        Args:
+            trials: What is asked for.
+            follow: What is sure to be asked for next, so that it may begin.
+        """
+        if self.ahead is not None:
+            self.ahead(follow)
         fresh = list(dict.fromkeys(trial for trial in trials if trial not in self.scores))
         if fresh:
             values = self.measure(fresh)

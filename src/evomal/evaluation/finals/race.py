@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
-from evomal.evaluation.finals.ledger import Ledger, Trial
+from evomal.evaluation.finals.ledger import Follow, Ledger, Trial
 from evomal.evaluation.finals.plan import LEAST_RACE, Entrant
 from evomal.evaluation.finals.standings import Places, Runner
 from evomal.evaluation.statistics import behind
@@ -40,7 +41,7 @@ def race(runners: Sequence[Runner], entrants: Sequence[Entrant], ledger: Ledger,
         if fold == 1:
             for runner in _ranked(field)[math.ceil(len(field) / 2) :]:
                 runner.lrs = runner.lrs[:1]
-        _run_fold(field, fold, ledger)
+        _run_fold(field, fold, ledger, _surely_next(field, sizes))
         field = _without_failed(field, places)
         if fold == TWO_RATES - 1 or fold == len(sizes) - 1:
             for runner in field:
@@ -82,14 +83,26 @@ def _cost(sizes: Sequence[int]) -> int:
     return sum(sizes) + sum(sizes[:1]) + sum(math.ceil(size / 2) for size in sizes[1:2])
 
 
-def _run_fold(field: Sequence[Runner], fold: int, ledger: Ledger) -> None:
+def _run_fold(field: Sequence[Runner], fold: int, ledger: Ledger, follow: Follow) -> None:
     """Train everybody on a fold at the rates that are open, and sort these."""
     steps = ledger.plan.steps
-    ledger.run([Trial(runner.number, lr, fold, steps) for runner in field for lr in runner.lrs])
+    ledger.run([Trial(runner.number, lr, fold, steps) for runner in field for lr in runner.lrs], follow)
     for runner in field:
         means = {lr: ledger.mean(runner.number, lr, range(fold + 1), steps) for lr in runner.lrs}
         runner.lrs = sorted(runner.lrs, key=lambda lr: (means[lr], runner.lrs.index(lr)))
         runner.mean, runner.folds = means[runner.lr], fold + 1
+
+
+def _surely_next(field: Sequence[Runner], sizes: Sequence[int]) -> Follow:
+    """What follows a training: where so few are left that only those leave who fail, the same on the next fold."""
+    few = len(field) <= min(FEWEST, sizes[-1])
+    sure = {runner.number for runner in field if few and len(runner.lrs) == 1}
+
+    def follow(trial: Trial, value: float) -> list[Trial]:
+        goes_on = trial.entrant in sure and math.isfinite(value) and trial.split + 1 < len(sizes)
+        return [replace(trial, split=trial.split + 1)] if goes_on else []
+
+    return follow
 
 
 def _without_failed(field: Sequence[Runner], places: Places) -> list[Runner]:

@@ -1,0 +1,86 @@
+"""The trainings of finals: done by an executor, written down in the order in which finals ask for them."""
+
+from collections.abc import Sequence
+
+from evomal.config import LearnSettings
+from evomal.evaluation.finals import Trial
+from evomal.evaluation.finals.ledger import Follow
+from evomal.evaluation.finals.training import FinalTraining, train_final
+from evomal.executors import Stream
+from evomal.foundation.contexts import uninterrupted
+from evomal.search.finalists import Finalist
+from evomal.search.finals_journal import FinalsJournal, known_as
+from evomal.search.search_log import SearchLog
+
+
+class FinalsTrainings:
+    """Has the trainings done that are not in the journal yet.
+
+    Those that are sure to be asked for next begin while others are waited for; they are written down when they are
+    asked for, so that the journal is the same however many work.
+
+    Args:
+        stream: Where they are done.
+        settings: All settings of the search.
+        those: Whose losses they are.
+        journal: What is finished, and where it is written.
+        log: That of the search: its watcher is told, its limits are looked at.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        settings: LearnSettings,
+        those: Sequence[Finalist],
+        journal: FinalsJournal,
+        log: SearchLog,
+    ) -> None:
+        self._stream, self._settings, self._those = stream, settings, those
+        self._journal, self._log = journal, log
+        self._names = [known_as(finalist) for finalist in those]
+        self._follow: Follow = lambda trial, value: ()
+        self._under_way: dict[int, Trial] = {}
+        self._begun: set[Trial] = set()
+        self._finished: dict[Trial, FinalTraining] = {}
+
+    def ahead(self, follow: Follow) -> None:
+        """From now on it is known which trainings are sure to follow another."""
+        self._follow = follow
+
+    def measure(self, trials: Sequence[Trial]) -> list[float]:
+        """The metrics of some trainings, in their order."""
+        left = [trial for trial in trials if self._known(trial) is None]
+        self._log.watcher.stage("finals", len(left))
+        for trial in trials:
+            self._begin(trial)
+        for trial in left:
+            while trial not in self._finished:
+                number, found = self._stream.next_finished()
+                done = self._under_way.pop(number)
+                self._finished[done] = found
+                self._go_on(done, found)
+            found = self._finished.pop(trial)
+            with uninterrupted():
+                self._journal.write(self._names[trial.entrant], trial, found)
+            self._log.watcher.final(self._those[trial.entrant].entrant, trial, found.value)
+            self._log.limits.check_time()
+        known = [self._known(trial) for trial in trials]
+        return [training.value for training in known if training is not None]
+
+    def _known(self, trial: Trial) -> FinalTraining | None:
+        return self._journal.value(self._names[trial.entrant], trial)
+
+    def _begin(self, trial: Trial) -> None:
+        """Hand in a training, once; of one that is known already, what follows it."""
+        known = self._known(trial)
+        if known is not None:
+            self._go_on(trial, known)
+        elif trial not in self._begun:
+            self._begun.add(trial)
+            job = (self._settings, self._those[trial.entrant].loss, trial.lr, trial.split, trial.steps)
+            # What is asked for now has the lower split.
+            self._under_way[self._stream.submit(train_final, job, rank=(trial.split,))] = trial
+
+    def _go_on(self, trial: Trial, found: FinalTraining) -> None:
+        for further in self._follow(trial, found.value):
+            self._begin(further)
