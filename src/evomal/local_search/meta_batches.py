@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from evomal.config import BaseSettings, LocalSearchSettings
-from evomal.foundation.seeds import derive
+from evomal.foundation.seeds import derive, seed_torch
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel
 from evomal.local_search.one_step import Batch
@@ -73,7 +72,7 @@ class MetaBatches:
             return self.step
         more = range(number * (STEPS - 1), (number + 1) * (STEPS - 1))
         batches = [train[0], *(self.task.train.take(self.warm_rows.index(k)) for k in more)]
-        torch.manual_seed(derive(self._seed, self.task.key, "tune", "warm-up", number))
+        seed_torch(derive(self._seed, self.task.key, "tune", "warm-up", number))
         return self.step.scaled(diagonal_scaling(model, batches, self.task.task_loss, self.step))
 
     def model(self, number: int) -> nn.Module:
@@ -90,4 +89,4 @@ class MetaBatches:
 
     def draw(self, number: int) -> None:
         """Seed the generators for a meta step; inside `seeded`, so that the user's stay as they were."""
-        torch.manual_seed(self.noise(number))
+        seed_torch(self.noise(number))
