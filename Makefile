@@ -28,13 +28,16 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# A file stays with one of the two processes, so that what its tests share is made once.
+# A file stays with one of the two processes, so that what its tests share is made once; the longest come first
+# (conftest.py), and xdist is not to put them into an order of its own.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
+
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO)
 
 # Tests, and the share of lines that they run. Apart from `test`: counting lines takes up to twice the time (measured).
 coverage: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov=evomal --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) --cov=evomal --cov-report=term:skip-covered
 
 # The manual as a site in build/manual, with warnings as errors; then whether every public name is in it.
 docs: $(VENV)/.installed
