@@ -24,7 +24,7 @@ from evomal.store import read_journal
 from evomal.tasks import Task, named_task
 
 SMALL = {"dataset": "iris", "model": "linear", "preset": "quick"}
-FEW = "--meta-steps 2 --partial-steps 20 --rejection-steps 100"
+FEW = "--meta-steps 2 --partial-steps 20 --rejection-steps 10 --rejection-lr 0.1 --no-finals"
 
 
 def number(text):
@@ -78,7 +78,8 @@ def test_memory_over_generations():
         "population_size": 4,
         "meta_steps": 1,
         "partial_steps": 5,
-        "rejection_steps": 50,
+        "rejection_steps": 5,
+        "rejection_lr": 0.1,
         "finals": False,
     }
     rows = over_generations(named_task("iris", "linear"), learn_settings("quick", **few))
@@ -99,7 +100,12 @@ def test_workers_share_their_data():
     assert copied - mapped > 0.7 * data
 
 
-def test_racing_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+def test_racing_goes_on_where_it_was_stopped(tmp_path, monkeypatch, fork):
+    def run(full, **options):  # nice -n 19 python -m evomal.cli …
+        ended = fork(command=full[full.index("evomal.cli") + 1 :])
+        return subprocess.CompletedProcess(full, ended.code, ended.out, ended.err)
+
+    monkeypatch.setattr(subprocess, "run", run)
     given = {**SMALL, "generations": 2, "population": 4, "extra": FEW, "steps": 20, "seeds": 1, "out": tmp_path / "out"}
     rows = racing(**given)
     assert [row[0] for row in rows] == ["without racing", "with racing", "gain by racing [95 %]"]

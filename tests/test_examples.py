@@ -27,7 +27,8 @@ def run(fork, tmp_path):
 
 
 def _learn(fork, folder, task, *options, population):
-    small = {"generations": 1, "population": population, "meta-steps": 2, "partial-steps": 10, "rejection-steps": 100}
+    small = {"generations": 1, "population": population, "meta-steps": 2, "partial-steps": 10}
+    small |= {"rejection-steps": 10, "rejection-lr": 0.1}
     given = [part for name, value in small.items() for part in (f"--{name}", str(value))]
     ended = fork(
         command=["learn", "--task", f"{EXAMPLES / task}:make_task", *given, *options, "--out", "a"], cwd=folder
@@ -55,7 +56,9 @@ def test_an_optimizer_of_ones_own(fork, tmp_path):
 def test_a_model_with_several_inputs():
     script = EXAMPLES / "several_inputs.py"
     assert len(script.read_text().splitlines()) <= 30
-    small = quick(population_size=3, generations=1, meta_steps=2, partial_steps=50, rejection_steps=100, lr=1.0)
+    small = quick(
+        population_size=3, generations=1, meta_steps=2, partial_steps=50, rejection_steps=10, rejection_lr=0.1, lr=1.0
+    )
     result = evomal.EvoMAL(small).learn(load_user_task(f"{script}:make_task"))
     assert result.fitness < 0.2
 

@@ -23,7 +23,8 @@ PAGE = (Path(__file__).parents[1] / "docs" / "file-format.md").read_text(encodin
 EXAMPLES = [json.loads(text) for text in re.findall(r"^```json\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)]
 SMALL = {
     "population_size": 3, "generations": 2, "neural_steps": 3, "meta_steps": 1, "partial_steps": 8,
-    "rejection_steps": 60, "rejection_threshold": 0.0, "batch_size": 32, "lr": 0.1, "finals": False,
+    "rejection_steps": 8, "rejection_lr": 0.08, "rejection_threshold": 0.0, "batch_size": 32, "lr": 0.1,
+    "finals": False,
 }  # fmt: skip
 METHODS = {"symbolic": "evomal", "taylor": "taylorglo", "neural": "ml3"}
 

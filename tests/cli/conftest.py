@@ -8,7 +8,8 @@ from evomal.cli import main
 
 SMALL = [
     *("--preset", "paper-mnist", "--dataset", "digits", "--model", "mlp", "--generations", "2", "--population", "4"),
-    *("--meta-steps", "3", "--partial-steps", "20", "--rejection-steps", "50", "--rejection-threshold", "0.05"),
+    *("--meta-steps", "3", "--partial-steps", "20"),
+    *("--rejection-steps", "5", "--rejection-lr", "0.1", "--rejection-threshold", "0.05"),
 ]
 
 

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,14 +14,25 @@ import evomal
 
 SEARCH = [
     *("--population", "3", "--generations", "2", "--neural-steps", "3", "--meta-steps", "1", "--partial-steps", "8"),
-    *("--rejection-steps", "60", "--rejection-threshold", "0.05", "--batch-size", "32", "--lr", "0.1"),
+    *(
+        "--rejection-steps",
+        "6",
+        "--rejection-lr",
+        "0.1",
+        "--rejection-threshold",
+        "0.05",
+        "--batch-size",
+        "32",
+        "--lr",
+        "0.1",
+    ),
     "--no-finals",
 ]
 IRIS = ["compare", "--dataset", "iris", "--model", "linear", *SEARCH]
 SMALL = [*IRIS, "--methods", "ml3", "taylorglo", "--seeds", "0", "1", "--lr-grid", "0.1", "0.5", "--steps", "15"]
 GONE_ON = "stopped by Ctrl-C; what is finished is in {}, and the same command goes on from there"
 REMARKS = [
-    "ml3 does not use population_size, generations, meta_steps, rejection_steps, rejection_threshold",
+    "ml3 does not use population_size, generations, meta_steps, rejection_steps, rejection_lr, rejection_threshold",
     "setting 'meta_steps': taylorglo always has 0, so 1 does not hold for it",
     "taylorglo does not use neural_steps",
 ]
@@ -292,21 +302,19 @@ def uninterrupted(tmp_path_factory):
     return folder
 
 
-def test_ctrl_c_with_workers_and_going_on(run, tmp_path, uninterrupted):
-    command = [sys.executable, "-m", "evomal.cli", *LONG, "--workers", "2", "--out", "c"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, start_new_session=True
-    )
+def test_ctrl_c_with_workers_and_going_on(run, tmp_path, uninterrupted, fork):
+    files = [tmp_path / name for name in ("out", "err")]
+    process = fork.start([*LONG, "--workers", "2", "--out", "c"], tmp_path, *files, {})
     file = tmp_path / "c/trainings.jsonl"
     try:
         assert _wait_for(lambda: file.exists() and len(file.read_text().splitlines()) >= 2)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does; tests/cli/test_interrupt.py tells one process
-        _, err = process.communicate(timeout=120)
+        process.wait(120)
         assert _wait_for(lambda: not _group(process.pid))
     finally:
         process.kill()
     assert process.returncode == 130
-    assert err == f"evomal: {GONE_ON.format('c')}\n"
+    assert files[1].read_text() == f"evomal: {GONE_ON.format('c')}\n"
     assert not (tmp_path / "c/table.json").exists()
     done = len(file.read_text().splitlines())
     assert 2 <= done < 8

@@ -11,7 +11,7 @@ from evomal.cli.source import TaskSource
 
 TINY = [
     *("--model", "linear", "--preset", "quick", "--generations", 1, "--population", 3, "--meta-steps", 1),
-    *("--partial-steps", 3, "--rejection-steps", 100, "--rejection-threshold", 0.05, "--quiet"),
+    *("--partial-steps", 3, "--rejection-steps", 10, "--rejection-lr", 0.1, "--rejection-threshold", 0.05, "--quiet"),
 ]
 
 

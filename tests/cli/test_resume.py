@@ -19,7 +19,8 @@ from evomal.store import Journal, comparable, read_journal
 
 IRIS = [
     *("--dataset", "iris", "--model", "linear", "--generations", "3", "--population", "6", "--meta-steps", "2"),
-    *("--partial-steps", "5", "--rejection-steps", "60", "--rejection-threshold", "0.05", "--batch-size", "16"),
+    *("--partial-steps", "5"),
+    *("--rejection-steps", "6", "--rejection-lr", "0.1", "--rejection-threshold", "0.05", "--batch-size", "16"),
     *("--lr", "0.1", "--seed", "1", "--preset", "paper-mnist"),
 ]
 MOST = 8  # evaluations, after which a run stops in its second generation

@@ -4,8 +4,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -88,15 +86,15 @@ def stop(monkeypatch):
     return plan
 
 
-def test_a_killed_call_goes_on_as_if_nothing_had_been(run, command, tmp_path):
+def test_a_killed_call_goes_on_as_if_nothing_had_been(run, command, tmp_path, fork):
     slow = [*command, "--steps", "600", "--seeds", "2"]
     journal = tmp_path / JOURNAL
-    process = subprocess.Popen([sys.executable, "-m", "evomal.cli", *slow, "--workers", "2"], cwd=tmp_path)
+    process = fork.start([*slow, "--workers", "2"], tmp_path, tmp_path / "out", tmp_path / "err", {})
     try:
         wait_for(journal, 3)
     finally:
         process.kill()
-        process.wait()
+        process.wait(120)
     kept = journal.read_bytes().count(b"\n") - 1
     assert 2 <= kept < 6
     assert not (tmp_path / "r.json").exists()
@@ -482,18 +480,17 @@ def test_somebody_elses_file_is_never_replaced(run, command, tmp_path):
     assert (tmp_path / JOURNAL).read_text() == "mine\n"
 
 
-def test_ctrl_c_from_a_shell_keeps_what_is_finished(command, tmp_path):
+def test_ctrl_c_from_a_shell_keeps_what_is_finished(command, tmp_path, fork):
     slow = [*command, "--steps", "1500"]
     journal = tmp_path / JOURNAL
-    process = subprocess.Popen(
-        [sys.executable, "-m", "evomal.cli", *slow], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
+    process = fork.start(slow, tmp_path, tmp_path / "out", tmp_path / "err", {})
     try:
         wait_for(journal, 2)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=120)
+        process.wait(120)
     finally:
         process.kill()
+    err = (tmp_path / "err").read_text()
     kept = journal.read_bytes().count(b"\n") - 1
     assert process.returncode == 130
     assert f"evomal: {kept} of 4 trainings are finished and kept; go on with evomal train --resume r.json\n" in err

@@ -14,7 +14,7 @@ from evomal.tasks import named_task
 # A search of a fraction of a second, and trainings of a few milliseconds.
 SMALL = {
     "population_size": 3, "generations": 2, "neural_steps": 3, "meta_steps": 0, "partial_steps": 8,
-    "rejection_steps": 60, "rejection_threshold": 0.05, "batch_size": 32, "lr": 0.1, "steps": 15,
+    "rejection_steps": 6, "rejection_lr": 0.1, "rejection_threshold": 0.05, "batch_size": 32, "lr": 0.1, "steps": 15,
     "finals": False,
 }  # fmt: skip
 

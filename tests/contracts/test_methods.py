@@ -23,7 +23,7 @@ from helpers import tasks
 
 SMALL = {
     "population_size": 4, "generations": 2, "cma_generations": 1, "meta_steps": 3, "neural_steps": 3, "hidden": 6,
-    "partial_steps": 15, "rejection_steps": 60, "rejection_threshold": 0.2, "rejection_lr": 0.05, "finals": False,
+    "partial_steps": 15, "rejection_steps": 10, "rejection_threshold": 0.2, "rejection_lr": 0.3, "finals": False,
 }  # fmt: skip
 FAMILY = {"evomal": "symbolic", "gplfl": "symbolic", "glo": "symbolic", "taylorglo": "taylor", "ml3": "neural"}
 MEMBERS = {"evomal": 8, "gplfl": 8, "glo": 12, "taylorglo": 8, "ml3": 1}

@@ -14,13 +14,25 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 
 from evomal.executors import InProcess, Processes, WorkerError, make_executor
 from evomal.foundation.errors import DataError, SettingError, StorageError
 from evomal.losses import SymbolicLoss
 from evomal.tasks import Split
+from helpers import forks
 
 # Functions for workers are made inside the tests: those of a test module cannot be imported by a worker.
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _real_workers():
+    """Not forks of a warm process, as elsewhere in the tests."""
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forks.loky, "fork_exec", forks.fork_exec)
+        yield
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 @pytest.fixture(scope="module")

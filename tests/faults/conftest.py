@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from evomal.store import comparable, read_journal
+from helpers.forks import Forks, Started
 
 DEADLINE = 120  # seconds; a loaded machine is slow, and nothing but a failure waits so long
 
 # A search of some seconds, in which every part has something to do.
 SMALL = [
     *("--preset", "paper-mnist", "--dataset", "digits", "--model", "mlp", "--generations", "5", "--population", "6"),
-    *("--meta-steps", "5", "--partial-steps", "25", "--rejection-steps", "50", "--rejection-threshold", "0.05"),
+    *("--meta-steps", "2", "--partial-steps", "25"),
+    *("--rejection-steps", "5", "--rejection-lr", "0.1", "--rejection-threshold", "0.05"),
 ]
 LEARN = ["learn", *SMALL, "--out", "run", "--json", "--quiet"]
 RESUME = ["learn", "--resume", "run", "--json", "--quiet"]
@@ -32,15 +34,21 @@ class Call:
     Args:
         arguments: What follows `evomal` on the command line.
         folder: Where it works; its run is `run` in there.
+        fork: What to fork it from; without, it is a process from the start, which takes seconds.
     """
 
     numbers = count()
 
-    def __init__(self, arguments: list[str], folder: Path) -> None:
+    def __init__(self, arguments: list[str], folder: Path, fork: Forks | None) -> None:
         self.run, self.temporary = folder / "run", folder / "temporary"
         self.temporary.mkdir(exist_ok=True)
         # No pipes: the workers of a killed process hold them open for a while.
         self._out, self._err = (folder / f"{name}-{next(self.numbers)}" for name in ("out", "err"))
+        changes = {"OMP_NUM_THREADS": "1", "TMPDIR": str(self.temporary)}
+        self.process: subprocess.Popen[bytes] | Started
+        if fork is not None:
+            self.process = fork.start(arguments, folder, self._out, self._err, changes)
+            return
         with self._out.open("w") as out, self._err.open("w") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "evomal.cli", *arguments],
@@ -48,7 +56,7 @@ class Call:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(self.temporary)},
+                env=os.environ | changes,
             )
 
     @property
@@ -82,7 +90,7 @@ class Call:
     @property
     def workers(self) -> list[int]:
         """The processes that work for it."""
-        return [each.pid for each in processes() if each.parent == self.process.pid and "popen_loky" in each.command]
+        return [each.pid for each in processes() if each.parent == self.process.pid and "tracker" not in each.command]
 
     @property
     def left(self) -> list["Process"]:
@@ -177,20 +185,20 @@ def same_run(a: Path, b: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory) -> Reference:
+def reference(tmp_path_factory, fork) -> Reference:
     """The run of `SMALL`, uninterrupted."""
-    call = Call(LEARN, tmp_path_factory.mktemp("reference"))
+    call = Call(LEARN, tmp_path_factory.mktemp("reference"), fork)
     assert (call.wait(), call.err) == (0, "")
     return Reference(call.run, call.result)
 
 
 @pytest.fixture
-def start(tmp_path) -> Iterator[Callable[..., Call]]:
-    """Starts `evomal` in a folder; all of its processes end with the test."""
+def start(tmp_path, fork) -> Iterator[Callable[..., Call]]:
+    """Starts `evomal` in a folder, from the start if it is to be real; all of its processes end with the test."""
     calls = []
 
-    def start(*arguments: str, folder: Path = tmp_path) -> Call:
-        calls.append(Call(list(arguments), folder))
+    def start(*arguments: str, folder: Path = tmp_path, real: bool = False) -> Call:
+        calls.append(Call(list(arguments), folder, None if real else fork))
         return calls[-1]
 
     yield start

@@ -21,12 +21,13 @@ pages = {}
 
 class Look(Watcher):
     def generation(self, number, best):
-        gc.collect()
+        if number + 1 in (50, int(sys.argv[3])):  # a collection takes longer than a generation
+            gc.collect()
         pages[number + 1] = int(Path("/proc/self/statm").read_text().split()[1])
 
 settings = quick(
     method="gplfl", generations=int(sys.argv[3]), population_size=int(sys.argv[4]), partial_steps=2,
-    rejection_steps=20, rejection_threshold=0.0, mutation_rate=0.6, crossover_rate=0.4, gradient_equivalence=False,
+    rejection_steps=2, rejection_threshold=0.0, mutation_rate=0.6, crossover_rate=0.4, gradient_equivalence=False,
     finals=False,
 )
 result = GPLFL(settings).learn(blobs(count=60), out=sys.argv[2], watcher=Look())

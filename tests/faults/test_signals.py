@@ -8,7 +8,7 @@ import pytest
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl_c", "sigterm"])
 def test_a_stop_keeps_the_best_loss_and_says_how_to_go_on(begin, resume, reference, number, code):
-    call = begin()
+    call = begin(real=number == signal.SIGTERM)
     call.until(lambda: len(call.lines) >= 8)
     call.process.send_signal(number)
     assert call.wait() == code

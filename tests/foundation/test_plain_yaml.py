@@ -36,7 +36,7 @@ def _refused(path, reason, **options):
     assert str(caught.value) == f"'{path}' {reason}"
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(deadline=None, derandomize=True, max_examples=80)
 @given(entries=st.dictionaries(TEXT, PLAIN, max_size=5))
 def test_what_is_written_is_read_back(file, entries):
     file.write_text(yaml_text(entries), encoding="utf-8")

@@ -14,7 +14,8 @@ from evomal.store import comparable, read_journal
 
 SMALL = {
     "population_size": 5, "generations": 3, "min_depth": 1, "max_depth": 2, "meta_steps": 1, "neural_steps": 3,
-    "cma_generations": 2, "partial_steps": 6, "rejection_steps": 60, "rejection_threshold": 0.05, "lr": 0.05,
+    "cma_generations": 2, "partial_steps": 6, "rejection_steps": 8, "rejection_lr": 0.08,
+    "rejection_threshold": 0.05, "lr": 0.05,
     "batch_size": 16, "finals": False,
 }  # fmt: skip
 

@@ -16,7 +16,8 @@ def tiny(**flat):
         "generations": 4,
         "partial_steps": 6,
         "meta_steps": 1,
-        "rejection_steps": 15,
+        "rejection_steps": 3,
+        "rejection_lr": 0.05,
         "finals": False,
     }
     return tasks.quick(**(small | {"seed": 2} | flat))

@@ -37,6 +37,7 @@ def quick(**flat):
     """Settings of a search of a few seconds."""
     values = {
         "population_size": 8, "generations": 3, "meta_steps": 4, "partial_steps": 30,
-        "rejection_steps": 150, "rejection_threshold": 0.5, "lr": 0.1, "batch_size": 32, "finals": False,
+        "rejection_steps": 15, "rejection_lr": 0.1, "rejection_threshold": 0.5, "lr": 0.1, "batch_size": 32,
+        "finals": False,
     }  # fmt: skip
     return learn_settings(**fitting(flat.get("method", "evomal"), values) | flat)

@@ -456,7 +456,13 @@ def test_a_model_or_a_loss_of_inference_mode_is_refused():
 def test_a_search_and_a_training_where_gradients_are_switched_off(context):
     def go():
         search = evomal.EvoMAL(
-            population_size=3, generations=1, meta_steps=2, partial_steps=5, rejection_steps=200, seed=0
+            population_size=3,
+            generations=1,
+            meta_steps=2,
+            partial_steps=5,
+            rejection_steps=20,
+            rejection_lr=0.1,
+            seed=0,
         )
         found = search.learn(_task(OneName, valid_fraction=0.2))
         tested = evomal.meta_test(_task(OneName), found.loss, steps=5, seeds=(0,), lrs=(0.1,))

@@ -371,7 +371,7 @@ def _loads_or_is_refused(folder, data):
     return all(bool(parameter.isfinite().all()) for parameter in loss.parameters()) and loss.scale > 0
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(deadline=None, derandomize=True, max_examples=100)
 @given(data=st.binary(max_size=400))
 def test_random_bytes(anywhere, data):
     assert _loads_or_is_refused(anywhere, data)
@@ -384,13 +384,13 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(deadline=None, derandomize=True, max_examples=100)
 @given(document=VALUES)
 def test_random_documents(anywhere, document):
     assert _loads_or_is_refused(anywhere, document)
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(deadline=None, derandomize=True, max_examples=100)
 @given(
     document=st.sampled_from([GOOD, TAYLOR, NEURAL]),
     changes=st.dictionaries(st.sampled_from([*GOOD, "hidden", "scale"]), VALUES, min_size=1, max_size=3),
@@ -399,7 +399,7 @@ def test_random_changes_of_a_good_document(anywhere, document, changes):
     assert _loads_or_is_refused(anywhere, document | changes)
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(deadline=None, derandomize=True, max_examples=100)
 @given(position=st.integers(0, len(json.dumps(GOOD)) - 1), byte=st.integers(0, 255))
 def test_one_byte_of_a_good_file_changed(anywhere, position, byte):
     data = bytearray(json.dumps(GOOD).encode())

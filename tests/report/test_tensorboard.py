@@ -68,7 +68,7 @@ def test_finals_are_there_by_split(run):
 
 def test_the_command_line_logs_into_the_run_folder(tmp_path, capsys):
     pytest.importorskip("tensorboard")
-    small = "--preset quick --generations 1 --population 3 --meta-steps 1 --partial-steps 5 --rejection-steps 60"
+    small = "--preset quick --generations 1 --population 3 --meta-steps 1 --partial-steps 5 --rejection-steps 9"
     command = ["learn", "--dataset", "iris", "--model", "linear", *small.split(), "--rejection-threshold", "0.0"]
     assert main([*command, "--out", str(tmp_path / "a"), "--tensorboard", "--quiet"]) == 0
     more = ["--override", "--generations", "2", "--quiet"]

@@ -9,7 +9,8 @@ from evomal.tasks import DATASETS
 from evomal.tasks.datasets import files
 
 SMALL = {
-    "population_size": 5, "meta_steps": 1, "neural_steps": 2, "partial_steps": 6, "rejection_steps": 60,
+    "population_size": 5, "meta_steps": 1, "neural_steps": 2, "partial_steps": 6, "rejection_steps": 6,
+    "rejection_lr": 0.1,
     "rejection_threshold": 0.05, "batch_size": 16, "steps": 6, "lr": 0.05, "max_depth": 2,
 }  # fmt: skip
 NEEDED = ("mnist", "cifar10", "cifar100", "svhn")

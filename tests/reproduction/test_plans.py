@@ -24,7 +24,14 @@ def test_the_papers_own_budget():
 
 
 def test_a_plan_counts_what_the_price_of_a_search_counts():
-    flat = {"population_size": 4, "generations": 3, "meta_steps": 2, "rejection_steps": 60, "rejection_threshold": 0.05}
+    flat = {
+        "population_size": 4,
+        "generations": 3,
+        "meta_steps": 2,
+        "rejection_steps": 6,
+        "rejection_lr": 0.1,
+        "rejection_threshold": 0.05,
+    }
     (part,) = parts_of(["table2"], LENET, Wanted(methods=("ml3", "evomal"), flat=flat))
     task = named_task("iris", "linear")
     for settings in set(part.searches):

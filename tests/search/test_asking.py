@@ -36,7 +36,8 @@ def _whole(out, **flat):
 def test_whoever_trains_as_learn_does_finds_what_learn_finds(name, tmp_path):
     task = blobs()
     flat = {
-        "population_size": 6, "generations": 2, "rejection_steps": 100, "rejection_threshold": 0.5, "lr": 0.1,
+        "population_size": 6, "generations": 2, "rejection_steps": 10, "rejection_lr": 0.1,
+        "rejection_threshold": 0.5, "lr": 0.1,
         "batch_size": 32, "start_from": ("cross_entropy",),
     }  # fmt: skip
     flat |= {"meta_steps": 3} if name == "EvoMAL" else {}

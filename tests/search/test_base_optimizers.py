@@ -14,7 +14,14 @@ from evomal.config import BaseSettings, TrainSettings
 from evomal.foundation.errors import SettingError
 from evomal.training import MetaTest, TrainingRun, meta_test
 
-SMALL = {"population_size": 4, "generations": 2, "meta_steps": 2, "partial_steps": 12, "rejection_steps": 60}
+SMALL = {
+    "population_size": 4,
+    "generations": 2,
+    "meta_steps": 2,
+    "partial_steps": 12,
+    "rejection_steps": 6,
+    "rejection_lr": 0.1,
+}
 ADAMW = {"optimizer": "adamw", "lr": 0.01, "schedule": "cosine", "warmup": 0.2, "clip": 1.0}
 
 

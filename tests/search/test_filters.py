@@ -11,7 +11,7 @@ from evomal.local_search import NotFiniteError
 from evomal.tasks import named_task
 from helpers import tasks
 
-SETTINGS = FilterSettings(rejection_steps=600)
+SETTINGS = FilterSettings(rejection_steps=60, rejection_lr=0.1)
 
 
 def _loss(formula, weights=None, task_type="classification"):

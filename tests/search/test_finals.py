@@ -28,7 +28,8 @@ from helpers.chance import Chance
 
 SMALL = {
     "population_size": 6, "generations": 2, "meta_steps": 2, "neural_steps": 2, "partial_steps": 10,
-    "rejection_steps": 40, "rejection_threshold": 0.05, "lr": 0.1, "batch_size": 16, "steps": 12, "folds": 3,
+    "rejection_steps": 4, "rejection_lr": 0.1, "rejection_threshold": 0.05, "lr": 0.1, "batch_size": 16, "steps": 12,
+    "folds": 3,
     "retests": 1, "finals_budget": 900, "known_start": 0.5, "finalists": 3,
 }  # fmt: skip
 

@@ -23,8 +23,8 @@ from helpers.tasks import blobs
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_method.py"
 OURS = {"evomal", "gplfl", "glo", "taylorglo", "ml3"}
 SMALL = {
-    "population_size": 4, "partial_steps": 15, "rejection_steps": 60, "rejection_threshold": 0.2,
-    "rejection_lr": 0.05, "lr": 0.1, "finals": False,
+    "population_size": 4, "partial_steps": 15, "rejection_steps": 6, "rejection_threshold": 0.2,
+    "rejection_lr": 0.5, "lr": 0.1, "finals": False,
 }  # fmt: skip
 
 
@@ -69,7 +69,8 @@ def test_from_the_command_line_it_learns_resumes_and_compares(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     shutil.copy(EXAMPLE, "mine.py")
     task = ["--dataset", "iris", "--model", "linear", "--preset", "quick"]
-    small = ["--population", "4", "--generations", "2", "--partial-steps", "20", "--rejection-steps", "100"]
+    small = ["--population", "4", "--generations", "2", "--partial-steps", "20"]
+    small += ["--rejection-steps", "10", "--rejection-lr", "0.1"]
     own = ["--method", "mine.py:RandomSearch"]
     assert main(["learn", *task, *small, *own, "--own", "depth=2", "--out", "a", "--json"]) == 0
     first = json.loads(capfd.readouterr().out)

@@ -3,8 +3,6 @@
 import copy
 import json
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -220,11 +218,11 @@ def test_what_is_no_operator(arguments, message):
     assert arguments[0] not in set(OPERATORS) - {"log"}
 
 
-def test_the_example(tmp_path):
+def test_the_example(tmp_path, fork):
     assert len(EXAMPLE.read_text().splitlines()) <= 30
-    ended = subprocess.run([sys.executable, str(EXAMPLE)], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert ended.returncode == 0, ended.stderr
-    assert float(ended.stdout.split("balanced error ")[1]) < 0.4
+    ended = fork(script=EXAMPLE, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert float(ended.out.split("balanced error ")[1]) < 0.4
 
 
 def test_on_the_command_line(tmp_path, capsys):

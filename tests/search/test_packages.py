@@ -14,7 +14,8 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 import evomal.search
 from evomal.tasks import named_task
-few = dict(generations=2, population_size=4, meta_steps=1, partial_steps=5, rejection_steps=100)
+few = dict(generations=2, population_size=4, meta_steps=1, partial_steps=5, rejection_steps=10, rejection_lr=0.1)
+few["finals"] = False
 result = evomal.search.EvoMAL(preset="quick", **few).learn(named_task("iris", "linear"))
 print(result.ended)
 print(sorted(name for name in ("typer", "click", "rich", "pooch", "ray") if name in sys.modules))

@@ -206,7 +206,18 @@ ALSO = [
         "--meta-steps",
         "2",
     ),
-    *("--partial-steps", "5", "--rejection-steps", "60", "--rejection-threshold", "0.05", "--batch-size", "16"),
+    *(
+        "--partial-steps",
+        "5",
+        "--rejection-steps",
+        "6",
+        "--rejection-lr",
+        "0.1",
+        "--rejection-threshold",
+        "0.05",
+        "--batch-size",
+        "16",
+    ),
 ]
 
 

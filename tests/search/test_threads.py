@@ -37,7 +37,14 @@ def _search(seed, **settings):
         return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2))
 
     task = evomal.Task(model, (x, y), test=(x, y), name="t", model_name="m")
-    fixed = {"population_size": 4, "generations": 2, "partial_steps": 10, "rejection_steps": 50, "lr": 0.1}
+    fixed = {
+        "population_size": 4,
+        "generations": 2,
+        "partial_steps": 10,
+        "rejection_steps": 5,
+        "rejection_lr": 0.1,
+        "lr": 0.1,
+    }
     search = evomal.EvoMAL(**fixed, rejection=False, meta_steps=4, seed=seed, **settings)
     result = search.learn(task)
     return result.fitness, result.loss.coefficients, evomal.meta_test(task, result.loss, steps=10, seeds=(0,)).mean

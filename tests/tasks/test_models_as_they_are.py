@@ -74,7 +74,8 @@ def test_local_search(base_steps):
 
 def _searched(kind, lanes, **options):
     settings = quick(
-        population_size=3, generations=2, meta_steps=2, partial_steps=4, rejection_steps=40, lanes=lanes,
+        population_size=3, generations=2, meta_steps=2, partial_steps=4, rejection_steps=5, rejection_lr=0.08,
+        lanes=lanes,
         base_steps=2 if lanes == 4 else 1,
     )  # fmt: skip
     result = evomal.EvoMAL(settings).learn(_twin(kind), **options)

@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -257,7 +255,7 @@ def test_in_lanes_as_alone(task):
         fit(model, loss, task.train, batches, 10, base, 0)
         for own, many in zip(model.parameters(), trained.lanes.parameters, strict=True):
             torch.testing.assert_close(many[lane], own, rtol=1e-4, atol=1e-5)
-    settings = quick(meta_steps=3, meta_lr=0.01, rejection_steps=60)
+    settings = quick(meta_steps=3, meta_lr=0.01, rejection_steps=6, rejection_lr=0.1)
     alone, together = losses(), losses()
     tune(alone, task, settings.local_search, base, 0)
     tune_lanes(together, task, settings.local_search, base, 0)
@@ -275,7 +273,9 @@ def test_in_lanes_as_alone(task):
 
 
 def test_a_search_and_what_comes_of_it(task, tmp_path):
-    settings = stops.tiny(generations=2, known_start=0.5, rejection_steps=60, rejection_threshold=0.2, partial_steps=40)
+    settings = stops.tiny(
+        generations=2, known_start=0.5, rejection_steps=6, rejection_lr=0.1, rejection_threshold=0.2, partial_steps=40
+    )
     result = EvoMAL(settings).learn(task, tmp_path / "a")
     assert result.fitness < 0.5
     loss = evomal.load_loss(tmp_path / "a" / "loss.json")
@@ -320,7 +320,7 @@ def test_on_the_command_line(tmp_path, capsys):
     assert "for several labels at once y [N, C] of 0 and 1" in capsys.readouterr().err
 
 
-def test_the_example(tmp_path):
-    ended = subprocess.run([sys.executable, str(EXAMPLE)], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert ended.returncode == 0, ended.stderr
-    assert float(ended.stdout.split("micro-F1 ")[1]) > 0.6
+def test_the_example(tmp_path, fork):
+    ended = fork(script=EXAMPLE, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert float(ended.out.split("micro-F1 ")[1]) > 0.6

@@ -1,7 +1,6 @@
 """Tasks from a user's own file: found, blamed precisely, and sent to workers that cannot import it."""
 
 import pickle
-import subprocess
 import sys
 
 import pytest
@@ -75,7 +74,7 @@ def test_a_file_named_like_a_library_leaves_the_library_alone(folder):
     assert not [name for name in sys.modules if name.startswith("evomal_user_task")]
 
 
-def test_a_process_without_the_file_can_use_the_task(folder, tmp_path_factory):
+def test_a_process_without_the_file_can_use_the_task(folder, tmp_path_factory, fork):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "layers.py").write_text("width = 5\n")
     task = load_user_task("my_module.py:make_task")
@@ -86,8 +85,10 @@ def test_a_process_without_the_file_can_use_the_task(folder, tmp_path_factory):
         "evomal.tasks.probe(task)\n"
         "print(task.key, next(task.make_model(1).parameters())[0, 0].item())"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=elsewhere, capture_output=True, text=True, check=True)
-    key, weight = done.stdout.split()
+    (elsewhere / "program.py").write_text(program)
+    done = fork(script=elsewhere / "program.py", cwd=elsewhere)
+    assert done.code == 0, done.err
+    key, weight = done.out.split()
     assert key == task.key
     assert float(weight) == next(task.make_model(1).parameters())[0, 0].item()
 
