@@ -78,7 +78,7 @@ def test_the_scale_of_the_logits_does_not_decide():
             self.layer = nn.Linear(5, 3)
 
         def forward(self, x):
-            return 8 * self.layer(x)
+            return 20 * self.layer(x)
 
     task = tasks.blobs(factory=Loud)
     probe = make_probe(task, 100, seed=0)
