@@ -14,6 +14,8 @@ from evomal.losses.published import PUBLISHED, published_loss
 
 WIDTHS = (0.1, 1.0, 2.0, 4.0)  # standard deviations of logits: of fresh networks up to confident ones
 DRAWS = 64  # of each width
+POINTS = 199  # of a curve
+CLASSES = 10  # where nobody says how many there are
 
 
 class OutputsAndTargets(NamedTuple):
@@ -106,10 +108,6 @@ def known_losses(task_type: TaskType) -> Iterator[tuple[str, Criterion]]:
     if task_type == "classification":
         for name in PUBLISHED:
             yield name, published_loss(name)
-
-
-POINTS = 199
-CLASSES = 10  # where nobody says how many there are
 
 
 @dataclass(frozen=True, slots=True)

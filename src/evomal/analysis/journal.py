@@ -10,6 +10,7 @@ from evomal.expressions import OPERATORS, Expression, parse
 from evomal.foundation.errors import EvomalError
 
 Record = Mapping[str, Any]
+_KNOWN_AS = re.compile(r"(?P<name>.*) [0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +163,6 @@ def _place(record: Record) -> tuple[int, int]:
 def _fitness(record: Record) -> float | None:
     value = record.get("fitness")
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-_KNOWN_AS = re.compile(r"(?P<name>.*) [0-9a-f]{16}")
 
 
 def final_metrics(lines: Iterable[Mapping[str, Any]], steps: int) -> dict[str, dict[float, list[float]]]:

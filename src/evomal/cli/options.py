@@ -34,6 +34,7 @@ Override = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the end result only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+NAMED = re.compile(r"`([a-z]+(?:_[a-z]+)*)(?:=([^`]*))?`")
 
 
 def setting_options(kind: type[Settings], names: Collection[str] | None = None) -> Callable[[Command], Command]:
@@ -195,9 +196,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-NAMED = re.compile(r"`([a-z]+(?:_[a-z]+)*)(?:=([^`]*))?`")
 
 
 def with_flags(message: str, flags: Mapping[str, str]) -> str:

@@ -21,6 +21,10 @@ MADE_BY = (
 )
 WIDTH = 110
 WITHOUT_TRAINING = ("nothing", "task")
+PAGE_MADE_BY = (
+    'Made from `evomal.config` by `python -c "from evomal.config import {name}; print({name}())" > docs/{page}`.'
+)
+GOES_ON = {"never": "no", "more": "more of them", "freely": "yes"}
 
 
 def used_by(entry: MethodEntry) -> dict[str, FieldInfo]:
@@ -154,12 +158,6 @@ def _written(annotation: Any) -> str:
 
 def _quoted(value: object) -> str:
     return f'"{value}"'
-
-
-PAGE_MADE_BY = (
-    'Made from `evomal.config` by `python -c "from evomal.config import {name}; print({name}())" > docs/{page}`.'
-)
-GOES_ON = {"never": "no", "more": "more of them", "freely": "yes"}
 
 
 def settings_manual() -> str:

@@ -15,6 +15,11 @@ from evomal.engines.genome import Genome
 from evomal.foundation.errors import EvomalError, one_line
 from evomal.foundation.serialization import cleaned
 
+ODD = (KeyError, TypeError, ValueError, OverflowError, EvomalError)
+"""What a damaged state may raise while it is read."""
+MOST_GENERATIONS = 1_000_000
+_WORDS, _WORD = 624, 2**32  # of the standard library's generator
+
 
 class Proposed(Protocol):
     """One member of a generation, as an engine proposes it."""
@@ -101,13 +106,6 @@ class SingleEngine:
         """
         if state != {}:
             raise damaged("engine", "it should be empty")
-
-
-ODD = (KeyError, TypeError, ValueError, OverflowError, EvomalError)
-"""What a damaged state may raise while it is read."""
-
-MOST_GENERATIONS = 1_000_000
-_WORDS, _WORD = 624, 2**32  # of the standard library's generator
 
 
 def damaged(engine: str, reason: BaseException | str) -> EvomalError:

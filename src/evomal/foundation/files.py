@@ -11,6 +11,9 @@ from time import monotonic, sleep
 
 from evomal.foundation.errors import RunFolderError, SettingError, StorageError
 
+LOCK = ".lock"
+PAUSE = 0.05  # seconds between two looks
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file beside its place and rename it, so that nobody ever sees half of it.
@@ -124,10 +127,6 @@ def storing(path: Path) -> Iterator[None]:
             f"'{path}' cannot be written ({error.strerror or error}); what is finished is kept: make room there, then "
             "go on with `resume=True`"
         ) from None
-
-
-LOCK = ".lock"
-PAUSE = 0.05  # seconds between two looks
 
 
 class FolderLock:

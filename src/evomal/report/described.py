@@ -28,6 +28,7 @@ TAYLOR_PARTS = (
     *("centre of y", "centre of f", "f - θ1", "½(f - θ1)²", "⅙(f - θ1)³"),
     *("(y - θ0)(f - θ1)", "½(y - θ0)(f - θ1)²", "½(y - θ0)²(f - θ1)"),
 )
+Rank = tuple[int, float, int, int, int]
 
 
 def describe(loss: SavedLoss) -> dict[str, Any]:
@@ -190,9 +191,6 @@ def best_formulas(records: Iterable[dict[str, Any]], count: int) -> list[dict[st
         best[key] = rank, record
         worst = max(best, key=lambda known: best[known][0]) if len(best) == count else None
     return [_row(record) for _, record in sorted(best.values(), key=lambda known: known[0])]
-
-
-Rank = tuple[int, float, int, int, int]
 
 
 @contextmanager

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 WIDE = 1000  # columns of what is no terminal: nothing is broken into lines there
+OUTCOMES = ("trained", "equivalent", "dropped", "rejected", "failed", "archived", "elite")
+NEAREST, PARTS = 3, 12  # rows of an audit: losses beside it, parts of its formula
 
 
 def print_pairs(pairs: Mapping[str, object], stream: TextIO, indent: int = 0) -> None:
@@ -105,9 +107,6 @@ def table_of_price(price: "Price") -> Table:
     return table
 
 
-OUTCOMES = ("trained", "equivalent", "dropped", "rejected", "failed", "archived", "elite")
-
-
 def outcomes_text(counts: Mapping[str, int]) -> str:
     """How many candidates ended in which way, in a fixed order.
 
@@ -157,9 +156,6 @@ def table_of_comparison(comparison: "Comparison") -> Table:
         styled = [Text(column.cells[place], style="bold" if place in column.best else "") for column in columns]
         table.add_row(*styled)
     return table
-
-
-NEAREST, PARTS = 3, 12
 
 
 def table_of_audit(audit: "Audit") -> Table:

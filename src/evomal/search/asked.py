@@ -29,6 +29,8 @@ ASKED = "asked.json"
 FORMAT, VERSION = "evomal-asked", 1
 NO_GRADIENT = "0.0e+00"
 MAX_SHOWN = 60  # characters of a value that is quoted
+CLASSES, NUMBERS = 10, 1  # outputs of a network, unless something else is said
+NEAR = 0.1  # standard deviation of the logits of an untrained network, roughly
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +167,6 @@ def _metric(key: Any, value: Any) -> float:
             "better, or float('inf') for a training that failed"
         )
     return number
-
-
-CLASSES, NUMBERS = 10, 1  # outputs of a network, unless something else is said
-NEAR = 0.1  # standard deviation of the logits of an untrained network, roughly
 
 
 @dataclass(frozen=True)

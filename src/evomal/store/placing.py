@@ -21,6 +21,11 @@ from evomal.store.config import CONFIG
 STARTING, REPLACED = "starting", "replaced"
 WRITTEN = (".loss.json.", ".learned.json.", ".config.yaml.", ".asked.json.", f".{NEXT}.")
 """How `evomal.foundation.files.write_atomically` calls files of a run until they are complete."""
+WITHIN, ASIDE = ".evomal-starting-", ".evomal-replaced-"
+FIXED = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What the system says of a folder that cannot be renamed, or beside which nothing can be made."""
+NOT_OURS = {LOCK, "lost+found"}
+"""What may lie in an empty place, the second at the top of a file system."""
 
 
 def make_beside(place: Path) -> Path:
@@ -84,15 +89,6 @@ def _is_idle(folder: Path) -> bool:
 
 def _escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
-WITHIN, ASIDE = ".evomal-starting-", ".evomal-replaced-"
-FIXED = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
-"""What the system says of a folder that cannot be renamed, or beside which nothing can be made."""
-
-
-NOT_OURS = {LOCK, "lost+found"}
-"""What may lie in an empty place, the second at the top of a file system."""
 
 
 def make_within(place: Path) -> Path:

@@ -15,6 +15,8 @@ from evomal.foundation.errors import EvomalError, ModelError, SettingError, one_
 from evomal.foundation.seeds import seeded
 
 Factory = Callable[[], nn.Module]
+OptimizerFactory = Callable[[list[Tensor], float], Optimizer]
+ScheduleFactory = Callable[[Optimizer, int], LRScheduler]
 
 
 def checked_factory(model: Any) -> Factory:
@@ -117,10 +119,6 @@ def build(factory: Factory, name: str, seed: int) -> nn.Module:
     if any(is_lazy(parameter) for parameter in model.parameters()):
         raise ModelError(f"model '{name}' has lazy layers without weights; state sizes, or call it once in its factory")
     return model.train()
-
-
-OptimizerFactory = Callable[[list[Tensor], float], Optimizer]
-ScheduleFactory = Callable[[Optimizer, int], LRScheduler]
 
 
 @dataclass(frozen=True, slots=True)

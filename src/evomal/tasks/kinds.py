@@ -41,6 +41,7 @@ NUMBERS = (
     functional.huber_loss,
     functional.poisson_nll_loss,
 )
+SURE = 1e-6  # share of a metric's size that is more than rounding
 
 
 def infer_task_type(
@@ -130,9 +131,6 @@ def fitting_metric(metric: str | Metric | Callable[..., Any] | None, task_type: 
             f"use '{usual}', or another task_loss"
         )
     return chosen
-
-
-SURE = 1e-6  # share of a metric's size that is more than rounding
 
 
 def perfect_outputs(outputs: Tensor, targets: Tensor, task_type: TaskType) -> Tensor:

@@ -19,6 +19,7 @@ Which = Literal["loss", "gradient"]
 EVERY = 12  # points of a curve between two that tell their values
 ROOM = 0.06
 OTHERS = 4.0  # times the span of the others, at most, for a curve above or below them
+LEVELS = 12  # of the contours of a landscape
 
 
 def plot_loss(
@@ -131,9 +132,6 @@ def _limits(curves: list[tuple[float, ...]]) -> tuple[float, float]:
         low, high = max(low, lows[1] - OTHERS * span), min(high, highs[1] + OTHERS * span)
     room = ROOM * (high - low) or 1.0
     return low - room, high + room
-
-
-LEVELS = 12
 
 
 def plot_landscape(landscapes: Mapping[str, Landscape]) -> "Axes":

@@ -53,6 +53,9 @@ _RC: dict[str, Any] = {
     "svg.hashsalt": "evomal",  # the same figure is the same file
     "text.parse_math": False,  # names come from files; labels with a formula say so themselves
 }
+_GROUP = re.compile(r'<g id="(hover-\d+)">')
+PROPERTY = "--"  # how the name of a CSS property begins
+_IDS = re.compile(r'(\bid="|xlink:href="#|href="#|url\(#)')
 
 
 @contextmanager
@@ -134,11 +137,6 @@ def hover(ax: "Axes", x: Sequence[float], y: Sequence[float], texts: Sequence[st
         dot.set_gid(name)
         titles[name] = text
     ax.axis(limits)
-
-
-_GROUP = re.compile(r'<g id="(hover-\d+)">')
-PROPERTY = "--"  # how the name of a CSS property begins
-_IDS = re.compile(r'(\bid="|xlink:href="#|href="#|url\(#)')
 
 
 def figure_of(ax: "Axes") -> "Figure":

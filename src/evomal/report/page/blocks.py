@@ -22,6 +22,10 @@ from evomal.report.figures.style import INK, styled, svg_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+POINTS = 15.0  # size of a typeset formula
+LONGEST = 1500  # letters of LaTeX: what is longer has no shape that a page can show
+HERE = Path(__file__).parent
+
 
 @dataclass(frozen=True, slots=True)
 class LinesBlock:
@@ -123,10 +127,6 @@ class Drawer:
         return FormulaBlock(title, typeset(latex, f"formula{next(self._names)}"), cleaned(text))
 
 
-POINTS = 15.0
-LONGEST = 1500  # letters of LaTeX: what is longer has no shape that a page can show
-
-
 def typeset(latex: str, name: str) -> Markup | None:
     r"""A formula in LaTeX as an SVG element; None where it is too long, or not understood.
 
@@ -151,9 +151,6 @@ def typeset(latex: str, name: str) -> Markup | None:
         except (ValueError, RuntimeError):  # a command that it does not know
             return None
     return Markup(page_svg(buffer.getvalue(), name, f"formula {latex}", keeps_size=True))
-
-
-HERE = Path(__file__).parent
 
 
 def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:

@@ -12,6 +12,7 @@ from evomal.report.page.blocks import Block, Drawer, LinesBlock, Rows, Section
 from evomal.search.verdict import Against, Place, Verdict
 
 LEVEL = 0.05
+PAIRS = 3  # finalists with a fitness from which a figure of it says something
 
 
 def verdict_of_search(record: SearchRecord) -> list[str]:
@@ -71,9 +72,6 @@ def _gain(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         assert row.best.test is not None
         yield f"{cleaned(row.contender.name)} ({row.best.test.gain:+.4f})"
-
-
-PAIRS = 3  # finalists with a fitness from which a figure of it says something
 
 
 def finals_section(record: SearchRecord, drawer: Drawer, title: str = "Finals") -> Section | None:

@@ -29,6 +29,15 @@ CIFAR100 = Published(
     {"cifar-100-binary.tar.gz": "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"},
     {"cifar-100-binary.tar.gz": ("cifar-100-binary",)},
 )
+SVHN = Published(
+    "svhn",
+    "http://ufldl.stanford.edu/housenumbers/",
+    {
+        "train_32x32.mat": "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+        "test_32x32.mat": "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+    },
+)
+ZERO = 10  # how the files label the digit 0
 
 
 def load_cifar10(data_dir: Path | None = None) -> Raw:
@@ -123,17 +132,6 @@ def _members(source: Path, names: Sequence[str]) -> dict[str, bytes]:
     if missing:
         raise DataError(f"{source} lacks {', '.join(missing)}; get it anew")
     return found
-
-
-SVHN = Published(
-    "svhn",
-    "http://ufldl.stanford.edu/housenumbers/",
-    {
-        "train_32x32.mat": "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
-        "test_32x32.mat": "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
-    },
-)
-ZERO = 10  # how the files label the digit 0
 
 
 def load_svhn(data_dir: Path | None = None) -> Raw:

@@ -59,6 +59,7 @@ FASHION = Published(
 
 # Both have files of the same names: of 60,000 training labels, 6,742 are ones in MNIST, 6,000 in Fashion-MNIST.
 ONES = {"mnist": 6_742, "fashion-mnist": 6_000}
+UNSIGNED_BYTE = 8  # the one type code that image and label files use
 
 
 def load_mnist(data_dir: Path | None = None) -> Raw:
@@ -119,9 +120,6 @@ def _part(published: Published, folder: Path, part: str) -> tuple[Tensor, Tensor
     if len(images) != len(labels):
         raise DataError(f"{images_file} has {len(images)} images but {labels_file} {len(labels)} labels; get both anew")
     return images.unsqueeze(1), labels.to(torch.int64)
-
-
-UNSIGNED_BYTE = 8  # the one type code that image and label files use
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:

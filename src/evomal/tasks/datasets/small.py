@@ -10,6 +10,16 @@ from evomal.foundation.errors import DataError, one_line
 from evomal.tasks.datasets.data import Raw
 from evomal.tasks.datasets.files import Published, cannot_read
 
+ARCHIVE, TABLE = "cal_housing.tgz", "cal_housing.data"
+CALIFORNIA = Published(
+    "california-housing",
+    "https://www.dcc.fc.up.pt/~ltorgo/Regression/",
+    {ARCHIVE: "aaa5c9a6afe2225cc2aed2723682ae403280c4a3695a2ddda4ffb5d8215ea681"},
+    {ARCHIVE: ("CaliforniaHousing", TABLE)},
+    {ARCHIVE: "https://ndownloader.figshare.com/files/5976036"},  # the same file, as scikit-learn fetches it
+)
+COLUMNS = 9  # longitude, latitude, age, rooms, bedrooms, population, households, income, value
+
 
 def load_digits(data_dir: Path | None = None) -> Raw:
     """1,797 handwritten digits as images [N, 1, 8, 8] with values 0 to 16."""
@@ -49,17 +59,6 @@ def load_iris(data_dir: Path | None = None) -> Raw:
 
     x, y = load(return_X_y=True)
     return Raw(torch.from_numpy(x), torch.from_numpy(y))
-
-
-ARCHIVE, TABLE = "cal_housing.tgz", "cal_housing.data"
-CALIFORNIA = Published(
-    "california-housing",
-    "https://www.dcc.fc.up.pt/~ltorgo/Regression/",
-    {ARCHIVE: "aaa5c9a6afe2225cc2aed2723682ae403280c4a3695a2ddda4ffb5d8215ea681"},
-    {ARCHIVE: ("CaliforniaHousing", TABLE)},
-    {ARCHIVE: "https://ndownloader.figshare.com/files/5976036"},  # the same file, as scikit-learn fetches it
-)
-COLUMNS = 9  # longitude, latitude, age, rooms, bedrooms, population, households, income, value
 
 
 def load_california(data_dir: Path | None = None) -> Raw:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from evomal.foundation.errors import ModelError
 from evomal.tasks.models.images import scaled
 
+INPUT_SHAPE = (1, 28, 28)
+
 
 class Linear(nn.Module):
     """One linear layer.
@@ -70,9 +72,6 @@ class MLP(nn.Module):
         """Outputs [B, outputs] of x [B, *input_shape]."""
         result: Tensor = self.layers(x.flatten(1))
         return result
-
-
-INPUT_SHAPE = (1, 28, 28)
 
 
 class LeNet5(nn.Module):
