@@ -12,11 +12,11 @@ from evomal.cli.app import _flags, app
 from evomal.cli.options import NAMED, with_flags
 
 SOURCES = Path(evomal.__file__).parent
-# One file writes a page of the manual, on options as well.
+# One file writes pages of the manual, on options as well.
 LIBRARY = sorted(
     path
     for path in SOURCES.rglob("*.py")
-    if path.relative_to(SOURCES).parts[0] != "cli" and path != SOURCES / "config" / "manual.py"
+    if path.relative_to(SOURCES).parts[0] != "cli" and path != SOURCES / "config" / "generated.py"
 )
 FLAG = re.compile(r"(?<!tensorboard)[\"' (]--[a-z][a-z-]+")
 POSITIONAL = {"loss", "path", "name", "source", "sources", "run", "folders", "what"}
