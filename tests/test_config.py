@@ -48,6 +48,7 @@ def test_the_defaults_are_the_papers():
         "mutation_depth": 2,
         "elitism_rate": 0.05,
         "max_height": 10,
+        "asynchronous": False,
         "known_start": 0.0,
         "start_from": (),
     }
@@ -298,7 +299,7 @@ def test_one_rate_for_meta_testing_is_the_rate_that_is_used():
 METHODS = tuple(REGISTRY)
 TREES = {
     "operators", "terminals", "min_depth", "max_depth", "tournament_size", "crossover_rate", "mutation_rate",
-    "mutation_depth", "elitism_rate", "max_height", "known_start", "start_from",
+    "mutation_depth", "elitism_rate", "max_height", "known_start", "start_from", "asynchronous",
 }  # fmt: skip
 CMA, NEURAL, TUNING = (
     {"sigma", "cma_generations"},
@@ -312,7 +313,7 @@ ONE_LOSS = {
 IDLE = {
     "evomal": CMA | NEURAL,
     "gplfl": TUNING | CMA | NEURAL,
-    "glo": TUNING | NEURAL,
+    "glo": TUNING | NEURAL | {"asynchronous"},
     "taylorglo": TREES | {"cma_generations"} | TUNING | NEURAL,
     "ml3": ONE_LOSS | TREES | CMA,
 }

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from benchmarks.suite.optuna_control import by_optuna
 from benchmarks.suite.run import VARIANTS, Job, searcher
 from benchmarks.suite.table import beside, markdown, row, specialist
 from benchmarks.suite.tasks import TASKS, missed_cost_five, off_by_a_tenth, one_minus_auc, suite_task
+from benchmarks.suite.virtual import Virtual
 
 
 def _found(draw, habit, best, own, learned):
@@ -117,3 +119,20 @@ def test_foretelling_measures_every_fitness(tmp_path, monkeypatch):
     rows = foretelling(tmp_path, tmp_path / "out", tmp_path / "runs", "noisy_targets", "0", members=4)
     assert [each["steps"] for each in rows] == [6, 3, 20]
     assert all(-1 <= rho <= 1 for each in rows for rho in each["rho"].values())
+
+
+def test_many_workers_are_played_by_one():
+    order = []
+
+    def work(shared, name, seconds):
+        order.append(name)
+        until = process_time() + seconds
+        while process_time() < until:
+            pass
+        return name
+
+    with Virtual(2).stream(None) as stream:
+        for name, seconds in [("long", 0.2), ("short", 0.01), ("third", 0.01)]:
+            stream.submit(work, (name, seconds))
+        assert [stream.next_finished()[1] for _ in range(3)] == ["short", "third", "long"]
+    assert order == ["long", "short", "third"]

@@ -13,8 +13,10 @@ from typing import Any
 from benchmarks.suite.optuna_control import by_optuna
 from benchmarks.suite.table import markdown
 from benchmarks.suite.tasks import TASKS, suite_task
+from benchmarks.suite.virtual import Virtual
 
 NETWORKS = 5  # fresh ones with every loss, for each draw
+WORKERS = 24  # of an asynchronous search, in virtual time
 IMAGES = {"few_images"}  # LeNet-5 costs ten times as much as a small MLP
 
 
@@ -93,7 +95,8 @@ def run(job: Job) -> str:
     if job.variant == "optuna":
         return _run_optuna(job, task)
     method = searcher(job)
-    result = method.learn(task, out=job.out / "runs" / job.file.stem, resume=True)
+    executor = Virtual(WORKERS) if job.variant == "asynchronous" else None
+    result = method.learn(task, out=job.out / "runs" / job.file.stem, resume=True, executor=executor)
     seconds = perf_counter() - start
     found = {
         "task": job.task,
@@ -115,6 +118,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "evomal": {},
         "random": {"generations": 1, "meta_steps": 0, "known_start": 0.0},  # formulas that nothing has tuned
         "known": {"population_size": 16, "generations": 1, "known_start": 1.0},
+        "asynchronous": {"asynchronous": True},  # as with `WORKERS`, in virtual time
         # Ablations: what the preset has, left out or done otherwise.
         "no-known-start": {"known_start": 0.0},
         "no-scale-control": {"scale_control": False},

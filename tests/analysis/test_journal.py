@@ -63,3 +63,31 @@ def test_a_line_ends_where_the_journal_does():
 def test_operators():
     counts = operators_used([parse("square(sub(y, f))"), parse("add(sub(y, 1), f)")])
     assert {name: count for name, count in counts.items() if count} == {"add": 1, "sub": 2, "square": 1}
+
+
+def test_without_generations_parents_are_numbers():
+    told = {"outcome": "trained", "fitness": 0.5}
+    records = [
+        {
+            "generation": 0,
+            "index": 0,
+            "after": 0,
+            "parents": [],
+            "origin": "initial",
+            "expression": "mul(y, f)",
+            **told,
+        },
+        {
+            "generation": 0,
+            "index": 1,
+            "after": 0,
+            "parents": [],
+            "origin": "initial",
+            "expression": "sub(y, f)",
+            **told,
+        },
+        {"generation": 1, "index": 0, "after": 2, "parents": [1], "origin": "mutation", "expression": "y", **told},
+        {"generation": 2, "index": 1, "after": 3, "parents": [2, 0], "origin": "crossover", "expression": "f", **told},
+    ]
+    line = lineage(records, (2, 1))
+    assert [each.place for each in line] == [(2, 1), (1, 0), (0, 1)]

@@ -143,11 +143,14 @@ def lineage(records: Sequence[Record], place: tuple[int, int]) -> list[Ancestor]
         The line, which ends where the journal does not know a parent.
     """
     known = {_place(record): record for record in records}
+    population = 1 + max((index for _, index in known), default=0)
     line: list[Ancestor] = []
     here: tuple[int, int] | None = place
     while here is not None and here in known and len(line) < len(known):
         record = known[here]
-        parents = [(here[0] - 1, number) for number in record.get("parents") or () if isinstance(number, int)]
+        numbers = [number for number in record.get("parents") or () if isinstance(number, int)]
+        asynchronous = record.get("after") is not None
+        parents = [divmod(number, population) if asynchronous else (here[0] - 1, number) for number in numbers]
         text = record.get("expression") if isinstance(record.get("expression"), str) else ""
         if line and text and text == line[-1].text:
             line.pop()

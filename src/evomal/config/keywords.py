@@ -128,6 +128,8 @@ class LearnKeywords(AskKeywords, total=False):
     """Of equal fitnesses prefer the lower task loss on validation data."""
     workers: int | None
     """Processes that evaluate candidates, one thread each."""
+    asynchronous: bool | None
+    """Breed a child whenever a worker is free, from who is finished by then; what comes out depends on timing."""
     racing: bool | None
     """Evaluate in full only what does well in a short heat."""
     racing_effort: float | None

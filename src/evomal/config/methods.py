@@ -67,6 +67,7 @@ REGISTRY: dict[str, MethodEntry] = {
             "glo",
             _GENETIC | {"cma", "second phase"},
             fixed=_ALONE,
+            unused=("asynchronous",),  # one phase follows the other
             defaults={"sigma": 0.3},  # its coefficients start from 1, not from 0 as TaylorGLO's do
             phases=("generations", "cma_generations"),
             least_population=LEAST_FOR_CMA,

@@ -141,6 +141,14 @@ class LearnSettings(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _nobody_waits(self) -> Self:
+        if self.genetic.asynchronous and self.racing.racing:
+            raise ValueError("setting 'asynchronous': candidates race within a generation; leave out racing")
+        if self.genetic.asynchronous and self.lanes > 1:
+            raise ValueError("setting 'asynchronous': lanes are of candidates that wait for one another; give lanes=1")
+        return self
+
     @property
     def _entry(self) -> MethodEntry:
         return method_entry(self.method)

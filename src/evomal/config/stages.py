@@ -182,6 +182,13 @@ class GeneticSettings(Settings):
     max_height: Annotated[int, Field(ge=1, le=64)] = setting(
         10, "greatest height of a formula, checked after repair", FORMULAS
     )
+    asynchronous: bool = setting(
+        False,
+        "breed a child whenever a worker is free, from who is finished by then; what comes out depends on timing",
+        part="formulas",
+        needs="training",
+        off=False,
+    )
     known_start: Probability = setting(
         0.0, "share of the first generation that may be known formulas; they go on to the finals too", FORMULAS
     )

@@ -9,18 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evomal.config import GeneticSettings
-from evomal.engines.genetic_state import FormulaProposal, GeneticState, Origin
+from evomal.engines.breeding import Breeding, copy_of
+from evomal.engines.genetic_state import FormulaProposal, GeneticState
 from evomal.engines.genome import Formula
-from evomal.expressions import (
-    Expression,
-    canonical,
-    crossover,
-    finished,
-    mutate,
-    ramped_half_and_half,
-    repair,
-    vocabulary,
-)
+from evomal.expressions import vocabulary
 from evomal.expressions.tree import shortened
 from evomal.foundation.errors import EvomalError, ExpressionError, SettingError
 
@@ -52,10 +44,15 @@ class GeneticEngine:
         self.settings = settings
         self._words = vocabulary(settings.operators, settings.terminals)
         self._rng = rng
-        self._initial = _checked_initial(settings, initial)
+        self._initial = checked_initial(settings, initial)
         self._generation = 0
         self._told: tuple[tuple[Formula, float], ...] = ()
         self._asked: tuple[FormulaProposal, ...] | None = None
+
+    @property
+    def initial(self) -> tuple[Formula, ...]:
+        """The formulas that it starts from."""
+        return self._initial
 
     @property
     def generation(self) -> int:
@@ -115,69 +112,26 @@ class GeneticEngine:
         self._generation, self._told, self._asked = read.generation, read.told, read.asked
 
     def _first(self) -> list[FormulaProposal]:
-        settings = self.settings
-        drawn = self._drawn(settings.population_size - len(self._initial))
-        formulas = [*self._initial, *(Formula(self._fitting(tree)) for tree in drawn)]
-        return [_copy(formula, "initial") for formula in formulas]
-
-    def _drawn(self, count: int) -> list[Expression]:
-        return ramped_half_and_half(self._rng, count, self.settings.min_depth, self.settings.max_depth, self._words)
-
-    def _fitting(self, tree: Expression) -> Expression:
-        """The tree repaired and canonical; drawn anew until repair keeps it within the height limit."""
-        settings = self.settings
-        while True:
-            try:
-                done = canonical(repair(tree, self._rng, self._words))
-            except ExpressionError:
-                done = None
-            if done is not None and done.height <= settings.max_height:
-                return done
-            tree = self._drawn(1)[0]
+        drawn = self._breeding.newcomers(self.settings.population_size - len(self._initial))
+        return [copy_of(formula, "initial") for formula in (*self._initial, *drawn)]
 
     def _bred(self) -> list[FormulaProposal]:
-        size = len(self._told)
-        ranking = sorted(range(size), key=self._rank)
-        elites = ranking[: max(1, round(self.settings.elitism_rate * size))]
-        bred = [_copy(self._told[index][0], "elite", index) for index in elites]
-        return bred + [self._child() for _ in range(size - len(bred))]
+        breeding = self._breeding
+        elites = breeding.elites()
+        return [*elites, *(breeding.child() for _ in range(len(self._told) - len(elites)))]
 
-    def _child(self) -> FormulaProposal:
-        settings = self.settings
-        draw = self._rng.random()
-        first = self._tournament()
-        parent = self._told[first][0]
-        if draw < settings.crossover_rate:
-            second = self._tournament()
-            child = crossover(parent.expression, self._told[second][0].expression, self._rng)
-            return self._proposed(child, parent, "crossover", (first, second))
-        if draw < settings.crossover_rate + settings.mutation_rate:
-            child = mutate(parent.expression, self._rng, settings.mutation_depth, self._words)
-            return self._proposed(child, parent, "mutation", (first,))
-        return _copy(parent, "reproduction", first)
-
-    def _proposed(
-        self, child: Expression, parent: Formula, origin: Origin, parents: tuple[int, ...]
-    ) -> FormulaProposal:
-        tree = finished(child, parent.expression, self._rng, self.settings.max_height, self._words)
-        # What is its parent again is a copy of it; any other child finds coefficients of its own.
-        weights = parent.weights if tree == parent.expression else None
-        return FormulaProposal(tree, origin, parents, weights)
-
-    def _tournament(self) -> int:
-        entrants = [self._rng.randrange(len(self._told)) for _ in range(self.settings.tournament_size)]
-        return min(entrants, key=self._rank)
-
-    def _rank(self, index: int) -> tuple[float, int, int]:
-        formula, fitness = self._told[index]
-        return fitness, formula.size, index
+    @property
+    def _breeding(self) -> Breeding:
+        return Breeding(self.settings, self._words, self._rng, self._told)
 
 
-def _copy(formula: Formula, origin: Origin, *parents: int) -> FormulaProposal:
-    return FormulaProposal(formula.expression, origin, parents, formula.weights)
+def checked_initial(settings: GeneticSettings, initial: Sequence[Formula]) -> tuple[Formula, ...]:
+    """Formulas that a search starts from, canonical.
 
-
-def _checked_initial(settings: GeneticSettings, initial: Sequence[Formula]) -> tuple[Formula, ...]:
+    Raises:
+        SettingError: There are more than places.
+        ExpressionError: A formula lacks `y` or `f`, or is too high.
+    """
     if len(initial) > settings.population_size:
         raise SettingError(
             f"setting 'population_size': {settings.population_size} places cannot hold "

@@ -23,7 +23,8 @@ class Candidate:
         index: Place in the generation, from 0.
         genome: What the loss is made of.
         origin: How it came to be, such as initial, crossover, mutation, reproduction, elite or cma.
-        parents: Places of the parents in the generation before.
+        parents: Places of the parents in the generation before; in an asynchronous search, their numbers.
+        after: In an asynchronous search, how many candidates were finished when it was bred.
         weights: φ, tuned; None where the loss was never tuned.
         scale: What the loss is multiplied by (1 without scale control).
         outcome: Where its evaluation ended. ``archived``: the outer filter knew it. ``rejected``, ``equivalent``: the
@@ -48,6 +49,7 @@ class Candidate:
     genome: Genome
     origin: str
     parents: tuple[int, ...] = ()
+    after: int | None = None
     weights: list[float] | None = None
     scale: float = 1.0
     outcome: Outcome | None = None
@@ -96,7 +98,12 @@ class Candidate:
 
     def anew(self) -> "Candidate":
         """The same member, not evaluated yet."""
-        return Candidate(self.generation, self.index, self.genome, self.origin, self.parents)
+        return Candidate(self.generation, self.index, self.genome, self.origin, self.parents, self.after)
+
+    def share(self, alike: "Candidate") -> None:
+        """Take over the fitness of one with the same gradients; φ stays its own (D9)."""
+        self.fitness, self.fitness_lr, self.tie = alike.fitness, alike.fitness_lr, alike.tie
+        self.same_as, self.outcome = alike.place, "equivalent"
 
     def take(self, other: "Candidate", outcome: Outcome) -> None:
         """Take over genome, φ, score and fitness of an evaluated candidate (D7)."""

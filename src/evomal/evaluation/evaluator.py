@@ -128,14 +128,7 @@ class Evaluator:
             self._train(flow, done)
         for candidate in equivalent:
             assert candidate.signature is not None
-            known_one = self.archive.gradients[candidate.signature]
-            # The fitness is taken over, φ stays its own (D9).
-            candidate.fitness, candidate.fitness_lr, candidate.tie = (
-                known_one.fitness,
-                known_one.fitness_lr,
-                known_one.tie,
-            )
-            candidate.same_as, candidate.outcome = known_one.place, "equivalent"
+            candidate.share(self.archive.gradients[candidate.signature])
             done(candidate)
 
     def _train(self, flow: Flow, done: Callable[[Candidate], None]) -> None:

@@ -57,7 +57,7 @@ def choose_lanes(
     """
     if settings.execution.lanes is not None:
         return settings.execution.lanes
-    if tasks.device.type != "cuda":
+    if settings.genetic.asynchronous or tasks.device.type != "cuda":
         return 1
     probe = probe or (lambda lanes: _measured(tasks, settings, lanes))
     memory = memory or (lambda: torch.cuda.mem_get_info(tasks.device)[0] + torch.cuda.memory_reserved(tasks.device))

@@ -37,6 +37,7 @@ from evomal.evaluation.watching import Watcher, Watchers
 from evomal.executors import Executor, make_executor
 from evomal.foundation.contexts import ctrl_c_noted, recording
 from evomal.foundation.errors import BaselineError, SettingError
+from evomal.search.asynchronous import search_asynchronously
 from evomal.search.finals import Final, require_finals, too_short_for_finals
 from evomal.search.result import LearnResult, SearchInterrupted, finished_result
 from evomal.search.search_log import SearchLog, shown
@@ -237,7 +238,8 @@ class Method(ABC):
             if folder is not None:
                 describe(folder, given, settings, past)
             engine = given_engine or self.engine(tasks, probes)
-            first = past.restore(engine)
+            alone = settings.genetic.asynchronous
+            first = past.recalled() if alone else past.restore(engine)
             checkpointing = Checkpointing(folder, past.state, start)
             baseline = past.baseline(lambda: _baseline(tasks, settings))
             remarks = [hardly_learns(tasks, baseline, settings.base)]
@@ -250,7 +252,10 @@ class Method(ABC):
             with log:
                 watcher.baseline(baseline)
                 log.recall(first)
-                found = self._search(engine, evaluator, log, past, first)
+                if alone:
+                    found = search_asynchronously(engine, tasks, settings, probes, executor, log)
+                else:
+                    found = self._search(engine, evaluator, log, past, first)
                 return Final(given, settings, probes, executor, log).hold(found)
         finally:
             if given_executor is None:

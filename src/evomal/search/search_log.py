@@ -9,6 +9,7 @@ from typing import Self
 
 from evomal.config import LearnSettings
 from evomal.engines.engine import Engine
+from evomal.engines.steady_state import SteadyState
 from evomal.evaluation.archive import Archive
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.limits import ENDINGS, Ended, Limits
@@ -124,6 +125,24 @@ class SearchLog:
         if self._unknown:
             self.watcher.generation(number, self.best)
         self.limits.check_generation(number, self.best, self.evaluated(number))
+
+    def begin_asynchronous(self, engine: SteadyState) -> None:
+        """A search without generations begins, or goes on.
+
+        Raises:
+            LimitReached: The search ends here.
+        """
+        self.limits.check_best(self.best)
+        self.checkpointing.turn(0, engine, self.baseline)
+
+    def window(self, number: int) -> None:
+        """As many candidates as a generation has are finished, for the `number`-th time from 0.
+
+        Raises:
+            LimitReached: The search ends here.
+        """
+        self.watcher.generation(number, self.best)
+        self.limits.check_generation(number, self.best, sum(member.own for member in self.archive.members.values()))
 
     def result(self, ended: Ended) -> LearnResult:
         """The result of the search, saved.

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import Field, ValidationError
 
 from evomal.config.fields import CountOrZero, NotNegative, Settings
-from evomal.engines.engine import Engine
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.limits import Ended
 from evomal.evaluation.tuning_memory import TunedState, TuningMemory
@@ -17,6 +16,13 @@ from evomal.foundation.serialization import finite_or_none
 from evomal.local_search import Tuned
 from evomal.losses import LearnedLoss
 from evomal.store import RunFolder
+
+
+class Stateful(Protocol):
+    """An engine, as far as a checkpoint keeps it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that it depends on besides its arguments and the journal."""
 
 
 class State(Settings):
@@ -76,7 +82,7 @@ class Checkpointing(TuningMemory):
             return None
         return next((each for each in self.state.tuned if each.index == candidate.index), None)
 
-    def turn(self, generation: int, engine: Engine, baseline: float) -> None:
+    def turn(self, generation: int, engine: Stateful, baseline: float) -> None:
         """A generation begins, or goes on."""
         same = self.state.engine and generation == self.state.generation
         tuned = self.state.tuned if same else ()

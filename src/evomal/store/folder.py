@@ -249,7 +249,7 @@ class RunFolder:
         return Journal(self._place / JOURNAL)
 
     def records(self) -> list[dict[str, Any]]:
-        """What the journal holds, by generation and index; nothing before the first record.
+        """What the journal holds, as it was written; nothing before the first record.
 
         Raises:
             RunFolderError: A line is damaged.
@@ -257,7 +257,7 @@ class RunFolder:
         found, self._records = self._records, None
         if found is not None:
             return found
-        return read_journal(self.path) if (self.path / JOURNAL).exists() else []
+        return read_journal(self.path, as_written=True) if (self.path / JOURNAL).exists() else []
 
     def finals_journal(self) -> Journal:
         """The journal of finals, open for appending."""

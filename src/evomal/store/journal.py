@@ -105,11 +105,12 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise unreadable from None
 
 
-def read_journal(folder: str | PathLike[str]) -> list[dict[str, Any]]:
+def read_journal(folder: str | PathLike[str], as_written: bool = False) -> list[dict[str, Any]]:
     """The records of a run, sorted by (generation, index); a torn last line is left out.
 
     Args:
         folder: A run folder.
+        as_written: In the order of the lines instead, in which an asynchronous search went.
 
     Returns:
         A dictionary per candidate.
@@ -121,7 +122,7 @@ def read_journal(folder: str | PathLike[str]) -> list[dict[str, Any]]:
     records = read_records(path)
     for number, record in enumerate(records, start=1):
         _require_place(path, number, record)
-    return sorted(records, key=lambda record: (record["generation"], record["index"]))
+    return records if as_written else sorted(records, key=lambda record: (record["generation"], record["index"]))
 
 
 def _refused(name: str) -> NoReturn:

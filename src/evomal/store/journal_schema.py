@@ -66,6 +66,7 @@ class CandidateRow(Row):
     hidden: Annotated[int, Field(ge=1, le=256)] = 1
     origin: str
     parents: tuple[CountOrZero, ...]
+    after: CountOrZero | None = None
     outcome: Outcome
     fitness: float | None
     heat: float | None = None
@@ -94,7 +95,7 @@ class CandidateRow(Row):
         """
         known = {name: getattr(candidate, name) for name in ALIKE}
         finite = {name: finite_or_none(known[name]) for name in ("fitness", "heat", "tie", "score")}
-        silent = {name for name in ("heat", "tie") if known[name] is None}
+        silent = {name for name in ("heat", "tie", "after") if known[name] is None}
         silent |= {"fitness_lr"} if settings.fitness_lrs == (1.0,) else set()
         silent |= {"scale"} if candidate.scale == 1 else set()
         start = {} if candidate.genome.start is None else {"start": candidate.genome.start}

@@ -100,6 +100,15 @@ class PreviousRun:
             return state.generation
         return 0
 
+    def recalled(self) -> int:
+        """Take the latest checkpoint of a search without generations; all but the baseline is in its journal.
+
+        Returns:
+            The generation to go on with, which is the first.
+        """
+        self.state = self.states[0] if self.states else None
+        return 0
+
     def baseline(self, measure: Callable[[], float]) -> float:
         """The task loss's metric after partial training, measured where it is not known."""
         return measure() if self.state is None else self.state.measured_baseline
@@ -129,7 +138,10 @@ class PreviousRun:
 
 def _archive(folder: RunFolder, settings: LearnSettings) -> Archive:
     found: dict[tuple[int, int], Candidate] = {}
-    for record in folder.records():
+    records = folder.records()
+    if not settings.genetic.asynchronous:  # else the order in which they were written says how the search went
+        records.sort(key=lambda record: (record["generation"], record["index"]))
+    for record in records:
         try:
             candidate = CandidateRow.read(record).candidate(settings)
             if candidate.index >= settings.population:

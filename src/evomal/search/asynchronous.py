@@ -1,0 +1,214 @@
+"""The outer loop without generations: no worker waits for another, and the journal tells the order in which it went."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from evomal.config import LearnSettings
+from evomal.engines.engine import Engine
+from evomal.engines.genetic import GeneticEngine
+from evomal.engines.genome import Formula, Genome
+from evomal.engines.steady_state import SteadyState
+from evomal.evaluation.candidate import Candidate
+from evomal.evaluation.course import FullEvaluation
+from evomal.evaluation.filters import FilterProbe
+from evomal.evaluation.limits import Ended, LimitReached
+from evomal.evaluation.stages import Judgement, judge_stage, train_stage, tune_stage
+from evomal.executors import Executor
+from evomal.executors.executor import Stream
+from evomal.foundation.errors import RunFolderError, SettingError
+from evomal.local_search import Tuned
+from evomal.losses import LearnedLoss
+from evomal.search.result import LearnResult
+from evomal.search.search_log import SearchLog
+from evomal.tasks import TaskSet
+
+Found = tuple[LearnedLoss, Tuned, Judgement | None]
+FIRST, LAST = (1,), (0,)  # who is tuned already is more urgent
+
+
+def search_asynchronously(
+    engine: Engine,
+    tasks: TaskSet,
+    settings: LearnSettings,
+    probes: Sequence[FilterProbe],
+    executor: Executor,
+    log: SearchLog,
+) -> LearnResult:
+    """The search, from where an earlier call left it.
+
+    Args:
+        engine: What the method would breed with by generations; its formulas to start from are taken over.
+        tasks: The tasks.
+        settings: All settings of the search.
+        probes: Predictions for the inner filters, for each task.
+        executor: Where candidates are evaluated.
+        log: Where the search stands.
+
+    Raises:
+        SettingError: The method has an engine of another kind.
+    """
+    if not isinstance(engine, GeneticEngine):
+        raise SettingError(
+            f"setting 'asynchronous': method '{settings.method}' proposes whole generations; leave it out, or take a "
+            "method that breeds formulas, such as 'evomal'"
+        )
+    steady = SteadyState(settings.genetic, settings.seed, tasks.key, "genetic", initial=engine.initial)
+    loop = Asynchronous(tasks, settings, probes, executor, steady, log)
+    ended: Ended = "generations"
+    try:
+        loop.replay(list(log.archive.members.values()))
+        log.begin_asynchronous(steady)
+        loop.run()
+    except LimitReached as limit:
+        ended = limit.ended
+    except KeyboardInterrupt:
+        if not log.archive.members:
+            raise
+        ended = "interrupt"
+    return log.result(ended)
+
+
+def tune_and_judge(
+    tasks: TaskSet, settings: LearnSettings, probes: Sequence[FilterProbe], genome: Genome
+) -> tuple[LearnedLoss, Tuned, Judgement | None]:
+    """Local search, and what the inner filters measure; None where the local search failed."""
+    ((loss, outcome),) = tune_stage(tasks, settings, [genome])
+    return loss, outcome, None if outcome.reason else judge_stage(tasks, settings, probes, loss)
+
+
+class Asynchronous:
+    """Breeds a candidate whenever a worker is free, and tells the engine as soon as one is finished.
+
+    Decisions are the same as by generations, but who was there before is a matter of time: D7 and D9 look at whoever is
+    finished or under way. The journal's lines stand in the order in which candidates were told, and each says how many
+    were when it was bred, so the journal alone says how the search went.
+
+    Args:
+        tasks: The tasks.
+        settings: All settings of the search.
+        probes: Predictions for the inner filters, for each task.
+        executor: Where the work is done.
+        engine: Breeds; it is told of everybody.
+        log: Takes down who is finished.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSet,
+        settings: LearnSettings,
+        probes: Sequence[FilterProbe],
+        executor: Executor,
+        engine: SteadyState,
+        log: SearchLog,
+    ) -> None:
+        self.tasks, self.settings, self.probes, self.executor = tasks, settings, probes, executor
+        self.engine, self.log, self.archive = engine, log, log.archive
+        self._course = FullEvaluation(settings, tasks.task_type, self.archive, trains=True)
+        self._left: list[int] = []
+        self._running: dict[int, tuple[Candidate, LearnedLoss | None]] = {}
+        self._waiting: defaultdict[tuple[int, int], list[Candidate]] = defaultdict(list)
+
+    def replay(self, members: Sequence[Candidate]) -> None:
+        """Bring the engine to where an earlier call left it.
+
+        Args:
+            members: Who was finished, in the order of the journal.
+
+        Raises:
+            RunFolderError: The engine breeds something else.
+        """
+        bred: defaultdict[int, list[Candidate]] = defaultdict(list)
+        for member in members:
+            bred[member.after or 0].append(member)
+        for told in range(len(members) + 1):
+            for known in bred[told]:
+                if self._proposed(self._number(known)).key != known.key:
+                    raise RunFolderError(
+                        f"candidate {known.index} of generation {known.generation} is '{known.key}' in the journal, "
+                        "but this evomal breeds another one after the same results; go on with the version of then"
+                    )
+            if told < len(members):
+                self._tell(members[told])
+        self.archive.meet(members)
+
+    def run(self) -> None:
+        """Until all candidates are finished.
+
+        Raises:
+            LimitReached: There is no time or budget for all.
+        """
+        known = {self._number(member) for member in self.archive.members.values()}
+        self._left = [number for number in range(self.settings.evaluations) if number not in known][::-1]
+        with self.executor.stream(self.tasks) as stream:
+            self._breed(stream)
+            while self._running:
+                ticket, found = stream.next_finished()
+                candidate, loss = self._running.pop(ticket)
+                if loss is None:
+                    self._judged(stream, candidate, found)
+                else:
+                    self._course.trained(candidate, found)
+                    self._done(candidate)
+                self._breed(stream)
+        if self._left:
+            raise LimitReached("evaluations")
+
+    def _breed(self, stream: Stream) -> None:
+        """Give every free worker a candidate."""
+        while self._left and len(self._running) < self.executor.workers:
+            self.log.limits.check_time()
+            candidate = self._proposed(self._left[-1])
+            known = self.archive.losses.get(candidate.key)
+            if known is None and self.log.limits.left(len(self.archive.losses)) == 0:
+                return
+            self._left.pop()
+            if known is None:
+                self.archive.losses[candidate.key] = candidate
+                job = (self.settings, self.probes, candidate.genome)
+                self._running[stream.submit(tune_and_judge, job, FIRST)] = candidate, None
+            elif known.outcome is None:  # it is being evaluated
+                self._waiting[known.place].append(candidate)
+            else:
+                candidate.take(known, "archived")
+                self._done(candidate)
+
+    def _judged(self, stream: Stream, candidate: Candidate, found: Found) -> None:
+        """Decide by D8 and D9 whether a candidate that was tuned is trained."""
+        loss, outcome, judgement = found
+        goes_on = self._course.tuned(candidate, loss, outcome)
+        if goes_on and judgement is not None and self._course.judged(candidate, judgement):
+            self._running[stream.submit(train_stage, (self.settings, loss), LAST)] = candidate, loss
+        elif candidate.outcome is not None:
+            self._done(candidate)
+        else:
+            alike = self.archive.gradients[candidate.signature or ""]
+            if alike.outcome is None:  # it is being trained
+                self._waiting[alike.place].append(candidate)
+            else:
+                candidate.share(alike)
+                self._done(candidate)
+
+    def _done(self, candidate: Candidate) -> None:
+        """Tell the engine, take it down, and settle those that waited for it."""
+        self._tell(candidate)
+        self.log.add(candidate)
+        if self.engine.told % self.settings.population == 0:
+            self.log.window(self.engine.told // self.settings.population - 1)
+        for other in self._waiting.pop(candidate.place, ()):
+            if other.key == candidate.key:
+                other.take(candidate, "archived")
+            else:
+                other.share(candidate)
+            self._done(other)
+
+    def _proposed(self, number: int) -> Candidate:
+        proposed = self.engine.breed(number)
+        generation, index = divmod(number, self.settings.population)
+        return Candidate(generation, index, proposed.genome, proposed.origin, proposed.parents, after=self.engine.told)
+
+    def _number(self, member: Candidate) -> int:
+        return member.generation * self.settings.population + member.index
+
+    def _tell(self, member: Candidate) -> None:
+        assert isinstance(member.genome, Formula)
+        self.engine.tell(self._number(member), member.genome, member.told)
