@@ -346,6 +346,7 @@ def _follow(
     if nobody and os.geteuid() == 0:
         os.setegid(NOBODY)
         os.seteuid(NOBODY)
+    sys.argv = ["evomal", *command] if command is not None else [script or ""]
     if command is not None:
         return _command(command, largest)
     if script is not None:
