@@ -13,6 +13,7 @@ from evomal.engines.genome import Formula
 from evomal.evaluation.stages import train_stage, tune_stage
 from evomal.evaluation.watching import Watcher
 from evomal.executors import Processes
+from evomal.executors.pool import end_spare_workers
 from evomal.expressions import parse
 from evomal.search.methods import EvoMAL
 from evomal.tasks import Task, TaskSet, named_task
@@ -64,6 +65,7 @@ def shared(task: Task, workers: int = 2, meta_steps: int = 3, partial_steps: int
     a page that several processes share in parts, USS counts only what is a process's own.
     """
     tasks, settings = TaskSet.of(task), learn_settings(meta_steps=meta_steps, partial_steps=partial_steps)
+    end_spare_workers()  # whose memory has held something else
     executor, rows = Processes(workers), []
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "copy.joblib"

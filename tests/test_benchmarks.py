@@ -20,6 +20,7 @@ from benchmarks.rejection import rejection
 from benchmarks.search import search
 
 from evomal.config import learn_settings
+from evomal.losses import HANDCRAFTED
 from evomal.store import read_journal
 from evomal.tasks import Task, named_task
 
@@ -31,11 +32,21 @@ def number(text):
     return float(text.replace(",", ""))
 
 
-def test_a_generation_by_one_worker_and_by_two():
-    rows = generation(meta_steps=2, partial_steps=5, population=4, rounds=2, **SMALL)
-    assert [row[0] for row in rows] == ["one worker", "two workers"]
-    assert rows[0][3] == "1.00"
-    assert number(rows[1][3]) == pytest.approx(number(rows[1][2]) / number(rows[0][2]), abs=0.006)
+def test_a_generation_and_a_search_with_finals_by_one_worker_and_by_two(monkeypatch):
+    losses = {name: HANDCRAFTED[name] for name in ("focal", "generalised_cross_entropy")}
+    monkeypatch.setattr("evomal.search.finalists.HANDCRAFTED", losses)
+    short = {"rejection_steps": 10, "rejection_lr": 0.1}
+    monkeypatch.setattr(
+        "benchmarks.generation.learn_settings", lambda preset, **flat: learn_settings(preset, **{**short, **flat})
+    )
+    few = {"meta_steps": 2, "partial_steps": 5, "population": 4, "generations": 1, "steps": 5, "finals_budget": 200}
+    tables = generation(rounds=1, **few, **SMALL)
+    assert list(tables) == ["generation", "search with finals"]
+    for rows in tables.values():
+        assert [row[0] for row in rows] == ["one worker", "two workers"]
+        assert (rows[0][2], rows[0][4]) == ("1.00", "1.00")
+        assert number(rows[1][2]) == pytest.approx(number(rows[0][1]) / number(rows[1][1]), rel=0.2)
+        assert all(0 < float(row[3].rstrip("%")) <= 100 for row in rows)
 
 
 def test_two_workers_with_other_outcomes_are_no_measurement(monkeypatch):
@@ -43,12 +54,11 @@ def test_two_workers_with_other_outcomes_are_no_measurement(monkeypatch):
     evaluated = module._evaluated
 
     def differing(executor, tasks, settings):
-        seconds, found = evaluated(executor, tasks, settings)
-        return seconds, [*found, executor.workers]
+        return [*evaluated(executor, tasks, settings), executor.workers]
 
     monkeypatch.setattr(module, "_evaluated", differing)
     with pytest.raises(SystemExit, match="seed 0: two workers came to other outcomes than one"):
-        generation(meta_steps=1, partial_steps=1, population=2, **SMALL)
+        generation(meta_steps=1, partial_steps=1, population=2, rounds=1, only="generation", **SMALL)
 
 
 def test_a_search_by_the_real_command(tmp_path):

@@ -14,9 +14,9 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from joblib.externals.loky import get_reusable_executor
 
 from evomal.executors import InProcess, Processes, WorkerError, make_executor
+from evomal.executors.pool import end_spare_workers
 from evomal.foundation.errors import DataError, SettingError, StorageError
 from evomal.losses import SymbolicLoss
 from evomal.tasks import Split
@@ -28,11 +28,11 @@ from helpers import forks
 @pytest.fixture(scope="module", autouse=True)
 def _real_workers():
     """Not forks of a warm process, as elsewhere in the tests."""
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+    end_spare_workers()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forks.loky, "fork_exec", forks.fork_exec)
         yield
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+    end_spare_workers()
 
 
 @pytest.fixture(scope="module")
