@@ -20,8 +20,9 @@ SHORT = {
     "candidate": "candidate",
     "parts": "parts",
 }
-LONG = {name: name for name in ("generation", "search", "memory", "racing", "rejection", "lanes", "gpu", "suite")}
-LONG |= {"foretelling": "suite.foretelling"}
+LONG = {
+    name: name for name in ("generation", "search", "memory", "racing", "rejection", "lanes", "gpu", "suite", "cluster")
+} | {"foretelling": "suite.foretelling"}
 MODULES = SHORT | LONG
 """The module of each benchmark, a function of that name; imported when it is run."""
 
