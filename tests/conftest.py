@@ -3,10 +3,15 @@
 import sys
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from helpers import forks
 from helpers.forks import Forks
+
+# The same examples each time, however slow the machine: what fails, fails for a reason. `python -m fuzz` looks further.
+hypothesis.settings.register_profile("evomal", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("evomal")
 
 
 @pytest.fixture(scope="session")
