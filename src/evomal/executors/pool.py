@@ -55,10 +55,8 @@ def end_pool(pool: Any) -> None:
 
 def end_spare_workers() -> None:
     """End the workers that the last run left."""
-    while _spare:
-        key, pool = _spare.popitem()
-        if key[0] == os.getpid():  # else they are our parent's
-            end_pool(pool)
+    for key in [key for key in _spare if key[0] == os.getpid()]:  # others are our parent's
+        end_pool(_spare.pop(key))
 
 
 def set_safe_path(value: str | None) -> None:

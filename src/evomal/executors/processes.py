@@ -52,10 +52,11 @@ class Processes(Executor):
 
         Taking out the next result raises `WorkerError` when workers were killed ``BREAKS`` times with none in between.
         """
-        return _Jobs(self, self._written(shared))
+        return _Jobs(self, shared)
 
-    def submit(self, path: Path, job: Job) -> "Future[Any]":
+    def submit(self, shared: Any, job: Job) -> "Future[Any]":
         """Hand a job to the workers; they are started if there are none."""
+        path = self._written(shared)
         try:
             if self._pool is None:
                 self._pool = take_pool(self.workers, self._path)
@@ -98,9 +99,9 @@ class Processes(Executor):
 class _Jobs(Stream):
     """Jobs for worker processes; those that a killed one was doing are done again."""
 
-    def __init__(self, processes: Processes, path: Path) -> None:
+    def __init__(self, processes: Processes, shared: Any) -> None:
         super().__init__()
-        self._processes, self._path = processes, path
+        self._processes, self._shared = processes, shared
         self._under_way: dict[Future[Any], Job] = {}
         self._breaks = 0
 
@@ -125,7 +126,7 @@ class _Jobs(Stream):
         # Jobs that do not fit into memory together may do so one after the other.
         most = workers + (workers + 1) // 2 if self._breaks < ALONE else 1
         while self._waiting and len(self._under_way) < most:
-            future = self._processes.submit(self._path, self._waiting[0])
+            future = self._processes.submit(self._shared, self._waiting[0])
             self._under_way[future] = heapq.heappop(self._waiting)
 
     def _begin_anew(self, error: BaseException | None) -> None:
