@@ -21,7 +21,7 @@ DEADLINE = 120  # seconds; a loaded machine is slow, and nothing but a failure w
 # A search of some seconds, in which every part has something to do.
 SMALL = [
     *("--preset", "paper-mnist", "--dataset", "digits", "--model", "mlp", "--generations", "5", "--population", "6"),
-    *("--meta-steps", "2", "--partial-steps", "25"),
+    *("--meta-steps", "5", "--partial-steps", "25"),
     *("--rejection-steps", "5", "--rejection-lr", "0.1", "--rejection-threshold", "0.05"),
 ]
 LEARN = ["learn", *SMALL, "--out", "run", "--json", "--quiet"]
