@@ -133,7 +133,7 @@ def test_what_can_never_pass_is_one_kind_of_worst():
 
 
 LINES = [
-    Candidate(0, 3, genome, "initial", (), [0.5, 2.0], outcome="trained", fitness=0.25, seconds={"tune": 0.5})
+    Candidate(0, 3, genome, "initial", (), weights=[0.5, 2.0], outcome="trained", fitness=0.25, seconds={"tune": 0.5})
     for genome in (Network(5), Polynomial((0.5,) * 8))
 ]
 
@@ -142,7 +142,7 @@ def _symbolic():
     from evomal.expressions import parse
 
     return Candidate(
-        2, 1, Formula(parse("mul(f, y)"), (1.0, 2.0)), "crossover", (0, 4), [1.0, 2.0],
+        2, 1, Formula(parse("mul(f, y)"), (1.0, 2.0)), "crossover", (0, 4), weights=[1.0, 2.0],
         outcome="equivalent", fitness=0.5, score=0.75, signature="0" * 16, same_as=(0, 3), seconds={"filter": 0.5},
     )  # fmt: skip
 
