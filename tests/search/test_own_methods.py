@@ -103,11 +103,11 @@ def test_what_it_fixes_and_its_parent_has_holds():
 
 def test_an_engine_and_an_executor_can_be_given():
     class Counting(InProcess):
-        jobs = 0
+        streams = 0
 
-        def map(self, function, shared, jobs):
-            self.jobs += len(jobs)
-            return super().map(function, shared, jobs)
+        def stream(self, shared):
+            self.streams += 1
+            return super().stream(shared)
 
         def close(self):
             raise AssertionError("who gave it closes it")
@@ -118,7 +118,7 @@ def test_an_engine_and_an_executor_can_be_given():
     proposed = [proposal.genome.key for proposal in engine.ask()]
     result = method.learn(blobs(), engine=engine, executor=executor)
     assert [member.key for member in result.members] == proposed
-    assert executor.jobs > 0
+    assert executor.streams > 0
     with pytest.raises(SettingError, match=r"^the engine of method 'gplfl' proposes 1 candidates in generation 0"):
         method.learn(blobs(), engine=SingleEngine(Network(5)))
 

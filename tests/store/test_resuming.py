@@ -182,7 +182,7 @@ OTHER = {
     "rejection_lr": 0.1, "rejection_threshold": 0.1, "gradient_equivalence": False,
     "racing": True, "lanes": 2, "precision": "bf16", "optimizer": "adam", "clip": 1.0, "schedule": "cosine",
     "milestones": (0.5,), "gamma": 0.5, "warmup": 0.1, "break_ties": True, "fitness_share": 0.2, "known_start": 0.4,
-    "log_prior": True, "operators": ("add", "mul", "log"), "terminals": ("y", "f"),
+    "log_prior": True, "operators": ("add", "mul", "log"), "terminals": ("y", "f"), "asynchronous": True,
 }  # fmt: skip
 
 
@@ -295,7 +295,7 @@ def test_workers_may_change_in_the_midst_of_a_run_if_that_is_asked_for(stopped, 
 
 def test_a_run_that_goes_on_reads_its_journal_once(stopped, finished, tmp_path, monkeypatch):
     read, seen = store_folder.read_journal, []
-    monkeypatch.setattr(store_folder, "read_journal", lambda path: seen.append(path) or read(path))
+    monkeypatch.setattr(store_folder, "read_journal", lambda path, **how: seen.append(path) or read(path, **how))
     place = stops.copied(stopped, tmp_path / "a")
     stops.learn(place, resume=True)
     assert len(seen) == 1
@@ -384,9 +384,8 @@ def _line(factory=None, **options):
 
 
 def _pairs():
-    draw = torch.Generator().manual_seed(0)  # as in `tasks.line`
-    x = torch.randn(120, 4, generator=draw)
-    return ((x, x @ torch.tensor([1.0, -2.0, 0.5, 0.0]) + 0.1 * torch.randn(120, generator=draw)),)
+    x, noise = stops.tasks.normal(0, (120, 4), (120,))  # as in `tasks.line`
+    return ((x, x[:, 0] - 2 * x[:, 1] + 0.5 * x[:, 2] + 0.1 * noise),)
 
 
 def test_another_number_of_tasks_is_refused(past):
