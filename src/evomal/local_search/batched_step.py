@@ -5,9 +5,8 @@ passes over the model become ``vmap(vjp)`` at θ0, a vmapped gradient at the lan
 several, the training is unrolled on stacked parameters.
 """
 
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -109,33 +108,42 @@ class BatchedMetaTrainer:
         self, model: BatchedModel, losses: BatchedLosses, phi: Tensor, train: Batch, valid: Batch, base_step: BaseStep
     ) -> tuple[Tensor, Tensor]:
         """The meta-gradients through one base step, with second derivatives in the formulas only."""
-        (x, targets), device = train, train[0].device
-        before = None if self._resident is not None else random_state(device)
-        theta: Sequence[Tensor] = model.parameters
-        if before is None:  # on a GPU a backward pass of many parameters is quicker than of many cotangents
-            lanes = model.lanes(losses.lanes)
-            theta, outputs = lanes.parameters, model(lanes, x)
-            shared = outputs.detach()
-        else:
-            outputs = model.alone(theta, x)
-            shared = outputs.detach().expand(losses.lanes, *outputs.shape)
-            if not self.trusted:
-                now = random_state(device)
-                self.draws = not all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
-        values, slopes = losses.slopes(shared, targets, phi, create_graph=True)
+        at = self._at_start(model, losses.lanes, train[0])
+        values, slopes = losses.slopes(at.outputs, train[1], phi, create_graph=True)
         good = finite_lanes(values, [slopes])
         cotangents = torch.where(_per_lane(good, slopes), slopes.detach(), 0.0)
-        if before is None:
-            pulled = list(grad(outputs, theta, cotangents, materialize_grads=True))
-        else:
-            pulled = pull(outputs, theta, cotangents)
+        pulled = at.pull(cotangents)
         start = Lanes(tuple(base_step.first(model.parameters, pulled)), model.fresh(losses.lanes))
         directions = base_step.pullback(pulled, task_gradients(model, start, valid, self.task.task_loss))
-        with nullcontext() if before is None else replayed(before, device):
-            pushed = push(model, x, directions)
+        pushed = at.push(directions)
         if not self.trusted:
             _require_adjoint(cotangents, pushed, pulled, directions)
         return good, -base_step.first_rate * losses.slope_gradients(slopes, pushed, phi)
+
+    def _at_start(self, model: BatchedModel, count: int, x: Tensor) -> "_Start":
+        """The model at θ0, whose outputs all lanes share, and the ways back and forward from there."""
+        if self._resident is not None:  # on a GPU a backward pass of many parameters is quicker than of many cotangents
+            lanes = model.lanes(count)
+            many = model(lanes, x)
+            return _Start(
+                many.detach(),
+                lambda cotangents: list(grad(many, lanes.parameters, cotangents, materialize_grads=True)),
+                lambda directions: push(model, x, directions),
+            )
+        before, chain = random_state(x.device), model.linearised(x)
+        outputs = model.alone(model.parameters, x) if chain is None else chain.outputs
+        if not self.trusted:
+            now = random_state(x.device)
+            self.draws = not all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
+        shared = outputs.detach().expand(count, *outputs.shape)
+        if chain is not None:
+            return _Start(shared, chain.pull, chain.push)
+
+        def pushed(directions: Sequence[Tensor]) -> Tensor:
+            with replayed(before, x.device):
+                return push(model, x, directions)
+
+        return _Start(shared, lambda cotangents: pull(outputs, model.parameters, cotangents), pushed)
 
     def _unrolled(
         self,
@@ -163,6 +171,21 @@ class BatchedMetaTrainer:
         results = _task_losses(self.task.task_loss, outputs, valid[1])
         (found,) = grad(results.sum(), phi, allow_unused=True, materialize_grads=True)
         return good, found
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The outputs [N, B, ...] that meta steps start from, outside any graph, and their derivative in both directions.
+
+    Args:
+        outputs: Of every lane.
+        pull: A cotangent for each lane → its gradient.
+        push: A direction for each lane → the derivative of its outputs.
+    """
+
+    outputs: Tensor
+    pull: Callable[[Tensor], list[Tensor]]
+    push: Callable[[Sequence[Tensor]], Tensor]
 
 
 def pull(outputs: Tensor, parameters: Sequence[Tensor], cotangents: Tensor) -> list[Tensor]:

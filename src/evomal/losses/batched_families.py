@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from evomal.losses.array_formulas import ArrayFormulas, knows
 from evomal.losses.batched import BatchedLosses, BatchingError
 from evomal.losses.batched_formulas import Levels
 from evomal.losses.criterion import prepare
@@ -39,6 +40,8 @@ class StackedLoss(BatchedLosses):
         self._levels = Levels(expressions, self.device)
         fused = all(map(in_table, expressions)) and can_fuse(self.device)
         self._fused = FusedFormulas(expressions, self.device) if fused else None
+        on_cpu = self.device.type == "cpu" and not fused
+        self._arrays = ArrayFormulas(expressions) if on_cpu and all(map(knows, expressions)) else None
         self._take_extras(losses)
         soft = [loss.output_activation == "softplus" for loss in losses]
         self._soft = torch.tensor(soft, device=self.device) if any(soft) else None
@@ -74,24 +77,32 @@ class StackedLoss(BatchedLosses):
     def slopes(
         self, outputs: Tensor, targets: Tensor, phi: Tensor, *, create_graph: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """See `BatchedLosses.slopes`; on a GPU by forward mode along f, in one kernel for all formulas."""
-        if self._fused is None or outputs.numel() * self._fused.slots > MOST:
+        """See `BatchedLosses.slopes`; of formulas of the paper by forward mode along f, on a GPU in one kernel."""
+        fused = self._fused is not None and outputs.numel() * self._fused.slots <= MOST
+        if self._arrays is None and not fused:
             return super().slopes(outputs, targets, phi, create_graph=create_graph)
         with torch.autocast(outputs.device.type, enabled=False), torch.set_grad_enabled(create_graph):
             _, y, kept = prepare(outputs[0].detach(), targets, self.task_type, self.ignore_index)
-            logits = self._formed(outputs.detach())
-            f = (
-                torch.softmax(self.losses[0].shifted(logits, dim=2), dim=2)
-                if self.task_type != "regression"
-                else logits
-            )
-            values, slope = self._activated(*self._fused(y, f, phi))
-            totals, slope = self._reduced(values.detach().sum(dim=2), slope, kept)
+            shared = len(outputs) > 1 and outputs.stride(0) == 0
+            logits = self._formed(outputs[:1].detach() if shared else outputs.detach())
+            f = logits
+            if self.task_type != "regression":
+                f = _softmax(self.losses[0].shifted(logits, dim=2))
+            f = f.expand(self.lanes, *f.shape[1:]) if shared else f
+            values, slope = self._activated(*self._dual(y, f, phi))
+            totals, slope = self._reduced(values.detach(), slope, kept)
             if self.task_type != "regression":
                 slope = f * (slope - (f * slope).sum(2, keepdim=True))
                 one = outputs.dim() == 2 or outputs.shape[2] == 1 or self.task_type == "multilabel"
                 slope = slope[:, :, 1:] if one else slope  # one logit is two
             return totals, slope.reshape(outputs.shape).to(outputs.dtype)
+
+    def _dual(self, y: Tensor, f: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
+        """The formulas' values and their derivative along f."""
+        if self._arrays is not None:
+            return self._arrays(y, f, phi, self._extras(f))
+        assert self._fused is not None
+        return self._fused(y, f, phi)
 
     def _activated(self, values: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         """Values and their derivative along f after output activation and scale."""
@@ -106,13 +117,20 @@ class StackedLoss(BatchedLosses):
         return values, slope
 
     def _reduced(self, values: Tensor, slope: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The losses [N] from values [N, B, ...], and what slopes [N, B, C, ...] count in them."""
+        """The losses [N] from values [N, B, C, ...], and what slopes of that shape count in them."""
         count: Tensor | int = 1
         if kept is not None:
-            values, slope = torch.where(kept, values, 0.0), torch.where(kept.unsqueeze(1), slope, 0.0)
+            values, slope = (torch.where(kept.unsqueeze(1), each, 0.0) for each in (values, slope))
         if self.reduction == "mean":
-            count = values[0].numel() if kept is None else kept.sum()
+            count = values[0, :, 0].numel() if kept is None else kept.sum()
         return values.flatten(1).sum(1) / count, slope / count
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """The softmax over dimension 2 of logits [N, B, C, ...]; on a CPU the last dimension is the slow one."""
+    if logits.dim() > 3 or logits.device.type != "cpu":
+        return torch.softmax(logits, dim=2)
+    return torch.softmax(logits.transpose(1, 2).contiguous(), dim=1).transpose(1, 2).contiguous()
 
 
 class StackedFamily(BatchedLosses):

@@ -215,8 +215,12 @@ def told_progress(*losses: object) -> Iterator[Callable[[float], None]]:
             loss.progress = share
 
 
-def untouched(module: nn.Module) -> bool:
+def untouched(module: nn.Module, nested: bool = False) -> bool:
     """Whether a module computes what its class says: no hook, no method replaced, no parameter made anew or hooked.
+
+    Args:
+        module: The module; what it holds is not looked at.
+        nested: Whether it may hold others.
 
     Example:
         >>> layer = nn.Linear(1, 1)
@@ -230,7 +234,8 @@ def untouched(module: nn.Module) -> bool:
     if any(callable(value) and hasattr(type(module), name) for name, value in module.__dict__.items()):
         return False
     own = [parameter for parameter in module._parameters.values() if parameter is not None]
-    return not module._modules and all(type(p) is nn.Parameter and not p._backward_hooks for p in own)
+    alone = nested or not module._modules
+    return alone and all(type(p) is nn.Parameter and not p._backward_hooks for p in own)
 
 
 def full_precision(outputs: Tensor) -> Tensor:

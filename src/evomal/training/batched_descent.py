@@ -86,11 +86,9 @@ class _Together(Descent):
         def of_used(tensors: Sequence[Tensor]) -> list[Tensor]:
             return [tensors[number] for number in used]
 
-        memory = tuple(of_used(part) for part in self.memory)
-        before = [of_used(self.parameters), *memory]
-        parameters, memory = self.optimizer.update(before[0], gradients, memory, of_used(self.rates))
-        for old, new in zip(before, (parameters, *memory), strict=True):
-            torch._foreach_copy_(old, new)
+        self.optimizer.update_in_place(
+            of_used(self.parameters), gradients, tuple(of_used(part) for part in self.memory), of_used(self.rates)
+        )
 
 
 class _OneByOne(Descent):

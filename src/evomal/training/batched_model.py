@@ -11,6 +11,7 @@ from torch.autograd import grad
 
 from evomal.foundation.seeds import seeded
 from evomal.losses.batched import BatchingError, only_batching_errors
+from evomal.training.chains import Linearised, recognised
 from evomal.training.lane_layers import quick_layers
 from evomal.training.precision import Precision, autocast
 from evomal.training.substitution import Substitution
@@ -35,7 +36,9 @@ class Lanes:
 
 
 class BatchedModel:
-    """A module under `torch.func.vmap` over its parameters and buffers; all lanes see one batch and one dropout mask.
+    """A module called with the parameters and buffers of many lanes, which see one batch and one dropout mask.
+
+    By `torch.func.vmap`; a chain of linear layers, on a CPU, by the products of `evomal.training.chains`.
 
     Args:
         model: The module; parameters that require no gradient are common to all lanes.
@@ -62,6 +65,7 @@ class BatchedModel:
         self.buffers: tuple[Tensor, ...] = self._substitution.buffers
         if not self.parameters:
             raise BatchingError("the model has no trainable parameter")
+        self._chain = recognised(model) if setting != "bf16" else None
 
     def lanes(self, count: int) -> Lanes:
         """`count` copies of the model's own parameters (leaves of a graph) and buffers."""
@@ -75,6 +79,10 @@ class BatchedModel:
     def alone(self, parameters: Sequence[Tensor], x: Tensor) -> Tensor:
         """The outputs [B, ...] under a single set of parameters; buffers are copied and stay as they are."""
         return self._call(tuple(parameters), tuple(b.clone() for b in self.buffers), x)
+
+    def linearised(self, x: Tensor) -> Linearised | None:
+        """The outputs at the module's own parameters and their derivatives, where it is a chain of linear layers."""
+        return self._chain.linearised(x) if self._chain is not None and self._chain.suits(x) else None
 
     def __call__(self, lanes: Lanes, x: Tensor, twice: bool = False) -> Tensor:
         """The outputs of all lanes for inputs x.
@@ -94,6 +102,9 @@ class BatchedModel:
         def one(parameters: tuple[Tensor, ...], buffers: tuple[Tensor, ...]) -> Tensor:
             return self._call(parameters, buffers, x)
 
+        if self._chain is not None and self._chain.suits(x):
+            with only_batching_errors("the model cannot be computed"):
+                return self._chain(lanes.parameters, x, twice)
         quick = nullcontext() if twice else quick_layers(self.model, x.device)
         with only_batching_errors("the model cannot be computed"), quick:
             outputs: Tensor = torch.vmap(one, randomness="same")(lanes.parameters, lanes.buffers)

@@ -57,6 +57,12 @@ class BaseOptimizer(ABC):
                 gradients.
         """
 
+    def update_in_place(self, parameters: Tensors, gradients: Tensors, state: State, rates: Tensors) -> None:
+        """The same step in place, outside any graph; the gradients may be overwritten."""
+        found, after = self.update(parameters, gradients, state, rates)
+        for old, new in zip((parameters, *state), (found, *after), strict=True):
+            torch._foreach_copy_(list(old), list(new))
+
     def scaling(self, optimizer: Optimizer, parameters: Tensors) -> list[Tensor]:
         """The factors of each weight after some steps of `make`'s optimiser; 0 where there were no gradients."""
         raise NotImplementedError
@@ -108,6 +114,18 @@ class StochasticGradientDescent(BaseOptimizer):
             nesterov = self.settings.nesterov
             directions = list(torch._foreach_add(directions, velocity, alpha=momentum)) if nesterov else velocity
         return _moved(parameters, directions, rates), state
+
+    def update_in_place(self, parameters: Tensors, gradients: Tensors, state: State, rates: Tensors) -> None:
+        """The same step in place: every weight is read and written once."""
+        directions, momentum = self._decayed(parameters, gradients), self.settings.momentum
+        if momentum:
+            (velocity,) = state
+            torch._foreach_mul_(velocity, momentum)
+            torch._foreach_add_(velocity, directions)
+            nesterov = self.settings.nesterov
+            directions = list(torch._foreach_add(directions, velocity, alpha=momentum)) if nesterov else velocity
+        for parameter, direction, rate in zip(parameters, directions, rates, strict=True):
+            parameter.addcmul_(direction, rate, value=-1.0)
 
     @property
     def first_rate(self) -> float:
