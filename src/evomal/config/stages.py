@@ -350,7 +350,7 @@ class ExecutionSettings(Settings):
         "candidates that are evaluated as one batched program",
         needs="training",
         off=1,
-        none="1 on a CPU, on a GPU what a probe finds",
+        none="on a CPU 12 for small networks, else 1; on a GPU what a probe finds",
     )
     precision: Literal["float32", "tf32", "bf16"] = setting(
         "float32", "on a GPU: how matrix products are computed", needs="training"

@@ -1,6 +1,6 @@
 """Several learned losses as one program, a lane for each: formulas by depth and operator, other families by vmap."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,10 @@ from torch.func import functional_call
 from evomal.losses.array_formulas import ArrayFormulas, knows
 from evomal.losses.batched import BatchedLosses, BatchingError
 from evomal.losses.batched_formulas import Levels
-from evomal.losses.criterion import prepare
+from evomal.losses.criterion import Criterion, prepare
 from evomal.losses.fused_formulas import FusedFormulas, can_fuse, in_table
 from evomal.losses.learned import LearnedLoss
+from evomal.losses.slopes import slope
 from evomal.losses.symbolic import SymbolicLoss
 
 MOST = 2**28  # numbers that a kernel of all formulas may write down between instructions
@@ -172,6 +173,55 @@ class StackedFamily(BatchedLosses):
             return values
 
         return torch.vmap(one)(phi, f)
+
+
+class MixedLosses:
+    """Losses of any kind in lanes, for training alone: formulas as one program, all others one after the other.
+
+    Args:
+        losses: Learned losses, handcrafted ones, functions; at least one.
+
+    Attributes:
+        lanes: How many there are.
+
+    Raises:
+        BatchingError: A loss that is no formula looks at the progress of a training; or formulas are not alike.
+
+    Example:
+        >>> mixed = MixedLosses([nn.functional.mse_loss, SymbolicLoss("square(sub(y, f))", task_type="regression")])
+        >>> values, slopes = mixed.slopes(torch.tensor([[3.0], [3.0]]), torch.tensor([1.0]), mixed.coefficients())
+        >>> values.tolist(), slopes.tolist()
+        ([4.0, 4.0], [[4.0], [4.0]])
+    """
+
+    def __init__(self, losses: Sequence[Callable[[Tensor, Tensor], Tensor]]) -> None:
+        self.lanes = len(losses)
+        formulas = {lane: loss for lane, loss in enumerate(losses) if type(loss) is SymbolicLoss}
+        self._others = {lane: loss for lane, loss in enumerate(losses) if lane not in formulas}
+        if any(isinstance(loss, Criterion) and loss.sees_progress for loss in self._others.values()):
+            raise BatchingError("a loss of its own kind may look at the progress of a training in ways of its own")
+        self._formulas = StackedLoss(list(formulas.values())) if formulas else None
+        self._places = torch.tensor(list(formulas), dtype=torch.int64)
+
+    def coefficients(self) -> Tensor:
+        """φ of the formulas, as `BatchedLosses.coefficients`."""
+        return torch.zeros(0) if self._formulas is None else self._formulas.coefficients()
+
+    def set_progress(self, share: float) -> None:
+        """Say what share of a training's steps is done."""
+        if self._formulas is not None:
+            self._formulas.set_progress(share)
+
+    def slopes(self, outputs: Tensor, targets: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
+        """Values [N] and slopes of the outputs' shape, as `BatchedLosses.slopes`."""
+        values, slopes = outputs.new_zeros(self.lanes), torch.zeros_like(outputs)
+        if self._formulas is not None:
+            own, its = self._formulas.slopes(outputs.detach().index_select(0, self._places), targets, phi)
+            values[self._places], slopes[self._places] = own.to(values.dtype), its
+        for lane, loss in self._others.items():
+            with torch.enable_grad():
+                values[lane], slopes[lane] = slope(loss, outputs[lane].detach(), targets)
+        return values, slopes
 
 
 class _PerClass(nn.Module):

@@ -9,6 +9,7 @@ from evomal.evaluation.filters import FilterProbe
 from evomal.evaluation.finals import FinalsOutcome, FinalsPlan, hold_finals
 from evomal.evaluation.finals.plan import least_budget
 from evomal.evaluation.finals.splits import FEW, fewest, overlap_of, require_enough
+from evomal.evaluation.lane_count import small_networks
 from evomal.evaluation.limits import LimitReached
 from evomal.executors import Executor
 from evomal.foundation.errors import SettingError
@@ -72,9 +73,10 @@ class Final:
         self.log.watcher.finals([finalist.entrant for finalist in those], plan)
         entrants = [finalist.entrant for finalist in those]
         with FinalsJournal(self.log.folder, self.settings) as journal, self.executor.stream(self.tasks) as stream:
-            trainings = FinalsTrainings(stream, self.settings, those, journal, self.log)
-            # One worker has no time to spare.
-            ahead = trainings.ahead if self.executor.workers > 1 else None
+            lanes = self.settings.lanes if small_networks(self.tasks, self.settings) else 1
+            trainings = FinalsTrainings(stream, self.settings, those, journal, self.log, lanes)
+            # One worker has no time to spare, and in lanes the company would be another.
+            ahead = trainings.ahead if self.executor.workers > 1 and lanes == 1 else None
             return hold_finals(entrants, plan, trainings.measure, ahead)
 
     def _stopped(self, before: LearnResult, result: LearnResult) -> LearnResult:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from evomal.config import LearnSettings
 from evomal.evaluation.finals import Trial
 from evomal.evaluation.finals.ledger import Follow
-from evomal.evaluation.finals.training import FinalTraining, train_final
+from evomal.evaluation.finals.training import FinalTraining, grouped, train_finals
 from evomal.executors import Stream
 from evomal.foundation.contexts import uninterrupted
 from evomal.search.finalists import Finalist
@@ -25,6 +25,8 @@ class FinalsTrainings:
         those: Whose losses they are.
         journal: What is finished, and where it is written.
         log: That of the search: its watcher is told, its limits are looked at.
+        lanes: How many trainings of one split are done at once. A group is done whole, whatever of it is known, as last
+            bits depend on the company.
     """
 
     def __init__(
@@ -34,12 +36,13 @@ class FinalsTrainings:
         those: Sequence[Finalist],
         journal: FinalsJournal,
         log: SearchLog,
+        lanes: int = 1,
     ) -> None:
         self._stream, self._settings, self._those = stream, settings, those
-        self._journal, self._log = journal, log
+        self._journal, self._log, self._lanes = journal, log, lanes
         self._names = [known_as(finalist) for finalist in those]
         self._follow: Follow = lambda trial, value: ()
-        self._under_way: dict[int, Trial] = {}
+        self._under_way: dict[int, Sequence[Trial]] = {}
         self._begun: set[Trial] = set()
         self._finished: dict[Trial, FinalTraining] = {}
 
@@ -51,14 +54,15 @@ class FinalsTrainings:
         """The metrics of some trainings, in their order."""
         left = [trial for trial in trials if self._known(trial) is None]
         self._log.watcher.stage("finals", len(left))
-        for trial in trials:
-            self._begin(trial)
+        for group in grouped(trials, self._lanes):
+            self._begin(group)
         for trial in left:
             while trial not in self._finished:
                 number, found = self._stream.next_finished()
-                done = self._under_way.pop(number)
-                self._finished[done] = found
-                self._go_on(done, found)
+                for done, training in zip(self._under_way.pop(number), found, strict=True):
+                    if self._known(done) is None:
+                        self._finished[done] = training
+                        self._go_on(done, training)
             found = self._finished.pop(trial)
             with uninterrupted():
                 self._journal.write(self._names[trial.entrant], trial, found)
@@ -70,17 +74,22 @@ class FinalsTrainings:
     def _known(self, trial: Trial) -> FinalTraining | None:
         return self._journal.value(self._names[trial.entrant], trial)
 
-    def _begin(self, trial: Trial) -> None:
-        """Hand in a training, once; of one that is known already, what follows it."""
-        known = self._known(trial)
-        if known is not None:
-            self._go_on(trial, known)
-        elif trial not in self._begun:
-            self._begun.add(trial)
-            job = (self._settings, self._those[trial.entrant].loss, trial.lr, trial.split, trial.steps)
+    def _begin(self, group: Sequence[Trial]) -> None:
+        """Hand in trainings of one split, once; of one that is known already, what follows it."""
+        left = False
+        for trial in group:
+            known = self._known(trial)
+            if known is not None:
+                self._go_on(trial, known)
+            elif trial not in self._begun:
+                left = True
+                self._begun.add(trial)
+        if left:
+            entrants = [(self._those[trial.entrant].loss, trial.lr) for trial in group]
+            job = (self._settings, entrants, group[0].split, group[0].steps)
             # What is asked for now has the lower split.
-            self._under_way[self._stream.submit(train_final, job, rank=(trial.split,))] = trial
+            self._under_way[self._stream.submit(train_finals, job, rank=(group[0].split,))] = group
 
     def _go_on(self, trial: Trial, found: FinalTraining) -> None:
         for further in self._follow(trial, found.value):
-            self._begin(further)
+            self._begin([further])

@@ -180,11 +180,16 @@ def opened(
 
 
 def with_lanes(settings: LearnSettings, past: PreviousRun, tasks: TaskSet) -> LearnSettings:
-    """Settings that say how many lanes there are: those of then, or what suits the device; on a CPU it is left open."""
-    if settings.execution.lanes is not None or tasks.device.type == "cpu":
+    """Settings that say how many lanes there are: those of then, or what suits networks and device.
+
+    One lane on a CPU is left open, as it always was.
+    """
+    if settings.execution.lanes is not None:
         return settings
     begun = past.settings is not None and past.archive.members
     lanes = past.settings.lanes if past.settings is not None and begun else choose_lanes(tasks, settings)
+    if lanes == 1 and tasks.device.type == "cpu":
+        return settings
     execution = settings.execution.model_copy(update={"lanes": lanes})
     return settings.model_copy(update={"execution": execution})
 

@@ -11,6 +11,7 @@ from evomal.config import BaseSettings
 from evomal.foundation.contexts import recording
 from evomal.foundation.seeds import seeded
 from evomal.losses.batched import BatchedLosses, BatchingError
+from evomal.losses.batched_families import MixedLosses
 from evomal.losses.criterion import full_precision
 from evomal.tasks import AnySplit, Batches, Metric, Split
 from evomal.tasks.factories import NOTHING_OWN, UserOptimizer
@@ -58,7 +59,7 @@ class BatchedFit:
 @recording()
 def fit_lanes(
     model: nn.Module,
-    losses: BatchedLosses,
+    losses: BatchedLosses | MixedLosses,
     split: AnySplit,
     batches: Batches,
     steps: int,
@@ -113,7 +114,7 @@ class LanesTraining:
     def __init__(
         self,
         model: nn.Module,
-        losses: BatchedLosses,
+        losses: BatchedLosses | MixedLosses,
         split: AnySplit,
         batches: Batches,
         steps: int,
@@ -178,7 +179,9 @@ def _ending(steps: int, failed_at: int, finite: bool) -> Fit:
 class _LanesStep:
     """One step of all lanes, in place: losses, gradients, and what the optimiser does with them."""
 
-    def __init__(self, network: BatchedModel, lanes: Lanes, losses: BatchedLosses, descent: Descent) -> None:
+    def __init__(
+        self, network: BatchedModel, lanes: Lanes, losses: BatchedLosses | MixedLosses, descent: Descent
+    ) -> None:
         self.network, self.lanes, self.losses, self.descent = network, lanes, losses, descent
         self.phi = losses.coefficients()
         device = lanes.parameters[0].device

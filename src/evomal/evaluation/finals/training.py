@@ -1,18 +1,23 @@
 """One training of the finals: what executors run, here or in workers."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from time import perf_counter
 
 from evomal.config import LearnSettings
+from evomal.evaluation.batched_stages import in_groups
+from evomal.evaluation.finals.ledger import Trial
 from evomal.evaluation.finals.splits import final_split
 from evomal.foundation.seeds import derive
 from evomal.local_search.one_step import reason_of
 from evomal.losses import LearnedLoss
+from evomal.losses.batched_families import MixedLosses
 from evomal.losses.criterion import LossFunction
 from evomal.tasks import AnySplit, Batches, Task, TaskSet
 from evomal.training import evaluate, fit, one_thread
+from evomal.training.batched_fit import fit_lanes
 from evomal.training.chance import bounds
 from evomal.training.precision import autocast, precision
 
@@ -61,6 +66,94 @@ def train_final(
             return FinalTraining(math.inf, reason, perf_counter() - start)
         values.append(value)
     return FinalTraining(fmean(values), None, perf_counter() - start)
+
+
+def grouped(trials: Sequence[Trial], lanes: int) -> list[list[Trial]]:
+    """Trials that can be trained at once: of one split and length, so many at most, in the order of the first ones.
+
+    Example:
+        >>> trials = [Trial(0, 0.1, 0, 9), Trial(0, 0.1, 1, 9), Trial(1, 0.1, 0, 9), Trial(2, 0.1, 0, 9)]
+        >>> [[trial.entrant for trial in group] for group in grouped(trials, 2)]
+        [[0, 1], [0], [2]]
+    """
+    alike: dict[tuple[int, int], list[Trial]] = {}
+    groups: list[list[Trial]] = []
+    for trial in trials:
+        group = alike.get((trial.split, trial.steps))
+        if group is None or len(group) >= lanes or trial.steps == 0:
+            group = []
+            alike[trial.split, trial.steps] = group
+            groups.append(group)
+        group.append(trial)
+    return groups
+
+
+def train_finals(
+    tasks: TaskSet,
+    settings: LearnSettings,
+    entrants: Sequence[tuple[LossFunction | None, float]],
+    split: int,
+    steps: int,
+) -> list[FinalTraining]:
+    """What `train_final` does for each loss and rate of a split; several in lanes, where that can be.
+
+    Args:
+        tasks: The tasks.
+        settings: All settings of the search.
+        entrants: Losses and base learning rates.
+        split: Number of the split.
+        steps: Base steps, above 0 for several.
+    """
+
+    def together(group: Sequence[tuple[LossFunction | None, float]]) -> list[FinalTraining]:
+        start = perf_counter()
+        values: list[list[float]] = [[] for _ in group]
+        reasons: list[str | None] = [None for _ in group]
+        for task in tasks:
+            going = [number for number, reason in enumerate(reasons) if reason is None]
+            if going:
+                found = _trained_lanes(task, settings, [group[number] for number in going], split, steps)
+                for number, (value, reason) in zip(going, found, strict=True):
+                    reasons[number] = reason
+                    values[number].append(value)
+        each = (perf_counter() - start) / len(group)
+        return [
+            FinalTraining(math.inf if reason else fmean(own), reason, each)
+            for own, reason in zip(values, reasons, strict=True)
+        ]
+
+    def alone(group: Sequence[tuple[LossFunction | None, float]]) -> list[FinalTraining]:
+        return [train_final(tasks, settings, loss, lr, split, steps) for loss, lr in group]
+
+    for loss, _ in entrants:
+        if isinstance(loss, LearnedLoss):
+            loss.requires_grad_(False)
+    return in_groups(together, alone, entrants)
+
+
+def _trained_lanes(
+    task: Task, settings: LearnSettings, group: Sequence[tuple[LossFunction | None, float]], split: int, steps: int
+) -> list[tuple[float, str | None]]:
+    train, test = final_split(task, settings.finals.folds, split, settings.seed)
+    key = (settings.seed, task.key, "finals", split)
+    with one_thread():
+        trained = fit_lanes(
+            task.make_model(derive(*key, "init")),
+            MixedLosses([loss or task.task_loss for loss, _ in group]),
+            train,
+            Batches(len(train), settings.base.batch_size, *key, "batches"),
+            steps,
+            settings.base,
+            derive(*key, "noise"),
+            [lr for _, lr in group],
+            settings.execution.precision,
+            task.own,
+        )
+        values = trained.evaluate(test, task.metric)
+    return [
+        (value, fit.reason or (None if math.isfinite(value) else "the metric is not finite"))
+        for fit, value in zip(trained.fits, values, strict=True)
+    ]
 
 
 def _trained(
