@@ -22,30 +22,35 @@ from evomal.training.batched_fit import fit_lanes
 from evomal.training.batched_model import BatchedModel
 
 BASE = BaseSettings()
-SUBJECTS = (("fashion-mnist", "lenet5"), ("digits", "mlp"))
+PASSES = "fashion-mnist/lenet5"
+SUBJECTS = f"{PASSES} digits/mlp"
 
 
-def lanes(steps: int = 20, most: int = 25, rounds: int = 3, device: str = "") -> list[list[str]]:
+def lanes(
+    steps: int = 20, most: int = 25, rounds: int = 3, device: str = "", subjects: str = SUBJECTS, width: float = 1.0
+) -> list[list[str]]:
     """Milliseconds per candidate of a training step and of a meta step, in lanes and one at a time.
 
-    For LeNet-5 on Fashion-MNIST and the small network on digits; on the GPU if there is one. Also the single passes
-    of a meta step of LeNet-5. Both sides take turns; what happens once per group (checks, tracing) is left out.
+    For LeNet-5 on Fashion-MNIST and the small network on digits; on the GPU if there is one, else processor time. Also
+    the single passes of a meta step of LeNet-5. Both sides take turns; what happens once per group (checks, tracing)
+    is left out.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    counts = sorted({1, min(5, most), most})
+    counts = sorted({1, min(5, most), min(12, most), most})
     rows = []
-    for dataset, model in SUBJECTS:
-        task = named_task(dataset, model).to(device)
+    for subject in subjects.split():
+        task = named_task(*subject.split("/"), width=width).to(device)
         for count in counts:
             for name, sides in _sides(task, count).items():
                 seconds = _per_step(sides, steps, rounds, task.device)
                 each = {side: 1e3 * value / count for side, value in seconds.items()}
                 ratio = each["one at a time"] / each["in lanes"]
                 numbers = [f"{each['one at a time']:.2f}", f"{each['in lanes']:.2f}", f"{ratio:.2f}"]
-                rows.append([f"{dataset}/{model}", name, str(count), *numbers])
+                rows.append([subject, name, str(count), *numbers])
     columns = ["task", "step", "candidates", "one at a time [ms]", "in lanes [ms]", "times as fast"]
-    show(f"Milliseconds per candidate on {device}, batch {BASE.batch_size}", columns, rows)
-    _show_passes(named_task(*SUBJECTS[0]).to(device), counts, 3 * rounds)
+    show(f"Milliseconds per candidate on {device}, batch {BASE.batch_size}, width {width:g}", columns, rows)
+    if PASSES in subjects:
+        _show_passes(named_task(*PASSES.split("/")).to(device), counts, 3 * rounds)
     return rows
 
 
@@ -97,11 +102,12 @@ def _per_step(sides: Sides, steps: int, rounds: int, device: torch.device) -> di
 
 
 def _seconds(call: Callable[[int], object], steps: int, device: torch.device) -> float:
+    clock = time.perf_counter if device.type == "cuda" else time.thread_time  # other work does not count
     _wait(device)
-    start = time.perf_counter()
+    start = clock()
     call(steps)
     _wait(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _wait(device: torch.device) -> None:

@@ -144,7 +144,6 @@ def test_verdicts_part_of_the_way_and_at_the_end():
 
 def test_lanes_against_one_at_a_time(monkeypatch):
     module = command_line.import_module("benchmarks.lanes")
-    monkeypatch.setattr(module, "SUBJECTS", (("digits", "mlp"),))
     asked = []
 
     def seconds(call, steps, device):  # of a clock that tells 3 ms a step, and 40 ms for what happens once
@@ -153,7 +152,7 @@ def test_lanes_against_one_at_a_time(monkeypatch):
         return 0.04 + 0.003 * steps
 
     monkeypatch.setattr(module, "_seconds", seconds)
-    rows = module.lanes(steps=1, most=2, rounds=1)
+    rows = module.lanes(steps=1, most=2, rounds=1, subjects="digits/mlp")
     assert [row[:3] for row in rows] == [
         ["digits/mlp", step, count] for count in ("1", "2") for step in ("training", "meta")
     ]

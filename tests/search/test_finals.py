@@ -13,7 +13,7 @@ import evomal
 from evomal.config import fitting, learn_settings
 from evomal.evaluation.finals.shapes import ALIKE, shape_of, unlike
 from evomal.evaluation.finals.splits import final_split, fold_of, overlap_of, require_enough
-from evomal.evaluation.finals.training import train_final
+from evomal.evaluation.finals.training import train_final, train_finals
 from evomal.evaluation.probing import probed
 from evomal.evaluation.watching import Watcher
 from evomal.foundation.errors import DataError, RunFolderError, SettingError
@@ -170,6 +170,40 @@ def test_whoever_finishes_first_changes_nothing(finished, tmp_path, seed):
     assert again.verdict == result.verdict
     journals = [comparable(read_records(folder / "journal.jsonl")) for folder in (tmp_path / "b", out)]
     assert journals[0] == journals[1]
+
+
+def test_finals_in_lanes_are_those_of_one_at_a_time_and_go_on_to_the_bit(finished, tmp_path):
+    lanes = settings(lanes=4)
+    whole = make_method(lanes).learn(clouds(), out=tmp_path / "a")
+    stopped = make_method(lanes).learn(clouds(), out=tmp_path / "b", watcher=Stop(21))
+    assert stopped.interrupted
+    again = make_method(lanes).learn(clouds(), out=tmp_path / "b", resume=True)
+    assert timeless(tmp_path / "b") == timeless(tmp_path / "a")
+    assert again.verdict == whole.verdict
+    # What handcrafted losses come to does not hang on the search; an instance more or less is a matter of last bits.
+    alone = {(row["loss"], row["lr"], row["split"], row["steps"]): row["value"] for row in timeless(finished[1])}
+    pairs = [
+        (row["value"], alone[key])
+        for row in timeless(tmp_path / "a")
+        if (key := (row["loss"], row["lr"], row["split"], row["steps"])) in alone
+    ]
+    assert len(pairs) > 20
+    assert sum(one == pytest.approx(other, abs=1e-6) for one, other in pairs) > 0.9 * len(pairs)
+
+
+def test_a_training_that_fails_in_lanes_does_not_touch_the_others():
+    bad, found = (SymbolicLoss(text, task_type="classification") for text in ("mul(y, log(f))", "square(sub(y, f))"))
+    with torch.no_grad():
+        bad.weights.fill_(math.nan)
+    group = [(None, 0.1), (bad, 0.1), (HandcraftedLoss("focal"), 0.2), (found, 0.1)]
+    tasks, how = TaskSet.of(clouds()), settings()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evomal.evaluation.finals.training.train_final", None)  # nobody is trained alone
+        found = train_finals(tasks, how, group, 1, 12)
+    for ours, (loss, lr) in zip(found, group, strict=True):
+        theirs = train_final(tasks, how, loss, lr, 1, 12)
+        assert (ours.reason, pytest.approx(ours.value, abs=1e-6)) == (theirs.reason, theirs.value)
+    assert [training.reason for training in found] == [None, "the loss is not finite at step 0", None, None]
 
 
 def test_a_torn_or_odd_journal_of_finals(finished, tmp_path):

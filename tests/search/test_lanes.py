@@ -342,6 +342,48 @@ def test_the_number_of_lanes_is_found_by_a_probe(monkeypatch, seconds, memory, e
     assert clock.asked == asked
 
 
+def _counted(factory=lambda: nn.Linear(5, 3), **flat):
+    values = {"population_size": 24, "meta_steps": 60, "partial_steps": 40, "scale_control": True}
+    return choose_lanes(_blobs_of(factory), tasks.quick(**values | flat))
+
+
+def _blobs_of(factory):
+    return TaskSet.of(tasks.blobs(factory=factory))
+
+
+def _hooked():
+    model = nn.Linear(5, 3)
+    model.register_forward_hook(lambda *given: None)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, 12),
+        ({"workers": 8}, 12),  # results do not depend on their number
+        ({"population_size": 5}, 5),
+        ({"partial_steps": 39}, 1),  # too short to pay
+        ({"scale_control": False}, 1),  # the paper's way
+        ({"base_steps": 2}, 1),
+        ({"precision": "bf16"}, 1),
+        ({"method": "taylorglo", "meta_steps": None}, 1),
+        ({"factory": _network}, 1),  # it normalises
+        ({"factory": _hooked}, 1),
+        ({"factory": lambda: nn.Sequential(nn.Linear(5, 3000), nn.ReLU(), nn.Linear(3000, 3))}, 12),
+        ({"factory": lambda: nn.Sequential(nn.Linear(5, 70000), nn.ReLU(), nn.Linear(70000, 3))}, 1),
+        ({"lanes": 1}, 1),
+        ({"lanes": 3}, 3),
+    ],
+)
+def test_lanes_on_a_cpu_are_counted(given, expected):
+    if given.get("method") == "taylorglo":
+        flat = {"method": "taylorglo", "partial_steps": 100, "scale_control": True}
+        assert choose_lanes(_blobs(), tasks.quick(**flat)) == expected
+    else:
+        assert _counted(**given) == expected
+
+
 def test_the_number_of_lanes_on_a_cpu_or_as_given():
     def never(lanes):
         raise AssertionError("nothing is probed")

@@ -242,6 +242,9 @@ def test_lanes_are_those_of_then_whatever_the_device(past, monkeypatch):
     assert require_settings(past, again, False) is None
     assert with_lanes(stops.tiny(lanes=3), past, OnGpu).lanes == 3
     assert with_lanes(stops.tiny(), past, TaskSet.of(stops.tasks.line())) == stops.tiny()
+    assert with_lanes(stops.tiny(), PreviousRun(), TaskSet.of(stops.tasks.line())).execution.lanes == 16
+    monkeypatch.setattr("evomal.store.resuming.choose_lanes", lambda tasks, settings: 1)
+    assert with_lanes(stops.tiny(), PreviousRun(), TaskSet.of(stops.tasks.line())) == stops.tiny()
 
 
 @pytest.mark.parametrize(("generations", "fine"), [(2, False), (3, True)])
