@@ -131,10 +131,9 @@ def _is_small(task: Task, batch_size: int) -> bool:
     if task.own.optimizer is not None or task.own.schedule is not None:
         return False
     model = task.make_model(0)
+    products = sum(p.numel() for p in model.parameters()) * min(batch_size, len(task.train))
     chain = recognised(model)
-    x, _ = task.train.take(torch.arange(1))
-    weights = sum(p.numel() for p in model.parameters())
-    return chain is not None and chain.suits(x) and weights * min(batch_size, len(task.train)) <= MOST_PRODUCTS
+    return products <= MOST_PRODUCTS and chain is not None and chain.suits(task.train.take(torch.arange(1))[0])
 
 
 def _measured(tasks: TaskSet, settings: LearnSettings, lanes: int) -> Cost:
