@@ -13,9 +13,9 @@ from evomal.config import fitting, learn_settings
 
 
 def normal(seed, *shapes):
-    """Normal numbers, float32, the same on every processor."""
-    draw = np.random.default_rng(seed)
-    return [torch.from_numpy(draw.standard_normal(shape, dtype=np.float32)) for shape in shapes]
+    """Normal numbers of float32, the same on every processor, in the default type."""
+    draw, kind = np.random.default_rng(seed), torch.get_default_dtype()
+    return [torch.from_numpy(draw.standard_normal(shape, dtype=np.float32)).to(kind) for shape in shapes]
 
 
 def blobs(classes=3, count=240, seed=0, factory=None, name="blobs", **options):
