@@ -1,4 +1,4 @@
-"""What the lines of journals say: each kind of line is one class, by which it is written and read."""
+"""What the lines of a search's journal say: a kind of line is one class (`Row`), by which it is written and read."""
 
 import math
 from collections.abc import Mapping
