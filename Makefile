@@ -5,7 +5,7 @@ VENV ?= .venv
 CONSTRAINTS ?= -c constraints.txt
 BIN := $(VENV)/bin
 
-.PHONY: demo test coverage docs format check hooks clean
+.PHONY: demo test pytest coverage docs format check hooks clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "evomal needs Python 3.11 or newer: make demo PYTHON=/path/to/python"; exit 2; }
@@ -32,7 +32,11 @@ check: $(VENV)/.installed
 # (conftest.py), and xdist is not to put them into an order of its own.
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-test: check
+# Types are checked beside it: that takes a minute of one core.
+test: $(VENV)/.installed
+	@$(MAKE) --no-print-directory -j 2 check pytest
+
+pytest: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO)
 
 # Tests, and the share of lines that they run. Apart from `test`: counting lines takes up to twice the time (measured).

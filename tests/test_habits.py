@@ -35,7 +35,7 @@ def test_hooks_check_what_make_checks():
     ((hook,),) = (repo["hooks"] for repo in _yaml(".pre-commit-config.yaml")["repos"])
     makefile = (ROOT / "Makefile").read_text()
     assert hook["entry"] == "make check"
-    assert re.search(r"^test: check$", makefile, re.M)
+    assert re.search(r"^test:.*\n.* check pytest$", makefile, re.M)
     assert re.findall(r"^\t\$\(BIN\)/(.*)$", makefile.partition("\ncheck:")[2].partition("\n\n")[0], re.M) == [
         "ruff format --check .",
         "ruff check .",

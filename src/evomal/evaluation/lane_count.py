@@ -18,10 +18,9 @@ from evomal.training.precision import precision
 
 GAIN = 0.9  # twice the lanes must bring the time per candidate below this share
 FEW, STEPS = 10, 50
-ON_CPU = 12  # lanes of small networks; by what docs/performance.md measured, as the two numbers below
-MOST_PRODUCTS = (
-    2**24
-)  # multiplications of a network's forward pass on a batch, above which lanes gain less than twofold
+# On a CPU, by what docs/performance.md measured:
+ON_CPU = 12  # lanes of small networks
+MOST_PRODUCTS = 2**24  # multiplications of a forward pass on a batch, above which lanes gain less than twofold
 LEAST_STEPS = 100  # of tuning and partial training together, below which what a group costs once is not made up for
 FORMULAS = {"classification": "mul(y, log(f))", "regression": "square(sub(y, f))", "multilabel": "mul(y, log(f))"}
 
@@ -61,8 +60,9 @@ def choose_lanes(
     Example:
         >>> from evomal.config import learn_settings
         >>> from evomal.tasks import named_task
-        >>> choose_lanes(TaskSet.of(named_task("iris", "linear")), learn_settings())
-        12
+        >>> iris = TaskSet.of(named_task("iris", "linear"))
+        >>> [choose_lanes(iris, learn_settings(preset)) for preset in ("practice", "paper-mnist")]
+        [12, 1]
     """
     if settings.execution.lanes is not None:
         return settings.execution.lanes
@@ -119,9 +119,7 @@ def small_networks(tasks: TaskSet, settings: LearnSettings) -> bool:
     Example:
         >>> from evomal.config import learn_settings
         >>> from evomal.tasks import named_task
-        >>> from evomal.tasks.models import MLP
-        >>> tasks = [named_task("digits", lambda: MLP((1, 8, 8), 10, width)) for width in (1, 8)]
-        >>> [small_networks(TaskSet.of(task), learn_settings()) for task in tasks]
+        >>> [small_networks(TaskSet.of(named_task("digits", "mlp", width=width)), learn_settings()) for width in (1, 8)]
         [True, False]
     """
     return tasks.device.type == "cpu" and all(_is_small(task, settings.base.batch_size) for task in tasks)
