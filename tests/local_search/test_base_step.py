@@ -216,4 +216,6 @@ def _lanes_as_alone(task, base, base_steps):
                 expected, loss.weights.grad = loss.weights.grad, None
                 size = float(expected.abs().max())
                 assert size > 0
-                torch.testing.assert_close(gradients[lane, : len(expected)], expected, rtol=1e-3, atol=1e-4 * size)
+                torch.testing.assert_close(
+                    gradients[lane, : len(expected)], expected, rtol=1e-3, atol=1e-3 * size
+                )  # float32
