@@ -11,7 +11,7 @@ from evomal.engines.steady_state import SteadyState
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.course import FullEvaluation
 from evomal.evaluation.filters import FilterProbe
-from evomal.evaluation.limits import Ended, LimitReached
+from evomal.evaluation.limits import LimitReached
 from evomal.evaluation.stages import Judgement, judge_stage, train_stage, tune_stage
 from evomal.executors import Executor
 from evomal.executors.executor import Stream
@@ -54,18 +54,13 @@ def search_asynchronously(
         )
     steady = SteadyState(settings.genetic, settings.seed, tasks.key, "genetic", initial=engine.initial)
     loop = Asynchronous(tasks, settings, probes, executor, steady, log)
-    ended: Ended = "generations"
-    try:
+
+    def search() -> None:
         loop.replay(list(log.archive.members.values()))
         log.begin_asynchronous(steady)
         loop.run()
-    except LimitReached as limit:
-        ended = limit.ended
-    except KeyboardInterrupt:
-        if not log.archive.members:
-            raise
-        ended = "interrupt"
-    return log.result(ended)
+
+    return log.concluded(search)
 
 
 def tune_and_judge(

@@ -30,7 +30,6 @@ from evomal.engines.warm_start import resolved, words_of
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.evaluator import Evaluator
 from evomal.evaluation.filters import FilterProbe
-from evomal.evaluation.limits import Ended, LimitReached
 from evomal.evaluation.probing import probed
 from evomal.evaluation.stages import train_stage
 from evomal.evaluation.watching import Watcher, Watchers
@@ -265,8 +264,8 @@ class Method(ABC):
         self, engine: Engine, evaluator: Evaluator, log: SearchLog, past: PreviousRun, first: int
     ) -> LearnResult:
         """The outer loop: ask the engine, evaluate, tell it, until the last generation."""
-        ended: Ended = "generations"
-        try:
+
+        def search() -> None:
             for generation in range(first, self.settings.generations):
                 members = [
                     past.known(Candidate(generation, index, proposed.genome, proposed.origin, proposed.parents))
@@ -281,13 +280,8 @@ class Method(ABC):
                 evaluator.evaluate(members, log.add)
                 engine.tell([member.told for member in members])
                 log.generation(generation)
-        except LimitReached as limit:
-            ended = limit.ended
-        except KeyboardInterrupt:
-            if not log.archive.members:
-                raise
-            ended = "interrupt"
-        return log.result(ended)
+
+        return log.concluded(search)
 
 
 def _show_settings(method: type[Method]) -> None:

@@ -1,7 +1,7 @@
 """What a search has found so far, written down as soon as it is known, and shown to whoever watches."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from types import TracebackType
@@ -12,7 +12,7 @@ from evomal.engines.engine import Engine
 from evomal.engines.steady_state import SteadyState
 from evomal.evaluation.archive import Archive
 from evomal.evaluation.candidate import Candidate
-from evomal.evaluation.limits import ENDINGS, Ended, Limits
+from evomal.evaluation.limits import ENDINGS, Ended, LimitReached, Limits
 from evomal.evaluation.watching import Watcher
 from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.errors import SettingError
@@ -143,6 +143,19 @@ class SearchLog:
         """
         self.watcher.generation(number, self.best)
         self.limits.check_generation(number, self.best, sum(member.own for member in self.archive.members.values()))
+
+    def concluded(self, loop: Callable[[], None]) -> LearnResult:
+        """Run a loop to its end, or to where a limit or Ctrl-C stops it; the result of what was found, saved."""
+        ended: Ended = "generations"
+        try:
+            loop()
+        except LimitReached as limit:
+            ended = limit.ended
+        except KeyboardInterrupt:
+            if not self.archive.members:
+                raise
+            ended = "interrupt"
+        return self.result(ended)
 
     def result(self, ended: Ended) -> LearnResult:
         """The result of the search, saved.
