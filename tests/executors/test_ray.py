@@ -119,7 +119,10 @@ def test_an_exception_comes_back_as_it_is_and_nothing_is_done_again(executor, no
         list(executor.map(fail, None, [(number, str(noted)) for number in range(3)]))
     assert type(caught.value) is DataError
     assert str(caught.value) == "job 2 holds nan (first in row 3); remove or fill in such rows"
-    assert sorted(noted.read_text().split()) == ["0", "1", "2"]
+    # It ends the others, begun or not; none is done twice.
+    begun = noted.read_text().split()
+    assert "2" in begun
+    assert len(set(begun)) == len(begun)
     assert list(executor.map(fail, None, [(5, str(noted))])) == [5]
 
 
