@@ -14,11 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from evomal.executors import InProcess, WorkerError, make_executor
+from evomal.executors import Executor, InProcess, WorkerError, make_executor
 from evomal.executors import ray_address as addresses
 from evomal.executors import ray_versions as versions
 from evomal.executors.ray_cluster import RETRIES, RayExecutor
 from evomal.foundation.errors import DataError, SettingError
+from evomal.search import EvoMAL
+from evomal.tasks import named_task
+from helpers import stops
+from helpers.replays import require_replay
 
 # Functions for workers are made inside the tests: those of a test module cannot be imported by a worker.
 
@@ -138,6 +142,33 @@ def test_what_a_killed_worker_did_is_done_again_and_nothing_is_printed(executor,
     assert list(executor.map(dies_once, 10, jobs)) == [0, 10, 20, 30, 40, 50, 60, 70]
     assert noted.read_text().split().count("3") == 2
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_asynchronous_search_whose_worker_is_killed_once(executor, noted, tmp_path, capfd):
+    def dies_once(shared, file, function, *arguments):
+        with open(file, "a") as lines:
+            lines.write("begun\n")
+        if Path(file).read_text().count("begun") == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(shared, *arguments)
+
+    class Killing(Executor):
+        workers = 2
+
+        def stream(self, shared):
+            stream = executor.stream(shared)
+            submit = stream.submit
+            stream.submit = lambda function, job, rank: submit(dies_once, (str(noted), function, *job), rank)
+            return stream
+
+    task = named_task("iris", "linear")
+    settings = stops.tiny(asynchronous=True, generations=3, rejection_threshold=0.2, lr=0.3)
+    result = EvoMAL(settings).learn(task, tmp_path / "a", executor=Killing())
+    assert capfd.readouterr() == ("", "")
+    lines = require_replay(tmp_path / "a", task)
+    assert (result.ended, len(lines)) == ("generations", 18)
+    jobs = sum((line["outcome"] != "archived") + ("train" in line["seconds"]) for line in lines)
+    assert noted.read_text().count("begun") == jobs + 1
 
 
 def test_workers_that_are_killed_without_end_are_given_up(executor, noted, capfd):

@@ -199,6 +199,7 @@ VARIANTS = {
     "a start": lambda: (fast.settings(start_from=("focal", "mul(y, log(f))")), None),
     "no filters": lambda: (fast.settings(rejection=False, gradient_equivalence=False), None),
     "softplus": lambda: (fast.settings(output_activation="softplus"), None),
+    "asynchronous": lambda: (fast.settings(asynchronous=True), None),
 }
 
 
@@ -226,6 +227,9 @@ LIMITS = {
     "patience": {"patience": 1, "seed": 58},
     "target": {"target_fitness": 0.6},
     "early target": {"target_fitness": 0.6, "seed": 23},
+    "asynchronous, 6 evaluations": {"max_evaluations": 6, "asynchronous": True},
+    "asynchronous, patience": {"patience": 1, "asynchronous": True, "seed": 58},
+    "asynchronous, target": {"target_fitness": 0.6, "asynchronous": True},
 }
 
 

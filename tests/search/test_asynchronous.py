@@ -13,12 +13,19 @@ from evomal.engines.steady_state import SteadyState
 from evomal.executors.executor import InProcess, Stream
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.foundation.seeds import python_random
-from evomal.search import GPLFL, EvoMAL
+from evomal.search import GPLFL, EvoMAL, Watcher
 from evomal.store import read_journal
 from evomal.tasks import TaskSet
 from helpers import stops, tasks
 
 FLAT = {"asynchronous": True}
+
+
+class Told(Watcher):
+    """Keeps with how many members, and with which generation, a search goes on."""
+
+    def resumed(self, members, best, generation):
+        self.resumed_with = len(members), generation
 
 
 class Shuffled(InProcess):
@@ -127,7 +134,9 @@ def test_an_interrupted_search_goes_on_and_ends_complete(tmp_path, stop):
     assert stopped.ended == "interrupt"
     before = read_journal(tmp_path / "a", as_written=True)
     assert len(before) == stop
-    result = learn(tmp_path / "a", seed=1, resume=True)
+    told = Told()
+    result = learn(tmp_path / "a", seed=1, resume=True, watcher=told)
+    assert told.resumed_with == (stop, stop // 6)
     records = read_journal(tmp_path / "a", as_written=True)
     assert (result.ended, len(records)) == ("generations", 24)
     assert records[:stop] == before
@@ -140,7 +149,7 @@ def test_a_journal_that_another_engine_wrote_is_refused(whole, tmp_path):
     lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
     lines[-1]["expression"] = "add(y, f)"
     (folder / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.raises(RunFolderError, match="this evomal breeds another one after the same results; go on with"):
+    with pytest.raises(RunFolderError, match="this evomal breeds another one after the lines before; go on with"):
         learn(folder, resume=True)
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NoReturn
 
 from evomal.config import LearnSettings
 from evomal.engines.engine import Engine
@@ -20,6 +21,7 @@ from evomal.local_search import Tuned
 from evomal.losses import LearnedLoss
 from evomal.search.result import LearnResult
 from evomal.search.search_log import SearchLog
+from evomal.store.config import CONFIG
 from evomal.tasks import TaskSet
 
 Found = tuple[LearnedLoss, Tuned, Judgement | None]
@@ -110,20 +112,18 @@ class Asynchronous:
             members: Who was finished, in the order of the journal.
 
         Raises:
-            RunFolderError: The engine breeds something else.
+            RunFolderError: The engine breeds something else after the same lines, or lines are missing.
         """
-        bred: defaultdict[int, list[Candidate]] = defaultdict(list)
-        for member in members:
-            bred[member.after or 0].append(member)
-        for told in range(len(members) + 1):
-            for known in bred[told]:
-                if self._proposed(self._number(known)).key != known.key:
-                    raise RunFolderError(
-                        f"candidate {known.index} of generation {known.generation} is '{known.key}' in the journal, "
-                        "but this evomal breeds another one after the same results; go on with the version of then"
-                    )
-            if told < len(members):
-                self._tell(members[told])
+        bred: defaultdict[int, list[int]] = defaultdict(list)
+        for place, member in enumerate(members):
+            bred[member.after or 0].append(place)
+        odd = []  # lines that do not follow from those before
+        for told, member in enumerate(members):
+            odd += [place for place in bred[told] if not self._follows(members[place])]
+            odd += [told] if (member.after or 0) > told else []
+            self._tell(member)
+        if odd:
+            self._refuse(members[min(odd)])
         self.archive.meet(members)
 
     def run(self) -> None:
@@ -187,8 +187,7 @@ class Asynchronous:
         """Tell the engine, take it down, and settle those that waited for it."""
         self._tell(candidate)
         self.log.add(candidate)
-        if self.engine.told % self.settings.population == 0:
-            self.log.window(self.engine.told // self.settings.population - 1)
+        self.log.told(self.engine)
         for other in self._waiting.pop(candidate.place, ()):
             if other.key == candidate.key:
                 other.take(candidate, "archived")
@@ -200,6 +199,18 @@ class Asynchronous:
         proposed = self.engine.breed(number)
         generation, index = divmod(number, self.settings.population)
         return Candidate(generation, index, proposed.genome, proposed.origin, proposed.parents, after=self.engine.told)
+
+    def _follows(self, member: Candidate) -> bool:
+        """Whether it is what would be bred now."""
+        return self._proposed(self._number(member)).key == member.key
+
+    def _refuse(self, odd: Candidate) -> NoReturn:
+        where = "" if self.log.folder is None else f"'{self.log.folder.path}' cannot go on: "
+        raise RunFolderError(
+            f"{where}in its journal, candidate {odd.index} of generation {odd.generation} is '{odd.key}', but this "
+            f"evomal breeds another one after the lines before; go on with the versions that {CONFIG} names, or delete "
+            "its line and all that follow"
+        )
 
     def _number(self, member: Candidate) -> int:
         return member.generation * self.settings.population + member.index

@@ -238,7 +238,7 @@ class Method(ABC):
                 describe(folder, given, settings, past)
             engine = given_engine or self.engine(tasks, probes)
             alone = settings.genetic.asynchronous
-            first = past.recalled() if alone else past.restore(engine)
+            first = past.recalled(settings) if alone else past.restore(engine)
             checkpointing = Checkpointing(folder, past.state, start)
             baseline = past.baseline(lambda: _baseline(tasks, settings))
             remarks = [hardly_learns(tasks, baseline, settings.base)]

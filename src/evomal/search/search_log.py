@@ -133,16 +133,26 @@ class SearchLog:
             LimitReached: The search ends here.
         """
         self.limits.check_best(self.best)
+        self._check_window(engine.told)
         self.checkpointing.turn(0, engine, self.baseline)
 
-    def window(self, number: int) -> None:
-        """As many candidates as a generation has are finished, for the `number`-th time from 0.
+    def told(self, engine: SteadyState) -> None:
+        """The engine of a search without generations was told of the latest candidate.
 
         Raises:
             LimitReached: The search ends here.
         """
-        self.watcher.generation(number, self.best)
-        self.limits.check_generation(number, self.best, sum(member.own for member in self.archive.members.values()))
+        if engine.told % self.settings.population == 0:
+            self.watcher.generation(engine.told // self.settings.population - 1, self.best)
+            self._check_window(engine.told)
+            self.checkpointing.turn(0, engine, self.baseline)
+
+    def _check_window(self, told: int) -> None:
+        """As many candidates as a generation has are finished: what limits say of a generation."""
+        number, rest = divmod(told, self.settings.population)
+        if told and not rest:
+            evaluated = sum(member.own for member in self.archive.members.values())
+            self.limits.check_generation(number - 1, self.best, evaluated)
 
     def concluded(self, loop: Callable[[], None]) -> LearnResult:
         """Run a loop to its end, or to where a limit or Ctrl-C stops it; the result of what was found, saved."""

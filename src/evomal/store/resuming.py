@@ -100,14 +100,17 @@ class PreviousRun:
             return state.generation
         return 0
 
-    def recalled(self) -> int:
-        """Take the latest checkpoint of a search without generations; all but the baseline is in its journal.
+    def recalled(self, now: LearnSettings) -> int:
+        """Take the latest sound checkpoint of a search without generations; all but the baseline is in its journal.
+
+        Args:
+            now: The settings to go on with.
 
         Returns:
-            The generation to go on with, which is the first.
+            The generation to go on with, by the number of those that are finished.
         """
-        self.state = self.states[0] if self.states else None
-        return 0
+        self.state = next((state for state in self.states if state.engine and state.baseline is not None), None)
+        return min(len(self.archive.members) // now.population, now.generations - 1)
 
     def baseline(self, measure: Callable[[], float]) -> float:
         """The task loss's metric after partial training, measured where it is not known."""
@@ -139,7 +142,8 @@ class PreviousRun:
 def _archive(folder: RunFolder, settings: LearnSettings) -> Archive:
     found: dict[tuple[int, int], Candidate] = {}
     records = folder.records()
-    if not settings.genetic.asynchronous:  # else the order in which they were written says how the search went
+    ordered = settings.genetic.asynchronous
+    if not ordered:  # else the order in which they were written says how the search went
         records.sort(key=lambda record: (record["generation"], record["index"]))
     for record in records:
         try:
@@ -147,9 +151,10 @@ def _archive(folder: RunFolder, settings: LearnSettings) -> Archive:
             if candidate.index >= settings.population:
                 raise ValueError("more members than a generation has")
         except ValueError:
+            lines = "its line and all that follow to have them" if ordered else "its line to have it"
             raise RunFolderError(
                 f"'{folder.path / JOURNAL}' is damaged: candidate {record['index']} of generation "
-                f"{record['generation']} is no record of this run; delete its line to have it evaluated anew"
+                f"{record['generation']} is no record of this run; delete {lines} evaluated anew"
             ) from None
         found.setdefault(candidate.place, candidate)
     return Archive(found.values())
