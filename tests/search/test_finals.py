@@ -20,6 +20,7 @@ from evomal.foundation.errors import DataError, RunFolderError, SettingError
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, SymbolicLoss
 from evomal.search import EvoMAL, make_method
 from evomal.search.finalists import finalists, points_of
+from evomal.search.finals import plan_of, too_short_for_finals
 from evomal.search.prices import steps_taken
 from evomal.search.verdict import Verdict
 from evomal.store import comparable, read_records
@@ -45,7 +46,7 @@ def _few_handcrafted():
         yield
 
 
-FINALS = ("steps", "folds", "retests", "finals_budget", "finalists")
+FINALS = ("steps", "folds", "retests", "finals_budget", "finals_effort", "finalists")
 
 
 def settings(method="evomal", **flat):
@@ -262,6 +263,28 @@ def test_too_small_a_budget_of_its_own_is_no_verdict_and_an_explicit_one_is_refu
     assert result.verdict.kind == "not tested"
     assert "; not tested: a budget of " in result.message
     assert result.loss is result.learned
+
+
+def test_a_budget_is_so_many_times_what_the_search_takes():
+    given = settings()
+    once, thrice = (
+        given.model_copy(
+            update={"finals": given.finals.model_copy(update={"finals_budget": None, "finals_effort": times})}
+        )
+        for times in (1.0, 2.5)
+    )
+    result = make_method(thrice).learn(clouds())
+    taken = steps_taken(result.members, thrice)
+    assert result.verdict.budget == round(2.5 * taken)
+    assert plan_of(TaskSet.of(clouds()), once, result.members).budget == taken
+    line = too_short_for_finals(
+        TaskSet.of(clouds()), thrice.model_copy(update={"finals": thrice.finals.model_copy(update={"steps": 9_999})})
+    )
+    assert line is not None
+    assert "2.5 times what the search takes" in line
+
+
+def test_an_explicit_budget_that_is_too_small_is_refused():
     with pytest.raises(SettingError, match=r"^setting 'finals_budget': 100 base steps are too few for a verdict"):
         make_method(settings(finals_budget=100)).learn(clouds())
 

@@ -148,6 +148,8 @@ class LearnKeywords(AskKeywords, total=False):
     """Fresh cross-validations in which the best few are tested again, at most."""
     finals_budget: int | None
     """Base steps in all."""
+    finals_effort: float | None
+    """Without a finals_budget: base steps in all, in those of the search."""
     executor: Literal["auto", "here", "processes", "ray"] | None
     """Where candidates are evaluated; auto: here, or in processes if there are several workers."""
     address: str | None

@@ -312,7 +312,14 @@ class FinalsSettings(Settings):
         only=("finals", (True,)),
         needs="training",
         changes="freely",
-        none="as many as the search takes",
+        none="what the search takes, times finals_effort",
+    )
+    finals_effort: Annotated[float, Field(gt=0, le=1e6)] = setting(
+        1.0,
+        "without a finals_budget: base steps in all, in those of the search",
+        only=("finals", (True,)),
+        needs="training",
+        changes="freely",
     )
 
     @model_validator(mode="before")

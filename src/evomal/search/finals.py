@@ -150,9 +150,11 @@ class Final:
 
 
 def plan_of(tasks: TaskSet, settings: LearnSettings, members: Sequence[Candidate]) -> FinalsPlan:
-    """How the finals of a search are held; its budget is that which was given, or what the search itself took."""
+    """How the finals of a search are held; its budget is that which was given, or follows from what the search took."""
     finals, lr = settings.finals, settings.base.lr
-    budget = steps_taken(members, settings) if finals.finals_budget is None else finals.finals_budget
+    budget = finals.finals_budget
+    if budget is None:
+        budget = round(finals.finals_effort * steps_taken(members, settings))
     overlap = overlap_of(tasks, finals.folds)
     repeats = 2 if overlap and fewest(tasks) < FEW else 1
     grid = (lr / FACTOR, lr, lr * FACTOR)
@@ -191,11 +193,12 @@ def too_short_for_finals(tasks: TaskSet, settings: LearnSettings) -> str | None:
         return None
     least = _least_budget(tasks, settings)
     each = steps_of_trainings(1, settings) * len(tasks) + tuning_steps(settings)
-    if settings.evaluations * each >= least:
+    most = round(settings.evaluations * each * finals.finals_effort)
+    if most >= least:
         return None
     return (
-        f"there will be no finals: they may cost as much as the search, which takes {settings.evaluations * each} base "
-        f"steps at most, and need {least} for trainings of {finals.steps} steps; give a finals_budget, fewer steps, or "
+        f"there will be no finals: they may take {most} base steps at most, {finals.finals_effort:g} times what the "
+        f"search takes, and need {least} for trainings of {finals.steps} steps; give a finals_budget, fewer steps, or "
         "a longer search"
     )
 

@@ -119,9 +119,10 @@ def stages_of(
 
 
 def _finals_price(settings: LearnSettings, each_trained: float, taken: Sequence[float], tasks: int) -> StagePrice:
-    """Finals cost what was given for them, or as many base steps as the search takes."""
+    """Finals cost what was given for them, or so many times the base steps that the search takes."""
     finals = settings.finals
-    least, most = taken if finals.finals_budget is None else (finals.finals_budget, finals.finals_budget)
+    given = finals.finals_budget
+    least, most = (finals.finals_effort * each for each in taken) if given is None else (given, given)
     step = each_trained / (steps_of_trainings(1, settings) * tasks)
     few, many = (round(budget / finals.steps) for budget in (least, most))
     return StagePrice("finals", few, many, step * finals.steps, 0.0, 1, settings.workers)
