@@ -21,7 +21,19 @@ SHORT = {
     "parts": "parts",
 }
 LONG = {
-    name: name for name in ("generation", "search", "memory", "racing", "rejection", "lanes", "gpu", "suite", "cluster")
+    name: name
+    for name in (
+        "generation",
+        "search",
+        "memory",
+        "racing",
+        "rejection",
+        "lanes",
+        "gpu",
+        "suite",
+        "cluster",
+        "alternative",
+    )
 } | {"foretelling": "suite.foretelling"}
 MODULES = SHORT | LONG
 """The module of each benchmark, a function of that name; imported when it is run."""

@@ -1,5 +1,6 @@
 """The suite's arithmetic and its tasks: what its table says must follow from what was measured."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,15 @@ import torch
 # `benchmarks` lies beside the package and is installed with nothing.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.alternative import alternative
 from benchmarks.suite.foretelling import WAYS, foretelling
 from benchmarks.suite.optuna_control import by_optuna
 from benchmarks.suite.run import VARIANTS, Job, searcher
 from benchmarks.suite.table import beside, markdown, row, specialist
 from benchmarks.suite.tasks import TASKS, missed_cost_five, off_by_a_tenth, one_minus_auc, suite_task
 from benchmarks.suite.virtual import Virtual
+
+from evomal.search.prices import steps_of_trainings, tuning_steps
 
 
 def _found(draw, habit, best, own, learned):
@@ -80,7 +84,11 @@ def test_every_variant_is_a_search_that_differs_from_the_preset(tmp_path):
     }
     others = [each for name, each in settings.items() if name != "evomal"]
     assert all(each != settings["evomal"] for each in others)
-    assert settings["random"].evaluations == pytest.approx(settings["evomal"].evaluations, rel=0.1)
+    steps = {
+        name: settings[name].evaluations * (steps_of_trainings(1, settings[name]) + tuning_steps(settings[name]))
+        for name in ("evomal", "random")
+    }
+    assert steps["random"] == pytest.approx(steps["evomal"], rel=0.1)
 
 
 def _small(tmp_path, **finals):
@@ -136,3 +144,26 @@ def test_many_workers_are_played_by_one():
             stream.submit(work, (name, seconds))
         assert [stream.next_finished()[1] for _ in range(3)] == ["short", "third", "long"]
     assert order == ["long", "short", "third"]
+
+
+def test_what_people_have_beside_a_search_as_curves(tmp_path):
+    pytest.importorskip("matplotlib")
+    for draw in (0, 1):
+        for scale, steps, value in ((0.1, 100, 0.3), (0.5, 400, 0.2)):
+            for kind, worse in (("evomal", 0.0), ("random", 0.05)):
+                job = Job("ranking", draw, kind, tmp_path, tmp_path / f"{scale:g}", scale)
+                job.out.mkdir(exist_ok=True)
+                values = [value + worse + 0.02 * draw] * 2
+                test = {"evomal": {"values": values}}
+                job.file.write_text(json.dumps({"variant": kind, "steps": steps + draw, "test": test}))
+        tests = [{"values": [0.4, 0.5]}, {"values": [0.35, 0.35]}, {"values": [0.1, None]}]
+        found = [{"steps": steps} for steps in (50, 300, 401 - draw)]
+        job = Job("ranking", draw, "optuna", tmp_path, tmp_path / "0.5", 0.5)
+        job.file.write_text(json.dumps({"variant": "optuna", "found": found, "tests": tests, "test": {}}))
+    alternative(tmp_path, tmp_path, "ranking", "0 1", "0.5 0.1")
+    assert (tmp_path / "table.md").read_text().splitlines()[2:] == [
+        "| ranking | 100 | 0.3100 ± 0.0141 | 0.3600 ± 0.0141 | 0.4500 ± 0.0000 |",
+        # The third incumbent of the first draw came a step too late; that of the second one failed once.
+        "| ranking | 400 | 0.2100 ± 0.0141 | 0.2600 ± 0.0141 | 0.3500 (1 of 2 failed) |",
+    ]
+    assert "base steps spent" in (tmp_path / "alternative.svg").read_text()

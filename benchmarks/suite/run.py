@@ -1,7 +1,7 @@
 """The command: one search for every task and draw, then fresh networks with every loss; what is finished stays."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -69,18 +69,25 @@ def suite(
         for variant in variants.split()
         for name in names
     ]
-    out.mkdir(parents=True, exist_ok=True)
-    left = [job for job in jobs if not job.file.exists()]
-    # Spawned: a process that has used threads must not be forked.
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        for done in as_completed(those := {pool.submit(run, job): job for job in left}):
-            error = done.exception()  # one that fails ends no other
-            print(f"{those[done].file.stem}: {error!r}" if error else done.result(), flush=True)
-    found = [json.loads(job.file.read_text(encoding="utf-8")) for job in jobs if job.file.exists()]
+    found = list(results(jobs, workers).values())
     table = markdown(found)
     (out / "table.md").write_text(table, encoding="utf-8")
     print(table)
     return {"results": found}
+
+
+def results(jobs: Sequence[Job], workers: int) -> dict[Job, dict[str, Any]]:
+    """What came of jobs, those that are not done yet done now; Optuna's after those whose budget is theirs."""
+    for last in (False, True):
+        left = [job for job in jobs if (job.variant == "optuna") == last and not job.file.exists()]
+        for job in left:
+            job.out.mkdir(parents=True, exist_ok=True)
+        # Spawned: a process that has used threads must not be forked.
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            for done in as_completed(those := {pool.submit(run, job): job for job in left}):
+                error = done.exception()  # one that fails ends no other
+                print(f"{those[done].file.stem}: {error!r}" if error else done.result(), flush=True)
+    return {job: json.loads(job.file.read_text(encoding="utf-8")) for job in jobs if job.file.exists()}
 
 
 def run(job: Job) -> str:
@@ -137,6 +144,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 def searcher(job: Job) -> Any:
     """The method of a job."""
     from evomal import EvoMAL
+    from evomal.search.prices import steps_of_trainings, tuning_steps
 
     smaller = {"few_images": 0.25}.get(job.task, 1.0) * job.scale
     settings = EvoMAL(preset="practice").settings
@@ -145,10 +153,10 @@ def searcher(job: Job) -> Any:
     flat: dict[str, Any] = {"population_size": population, "generations": max(1, round(size / population))}
     if job.task in IMAGES:  # whose search is a small one
         flat["finals_budget"] = 40_000
-    if job.variant == "random":  # one generation, as large as a whole search
-        flat["population_size"] = round(size)
+    if job.variant == "random":  # one generation, whose trainings take what tuning and training take in a search
+        flat["population_size"] = round(size * (1 + tuning_steps(settings) / steps_of_trainings(1, settings)))
     if job.variant == "known":  # what a search costs goes into the finals
-        flat["finals_budget"] = round(2 * size * 0.4 * settings.partial_steps)
+        flat["finals_budget"] = round((1 + settings.finals.finals_effort) * size * 0.4 * settings.partial_steps)
     return EvoMAL(preset="practice", seed=job.draw, **flat | VARIANTS[job.variant])
 
 
@@ -176,13 +184,15 @@ def _run_optuna(job: Job, task: Any) -> str:
         raise SystemExit(f"{job.file.stem}: its budget is that of {beside.file.stem}, which is not there yet")
     start, settings = perf_counter(), searcher(beside).settings
     found = by_optuna(task, settings, json.loads(beside.file.read_text(encoding="utf-8"))["steps"])
-    best, networks = found[-1], 2 if job.task in IMAGES else NETWORKS
-    loss = task.task_loss if best.name == task.task_loss_name else task.handcrafted(best.name)
-    values = [_trained(task, loss, best.lr, settings, job.draw, network) for network in range(networks)]
+    networks, tests = 2 if job.task in IMAGES else NETWORKS, []
+    for one in found:  # what it would have handed out with a smaller budget, too
+        loss = task.task_loss if one.name == task.task_loss_name else task.handcrafted(one.name)
+        values = [_trained(task, loss, one.lr, settings, job.draw, network) for network in range(networks)]
+        tests.append({"lr": one.lr, "values": values})
     written = {"task": job.task, "draw": job.draw, "variant": job.variant, "seconds": perf_counter() - start}
-    written |= {"found": [each._asdict() for each in found], "test": {"optuna": {"lr": best.lr, "values": values}}}
+    written |= {"found": [each._asdict() for each in found], "tests": tests, "test": {"optuna": tests[-1]}}
     job.file.write_text(json.dumps(written, indent=1), encoding="utf-8")
-    return f"{job.file.stem}: {perf_counter() - start:.0f} s, {best.name} at {best.lr:.3g}"
+    return f"{job.file.stem}: {perf_counter() - start:.0f} s, {found[-1].name} at {found[-1].lr:.3g}"
 
 
 def _rate(result: Any, kind: str) -> float | None:

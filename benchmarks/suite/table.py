@@ -37,7 +37,7 @@ def beside(found: Sequence[Found], first: str = "evomal") -> list[str]:
     for variant in dict.fromkeys(each["variant"] for each in found if each["variant"] != first):
         rows = []
         for task in dict.fromkeys(each["task"] for each in found):
-            sides = [{each["draw"]: _answer(each) for each in _of(found, name, task)} for name in (first, variant)]
+            sides = [{each["draw"]: answer(each) for each in _of(found, name, task)} for name in (first, variant)]
             common = sorted(sides[0].keys() & sides[1].keys())
             if common:
                 rows.append((task, *([side[draw] for draw in common] for side in sides)))
@@ -46,16 +46,21 @@ def beside(found: Sequence[Found], first: str = "evomal") -> list[str]:
         lines = [f"## {variant} beside {first}", "", f"| task | draws | {first} | {variant} | difference | p |"]
         lines.append("|---|---|---|---|---|---|")
         for (task, ours, theirs), test, p in zip(rows, tests, corrected, strict=True):
-            cells = [task, str(len(ours)), _spread(ours), _spread(theirs), *_difference(test, p)]
+            cells = [task, str(len(ours)), spread(ours), spread(theirs), *_difference(test, p)]
             lines.append("| " + " | ".join(cells) + " |")
         if rows:
             tables.append("\n".join(lines))
     return tables
 
 
-def _answer(each: Found) -> float:
-    """The test metric of what a variant hands out."""
-    return _value(each, "optuna" if each["variant"] == "optuna" else "evomal")
+def answer(each: Found) -> float:
+    """The test metric of what a variant hands out, the mean of fresh networks."""
+    return mean_of(each["test"]["optuna" if each["variant"] == "optuna" else "evomal"])
+
+
+def mean_of(tested: Mapping[str, Any]) -> float:
+    """Mean over networks; infinite where a training failed."""
+    return fmean(inf if value is None else value for value in tested["values"])
 
 
 def _of(found: Sequence[Found], variant: str, task: str) -> list[Found]:
@@ -111,9 +116,9 @@ def specialist(each: Found) -> str | None:
 def _right(each: Found, columns: Mapping[str, Sequence[float]], place: int) -> bool:
     """Whether evomal's answer was as good on test data as the others, within the spread of its networks."""
     own = each["test"]["evomal"]["values"]
-    spread = stdev(own) if len(own) > 1 and all(map(isfinite, own)) else 0.0
+    width = stdev(own) if len(own) > 1 and all(map(isfinite, own)) else 0.0
     others = [columns[name][place] for name in ("habit", "chosen", "learned") if columns[name]]
-    return columns["evomal"][place] <= min(others) + spread
+    return columns["evomal"][place] <= min(others) + width
 
 
 def _everywhere(name: str, found: Sequence[Found]) -> bool:
@@ -121,8 +126,7 @@ def _everywhere(name: str, found: Sequence[Found]) -> bool:
 
 
 def _value(each: Found, name: str) -> float:
-    values = [inf if value is None else value for value in each["test"][name]["values"]]
-    return fmean(values)
+    return mean_of(each["test"][name])
 
 
 def _values(name: str, found: Sequence[Found]) -> list[float]:
@@ -147,11 +151,11 @@ def _table(variant: str, rows: Sequence[Mapping[str, Any]]) -> str:
         cells = [
             one["task"],
             one["draws"],
-            _spread(one["habit"]),
-            _spread(one["chosen"]),
-            f"{_spread(one['hindsight'])} ({one['best specialist']})",
-            _spread(one["evomal"]),
-            _spread(one["learned"]),
+            spread(one["habit"]),
+            spread(one["chosen"]),
+            f"{spread(one['hindsight'])} ({one['best specialist']})",
+            spread(one["evomal"]),
+            spread(one["learned"]),
             *_difference(test["habit"], corrected["habit"][place]),
             *_difference(test["chosen"], corrected["chosen"][place]),
             *_difference(test["learned"], corrected["learned"][place]),
@@ -178,7 +182,12 @@ def _difference(test: Any, p: float | None) -> tuple[str, str]:
     return f"{-test.gain:+.4f}", "" if p is None else f"{p:.3f}"
 
 
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    return f"{fmean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation as text; of draws in which a training failed only the number."""
+    well = [value for value in values if isfinite(value)]
+    text = f"{fmean(well):.4f}" if well else ""
+    if len(well) > 1:
+        text += f" ± {stdev(well):.4f}"
+    if len(well) < len(values):
+        text = f"{text} ({len(values) - len(well)} of {len(values)} failed)".strip()
+    return text
