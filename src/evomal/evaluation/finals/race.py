@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 from evomal.evaluation.finals.ledger import Follow, Ledger, Trial
 from evomal.evaluation.finals.plan import LEAST_RACE, Entrant
@@ -13,7 +14,7 @@ LEVEL = 0.05  # of the test that sends home: one-sided, each by itself; see `beh
 TWO_RATES = 2  # folds on which losses are trained at both of their best rates; on the second only the better half
 RACE_SHARE = 0.55  # of what the screening has left; the rest is for the re-test
 FEWEST = 4  # who goes on even if far behind
-AT_THE_END, FEW = 4, 3  # who takes part in the last fold, if the budget allows, and if it does not
+MANY, AT_THE_END, FEW = 8, 4, 3  # in the last fold: if everybody has had a first one, as a rule, if budgets are small
 
 
 def race(runners: Sequence[Runner], entrants: Sequence[Entrant], ledger: Ledger, places: Places) -> list[Runner]:
@@ -60,18 +61,21 @@ def planned_sizes(count: int, folds: int, trainings: int) -> list[int]:
         trainings: Full trainings that the race may cost.
 
     Returns:
-        A number for each fold; fewer folds where the budget is small, none where it does not suffice for two.
+        A number for each fold; fewer folds where the budget is small, none where it does not suffice for two. More
+        stay to the end where the budget suffices for all on the first fold.
 
     Example:
         >>> planned_sizes(36, 5, 60), planned_sizes(36, 5, 35), planned_sizes(20, 5, 13), planned_sizes(20, 5, 8)
         ([16, 8, 4, 4, 4], [8, 4, 4, 4, 4], [3, 3], [])
+        >>> planned_sizes(36, 5, 200), planned_sizes(36, 5, 120)
+        ([36, 18, 9, 8, 8], [36, 18, 9, 6, 6])
     """
-    for last in range(min(AT_THE_END, count), min(FEW, count) - 1, -1):
-        for first in range(count, last - 1, -1):
-            sizes = [max(last, math.ceil(first / 2**fold)) for fold in range(folds)]
-            if _cost(sizes) <= trainings:
-                return sizes
     few = min(FEW, count)
+    wide = [(last, count) for last in range(min(MANY, count), AT_THE_END, -1)]
+    for last, first in [*wide, *product(range(min(AT_THE_END, count), few - 1, -1), range(count, few - 1, -1))]:
+        sizes = [max(last, math.ceil(first / 2**fold)) for fold in range(folds)]
+        if last <= first and _cost(sizes) <= trainings:
+            return sizes
     for number in range(folds, LEAST_RACE - 1, -1):
         if _cost([few] * number) <= trainings:
             return [few] * number
