@@ -20,7 +20,7 @@ class StagePrice:
         each: Seconds for one candidate, on one worker.
         fixed: Seconds for one generation, whatever the number of candidates and workers.
         generations: Number of generations.
-        workers: Processes that share the candidates.
+        workers: Processes that share the candidates, as far as there is something for them.
     """
 
     name: str
@@ -45,12 +45,14 @@ class Price:
         candidates: Population size times generations.
         probe_seconds: How long the probe took.
         shares: Of the candidates, those that are new, and those that are trained, at least and at most.
+        lanes: How many candidates are evaluated at a time by a worker, at most.
     """
 
     stages: tuple[StagePrice, ...]
     candidates: int
     probe_seconds: float
     shares: tuple[float, float, float]
+    lanes: int = 1
 
     @property
     def least(self) -> float:
@@ -68,8 +70,10 @@ class Price:
         new, low, high = self.shares
         race = any(stage.name == "heat" for stage in self.stages)
         trained = f"{low:.0%} to {high:.0%} {'would be trained without a race' if race else 'are trained'}"
+        alone = "each is evaluated by itself"
+        together = f"up to {self.lanes} are evaluated at once (lanes), and were so in the probe"
         return (
-            f"of {self.candidates} candidates {new:.0%} are new, {trained}; each is evaluated by itself; "
+            f"of {self.candidates} candidates {new:.0%} are new, {trained}; {alone if self.lanes == 1 else together}; "
             "stages run one after the other, candidates of a stage on all workers"
         )
 
@@ -80,6 +84,7 @@ class Price:
         ]
         return {
             "candidates": self.candidates,
+            "lanes": self.lanes,
             "stages": stages,
             "least_seconds": self.least,
             "most_seconds": self.most,
