@@ -199,7 +199,7 @@ def test_a_training_that_fails_in_lanes_does_not_touch_the_others():
     group = [(None, 0.1), (bad, 0.1), (HandcraftedLoss("focal"), 0.2), (found, 0.1)]
     tasks, how = TaskSet.of(clouds()), settings()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evomal.evaluation.finals.training.train_final", None)  # nobody is trained alone
+        patch.setattr("evomal.evaluation.finals.training._trained", None)  # nobody is trained alone
         found = train_finals(tasks, how, group, 1, 12)
     for ours, (loss, lr) in zip(found, group, strict=True):
         theirs = train_final(tasks, how, loss, lr, 1, 12)

@@ -58,8 +58,8 @@ class FinalsTrainings:
             self._begin(group)
         for trial in left:
             while trial not in self._finished:
-                number, found = self._stream.next_finished()
-                for done, training in zip(self._under_way.pop(number), found, strict=True):
+                number, trained = self._stream.next_finished()
+                for done, training in zip(self._under_way.pop(number), trained, strict=True):
                     if self._known(done) is None:
                         self._finished[done] = training
                         self._go_on(done, training)

@@ -1,10 +1,13 @@
 """One training of the finals: what executors run, here or in workers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from time import perf_counter
+from typing import NamedTuple, Self
+
+from torch import nn
 
 from evomal.config import LearnSettings
 from evomal.evaluation.batched_stages import in_groups
@@ -20,6 +23,12 @@ from evomal.training import evaluate, fit, one_thread
 from evomal.training.batched_fit import fit_lanes
 from evomal.training.chance import bounds
 from evomal.training.precision import autocast, precision
+
+Entered = tuple[LossFunction | None, float]
+"""A loss, None for each task's own, and its base learning rate."""
+
+Measured = tuple[float, str | None]
+"""The metric on one task, and why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +62,7 @@ def train_final(
         steps: Base steps; with 0 it is measured what comes without any: an untrained network, or constant predictions,
             if those are better.
     """
-    start = perf_counter()
-    if isinstance(loss, LearnedLoss):
-        loss.requires_grad_(False)
-    values: list[float] = []
-    for task in tasks:
-        try:
-            value, reason = _trained(task, settings, loss or task.task_loss, lr, split, steps)
-        except Exception as error:  # whatever a loss does, the finals go on
-            value, reason = math.inf, reason_of(error)
-        if reason is not None:
-            return FinalTraining(math.inf, reason, perf_counter() - start)
-        values.append(value)
-    return FinalTraining(fmean(values), None, perf_counter() - start)
+    return train_finals(tasks, settings, [(loss, lr)], split, steps)[0]
 
 
 def grouped(trials: Sequence[Trial], lanes: int) -> list[list[Trial]]:
@@ -89,11 +86,7 @@ def grouped(trials: Sequence[Trial], lanes: int) -> list[list[Trial]]:
 
 
 def train_finals(
-    tasks: TaskSet,
-    settings: LearnSettings,
-    entrants: Sequence[tuple[LossFunction | None, float]],
-    split: int,
-    steps: int,
+    tasks: TaskSet, settings: LearnSettings, entrants: Sequence[Entered], split: int, steps: int
 ) -> list[FinalTraining]:
     """What `train_final` does for each loss and rate of a split; several in lanes, where that can be.
 
@@ -105,25 +98,18 @@ def train_finals(
         steps: Base steps, above 0 for several.
     """
 
-    def together(group: Sequence[tuple[LossFunction | None, float]]) -> list[FinalTraining]:
-        start = perf_counter()
-        values: list[list[float]] = [[] for _ in group]
-        reasons: list[str | None] = [None for _ in group]
-        for task in tasks:
-            going = [number for number, reason in enumerate(reasons) if reason is None]
-            if going:
-                found = _trained_lanes(task, settings, [group[number] for number in going], split, steps)
-                for number, (value, reason) in zip(going, found, strict=True):
-                    reasons[number] = reason
-                    values[number].append(value)
-        each = (perf_counter() - start) / len(group)
-        return [
-            FinalTraining(math.inf if reason else fmean(own), reason, each)
-            for own, reason in zip(values, reasons, strict=True)
-        ]
+    def together(group: Sequence[Entered]) -> list[FinalTraining]:
+        return _over_tasks(tasks, group, lambda task, going: _trained_lanes(task, settings, going, split, steps))
 
-    def alone(group: Sequence[tuple[LossFunction | None, float]]) -> list[FinalTraining]:
-        return [train_final(tasks, settings, loss, lr, split, steps) for loss, lr in group]
+    def alone(group: Sequence[Entered]) -> list[FinalTraining]:
+        return [found for one in group for found in _over_tasks(tasks, [one], by_itself)]
+
+    def by_itself(task: Task, going: Sequence[Entered]) -> list[Measured]:
+        ((loss, lr),) = going
+        try:
+            return [_trained(task, settings, loss or task.task_loss, lr, split, steps)]
+        except Exception as error:  # whatever a loss does, the finals go on
+            return [(math.inf, reason_of(error))]
 
     for loss, _ in entrants:
         if isinstance(loss, LearnedLoss):
@@ -131,45 +117,79 @@ def train_finals(
     return in_groups(together, alone, entrants)
 
 
+def _over_tasks(
+    tasks: TaskSet, group: Sequence[Entered], train: Callable[[Task, Sequence[Entered]], list[Measured]]
+) -> list[FinalTraining]:
+    """Train on one task after the other; of a loss's trainings, the first that fails is the last."""
+    start = perf_counter()
+    values: list[list[float]] = [[] for _ in group]
+    reasons: list[str | None] = [None for _ in group]
+    for task in tasks:
+        going = [number for number, reason in enumerate(reasons) if reason is None]
+        if not going:
+            break
+        for number, (value, reason) in zip(going, train(task, [group[each] for each in going]), strict=True):
+            reasons[number] = reason
+            values[number].append(value)
+    each = (perf_counter() - start) / len(group)
+    return [
+        FinalTraining(math.inf if reason else fmean(own), reason, each)
+        for own, reason in zip(values, reasons, strict=True)
+    ]
+
+
+class _Fresh(NamedTuple):
+    """What a training on a split of a task begins with, the same for every loss (D3)."""
+
+    train: AnySplit
+    test: AnySplit
+    model: nn.Module
+    batches: Batches
+    noise: int
+
+    @classmethod
+    def of(cls, task: Task, settings: LearnSettings, split: int) -> Self:
+        train, test = final_split(task, settings.finals.folds, split, settings.seed)
+        key = (settings.seed, task.key, "finals", split)
+        model = task.make_model(derive(*key, "init"))
+        batches = Batches(len(train), settings.base.batch_size, *key, "batches")
+        return cls(train, test, model, batches, derive(*key, "noise"))
+
+
 def _trained_lanes(
-    task: Task, settings: LearnSettings, group: Sequence[tuple[LossFunction | None, float]], split: int, steps: int
-) -> list[tuple[float, str | None]]:
-    train, test = final_split(task, settings.finals.folds, split, settings.seed)
-    key = (settings.seed, task.key, "finals", split)
+    task: Task, settings: LearnSettings, group: Sequence[Entered], split: int, steps: int
+) -> list[Measured]:
     with one_thread():
+        fresh = _Fresh.of(task, settings, split)
         trained = fit_lanes(
-            task.make_model(derive(*key, "init")),
+            fresh.model,
             MixedLosses([loss or task.task_loss for loss, _ in group]),
-            train,
-            Batches(len(train), settings.base.batch_size, *key, "batches"),
+            fresh.train,
+            fresh.batches,
             steps,
             settings.base,
-            derive(*key, "noise"),
+            fresh.noise,
             [lr for _, lr in group],
             settings.execution.precision,
             task.own,
         )
-        values = trained.evaluate(test, task.metric)
-    return [
-        (value, fit.reason or (None if math.isfinite(value) else "the metric is not finite"))
-        for fit, value in zip(trained.fits, values, strict=True)
-    ]
+        values = trained.evaluate(fresh.test, task.metric)
+    return [_measured(value, fit.reason) for fit, value in zip(trained.fits, values, strict=True)]
 
 
-def _trained(
-    task: Task, settings: LearnSettings, loss: LossFunction, lr: float, split: int, steps: int
-) -> tuple[float, str | None]:
+def _trained(task: Task, settings: LearnSettings, loss: LossFunction, lr: float, split: int, steps: int) -> Measured:
     base = settings.base.model_copy(update={"lr": lr})
     setting = settings.execution.precision
-    train, test = final_split(task, settings.finals.folds, split, settings.seed)
-    key = (settings.seed, task.key, "finals", split)
     with one_thread(), precision(setting, task.device), autocast(setting, task.device):
-        model = task.make_model(derive(*key, "init"))
-        batches = Batches(len(train), base.batch_size, *key, "batches")
+        fresh = _Fresh.of(task, settings, split)
         if steps == 0:
-            return min(evaluate(model, test, task.metric), _constant(task, test)), None
-        reason = fit(model, loss, train, batches, steps, base, derive(*key, "noise"), task.own).reason
-        value = evaluate(model, test, task.metric) if reason is None else math.inf
+            return min(evaluate(fresh.model, fresh.test, task.metric), _constant(task, fresh.test)), None
+        reason = fit(fresh.model, loss, fresh.train, fresh.batches, steps, base, fresh.noise, task.own).reason
+        value = evaluate(fresh.model, fresh.test, task.metric) if reason is None else math.inf
+    return _measured(value, reason)
+
+
+def _measured(value: float, reason: str | None) -> Measured:
     return value, reason or (None if math.isfinite(value) else "the metric is not finite")
 
 
