@@ -2,11 +2,12 @@ import math
 
 import evomal
 from evomal.engines.genome import Formula
+from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.evaluator import Evaluator
 from evomal.evaluation.filters import make_probe
+from evomal.evaluation.watching import Watcher
 from evomal.executors import InProcess
 from evomal.expressions import canonical, parse
-from evomal.search import Candidate, Watcher
 from evomal.tasks import TaskSet
 from helpers import tasks
 
