@@ -61,7 +61,7 @@ def test_workers_that_are_always_killed_end_the_run_and_one_goes_on(begin, resum
 
 def test_a_run_that_is_killed_and_stopped_again_and_again_goes_on(begin, resume):
     call, before = begin(*TWO), []
-    for lines, stop in ((3, "kill"), (12, "ctrl_c"), (20, "kill")):
+    for lines, stop in ((3, "kill"), (9, "ctrl_c"), (15, "kill")):
         call.until(lambda lines=lines, call=call: len(call.lines) >= lines)
         if stop == "kill":
             assert call.kill() != 0
