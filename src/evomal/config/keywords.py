@@ -149,7 +149,7 @@ class LearnKeywords(AskKeywords, total=False):
     finals_budget: int | None
     """Base steps in all."""
     finals_effort: float | None
-    """Without a finals_budget: base steps in all, in those of the search."""
+    """Without a finals_budget: base steps in all, as a multiple of what the search takes."""
     executor: Literal["auto", "here", "processes", "ray"] | None
     """Where candidates are evaluated; auto: here, or in processes if there are several workers."""
     address: str | None

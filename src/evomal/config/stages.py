@@ -316,7 +316,7 @@ class FinalsSettings(Settings):
     )
     finals_effort: Annotated[float, Field(gt=0, le=1e6)] = setting(
         1.0,
-        "without a finals_budget: base steps in all, in those of the search",
+        "without a finals_budget: base steps in all, as a multiple of what the search takes",
         only=("finals", (True,)),
         needs="training",
         changes="freely",
