@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from benchmarks.measuring import show
 from benchmarks.suite.run import Job, results
 from benchmarks.suite.table import answer, mean_of, spread
+from evomal.comparison.tables import markdown_table
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {"evomal": "evomal", "random": "random formulas, the same finals", "optuna": "Optuna: handcrafted losses and rates"}
@@ -64,8 +65,7 @@ def alternative(
     head = ["task", "base steps", *KINDS]
     rows = table(found)
     show("test metric, mean ± sd over draws; lower is better", head, rows)
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-    (out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (out / "table.md").write_text(markdown_table([head, *rows]) + "\n", encoding="utf-8")
     _figure(found, out / "alternative.svg")
     return {"points": found}
 

@@ -322,6 +322,10 @@ class FinalsSettings(Settings):
         changes="freely",
     )
 
+    def base_steps(self, search: float) -> int:
+        """What finals may cost after a search that took so many base steps."""
+        return round(self.finals_effort * search) if self.finals_budget is None else self.finals_budget
+
     @model_validator(mode="before")
     @classmethod
     def _nothing_else_without_finals(cls, values: Any) -> Any:

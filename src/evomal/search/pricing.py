@@ -143,10 +143,8 @@ def _at_work(settings: LearnSettings, count: int) -> int:
 def _finals_price(settings: LearnSettings, each_trained: float, taken: Sequence[float], tasks: int) -> StagePrice:
     """Finals cost what was given for them, or so many times the base steps that the search takes."""
     finals = settings.finals
-    given = finals.finals_budget
-    least, most = (finals.finals_effort * each for each in taken) if given is None else (given, given)
     step = each_trained / (steps_of_trainings(1, settings) * tasks)
-    few, many = (round(budget / finals.steps) for budget in (least, most))
+    few, many = (round(finals.base_steps(each) / finals.steps) for each in taken)
     return StagePrice("finals", few, many, step * finals.steps, 0.0, 1, settings.workers)
 
 
