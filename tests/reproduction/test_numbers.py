@@ -7,7 +7,7 @@ import pytest
 from evomal.config.presets import PAIRS
 from evomal.foundation.errors import UnknownNameError
 from evomal.losses.published import PUBLISHED
-from evomal.reproduction.numbers import METHODS, PAPER, TABLE5, UNREADABLE, checked_rows, rows_of
+from evomal.reproduction.numbers import METHODS, PAPER, TABLE5, UNREADABLE, borrowed, checked_rows, known_rows, rows_of
 
 # Means, then standard deviations, added up by columns from the paper's text: Baseline, ML³, TaylorGLO, GP-LFL, EvoMAL.
 SUMS = {
@@ -64,3 +64,15 @@ def test_every_letter_of_table_5_is_a_loss_or_has_a_reason():
 def test_the_nearest_row_is_named():
     with pytest.raises(UnknownNameError, match=r"unknown row of table2 'mnist/lenet'; did you mean 'mnist/lenet5'\?"):
         checked_rows("table2", ("mnist/lenet",))
+
+
+def test_fashion_mnist_stands_in_for_mnist_where_the_paper_has_that():
+    assert [set(known_rows(table)) - set(rows_of(table)) for table in PAPER] == [
+        {"fashion-mnist/lenet5"}, set(), {"fashion-mnist/lenet5"}
+    ]  # fmt: skip
+    assert checked_rows("table2", ("fashion-mnist/lenet5", "mnist/lenet5")) == ("mnist/lenet5", "fashion-mnist/lenet5")
+    assert checked_rows("table2", ()) == rows_of("table2")
+    assert borrowed(["mnist/lenet5", "fashion-mnist/lenet5"]) == [
+        "fashion-mnist/lenet5 is no row of the paper: its settings, and the paper's numbers beside it, are those of "
+        "mnist/lenet5"
+    ]

@@ -4,6 +4,8 @@ import pytest
 
 from evomal.config import learn_settings
 from evomal.foundation.errors import SettingError, UnknownNameError
+from evomal.reproduction.call import plan_price
+from evomal.reproduction.numbers import borrowed
 from evomal.reproduction.plans import GRID, WHATS, Wanted, parts_of
 from evomal.reproduction.prices import part_price, price_of
 from evomal.reproduction.timing import StepTimes, operations
@@ -129,3 +131,12 @@ def test_odd_names_are_refused():
         parts_of(["table3"], ["cifar10/vgg16"], Wanted())
     with pytest.raises(SettingError, match=r"^name what to reproduce: table2, "):
         parts_of([], [], Wanted())
+
+
+def test_a_row_of_a_data_set_that_stands_in_is_planned_and_priced_as_the_papers():
+    paper, own = (plan_price("table2", row, scale=0.1, seconds=1.0) for row in ("mnist/lenet5", "fashion-mnist/lenet5"))
+    assert [each.part.folder for each in own.parts] == ["table2/fashion-mnist-lenet5"]
+    assert [(each.part.evaluations, each.part.base_steps) for each in own.parts] == [
+        (each.part.evaluations, each.part.base_steps) for each in paper.parts
+    ]
+    assert set(own.changes) - set(paper.changes) == {*borrowed(["fashion-mnist/lenet5"])}

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 What = Annotated[list[str], typer.Argument(help="table2, table3, table4, table5, fig5 to fig11; several may be given.")]
 Rows = Annotated[
     list[str] | None,
-    typer.Option("--row", help="Rows such as mnist/lenet5; all of the table if left out, for fig9 to fig11 one."),
+    typer.Option(
+        "--row",
+        help="Rows such as mnist/lenet5 or, by the same settings, fashion-mnist/lenet5; all of the table if left out, "
+        "for fig9 to fig11 one.",
+    ),
 ]
 Scale = Annotated[
     float,

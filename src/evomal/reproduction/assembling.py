@@ -19,7 +19,7 @@ from evomal.report import figures
 from evomal.report.drawing import save_figure
 from evomal.report.page.comparing import mean_outcomes
 from evomal.reproduction.numbers import BASELINE, METHODS, TABLE5, UNREADABLE
-from evomal.reproduction.plans import EVALUATED, PHOTOGRAPHS, PlanPart, Wanted, slug
+from evomal.reproduction.plans import PlanPart, Wanted, evaluated, slug
 from evomal.reproduction.tables import Entry
 from evomal.reproduction.timing import CLASSES, StepTimes
 from evomal.training import TrainingRun
@@ -160,7 +160,7 @@ def of_printed(row: str, comparison: Comparison) -> list[Entry]:
 
 def of_hours(row: str, times: StepTimes, wanted: Wanted) -> list[Entry]:
     """Entries of Table 4: the hours of one search of each method on one worker."""
-    valid, _ = EVALUATED.get(row.partition("/")[0], PHOTOGRAPHS)
+    valid, _ = evaluated(row)
     steps = f"base step {times.base:.3g} s, meta step {times.meta:.3g} s, each further candidate {times.more:.3g} s"
     found: list[Entry] = []
     for method in wanted.methods:

@@ -41,7 +41,8 @@ def reproduce(
 
     Args:
         what: Names such as ``"table2"``, ``"fig5"``; see `evomal.reproduction.WHATS`.
-        rows: Rows such as ``"mnist/lenet5"``; none means all of a table, and the paper's one of Figures 9 to 11.
+        rows: Rows such as ``"mnist/lenet5"``, or ``"fashion-mnist/lenet5"`` by the same settings; none means all of a
+            table, and the paper's one of Figures 9 to 11.
         out: The folder; None means ``runs/reproduce``, with the scale in its name if that is not 1.
         scale: What generations, meta steps, partial and full trainings are multiplied by; 1 is the paper's size.
         seeds: One search and one training each, at least two.

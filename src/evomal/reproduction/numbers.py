@@ -4,7 +4,7 @@ Source:
     Raymond, Chen, Xue and Zhang, "Learning Symbolic Model-Agnostic Loss Functions via Meta-Learning", 2023.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -122,6 +122,35 @@ DOUBTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """What is doubtful in the print, or had to be read in one of several ways, one sentence each."""
 
 
+STAND_INS: Mapping[str, str] = MappingProxyType({"fashion-mnist": "mnist"})
+"""Data sets that may stand in for one of the paper's, of the same form, for whoever does not have that."""
+
+
+def original(row: str) -> str:
+    """The paper's row that a row has its settings, and the numbers beside it, from.
+
+    Example:
+        >>> original("fashion-mnist/lenet5"), original("svhn/wideresnet28-10")
+        ('mnist/lenet5', 'svhn/wideresnet28-10')
+    """
+    dataset, _, model = row.partition("/")
+    return f"{STAND_INS.get(dataset, dataset)}/{model}"
+
+
+def borrowed(rows: Iterable[str]) -> list[str]:
+    """What to say of rows whose data set stands in for one of the paper's, one sentence each.
+
+    Example:
+        >>> borrowed(["mnist/lenet5"])
+        []
+    """
+    return [
+        f"{row} is no row of the paper: its settings, and the paper's numbers beside it, are those of {original(row)}"
+        for row in dict.fromkeys(rows)
+        if original(row) != row
+    ]
+
+
 def rows_of(table: str) -> tuple[str, ...]:
     """The rows of a table, in the paper's order.
 
@@ -132,8 +161,21 @@ def rows_of(table: str) -> tuple[str, ...]:
     return tuple(PAPER[table])
 
 
+def known_rows(table: str) -> tuple[str, ...]:
+    """The rows of a table, and those of data sets that stand in for the paper's.
+
+    Example:
+        >>> set(known_rows("table2")) - set(rows_of("table2"))
+        {'fashion-mnist/lenet5'}
+    """
+    rows = rows_of(table)
+    models = dict.fromkeys(row.partition("/")[2] for row in rows)
+    others = (f"{dataset}/{model}" for dataset in STAND_INS for model in models)
+    return rows + tuple(row for row in others if original(row) in rows)
+
+
 def checked_rows(table: str, rows: tuple[str, ...]) -> tuple[str, ...]:
-    """Rows that were asked for, in the order of the table; all of it if none was.
+    """Rows that were asked for, in the order of the table; all of the paper's if none was.
 
     Raises:
         UnknownNameError: The table does not have one of them.
@@ -142,8 +184,8 @@ def checked_rows(table: str, rows: tuple[str, ...]) -> tuple[str, ...]:
         >>> checked_rows("table2", ("mnist/lenet5",))
         ('mnist/lenet5',)
     """
-    known = rows_of(table)
+    known = known_rows(table)
     for row in rows:
         if row not in known:
             raise unknown_name(f"row of {table}", row, known)
-    return tuple(row for row in known if row in rows) if rows else known
+    return tuple(row for row in known if row in rows) if rows else rows_of(table)

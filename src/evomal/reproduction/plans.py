@@ -8,7 +8,7 @@ from typing import Any, Literal
 from evomal.config import LearnSettings, TrainSettings, fitting, flat_fields, learn_settings, train_settings
 from evomal.config.presets import paper_preset
 from evomal.foundation.errors import SettingError, unknown_name
-from evomal.reproduction.numbers import METHODS, TABLE5, checked_rows, rows_of
+from evomal.reproduction.numbers import METHODS, TABLE5, checked_rows, original, rows_of
 from evomal.search.prices import steps_of_trainings, tuning_steps
 
 WHATS: Mapping[str, str] = MappingProxyType(
@@ -79,7 +79,7 @@ class Wanted:
         """What differs from the preset of a row: shrunk budgets, then single settings."""
         if self.scale == 1:
             return dict(self.flat)
-        preset = _preset(row)
+        preset = preset_of(row)
         learning, full = learn_settings(preset), train_settings(preset)
         ml3 = learn_settings(preset, method="ml3")
         whole = {
@@ -94,13 +94,13 @@ class Wanted:
     def settings_of(self, row: str, method: str, **more: Any) -> LearnSettings:
         """A method's settings for a search, but for the seed."""
         known = {name: value for name, value in self.flat_of(row).items() if name != "steps"}
-        return learn_settings(_preset(row), **fitting(method, known | more))
+        return learn_settings(preset_of(row), **fitting(method, known | more))
 
     def training_of(self, row: str) -> TrainSettings:
         """Settings of full trainings."""
         fields = flat_fields(TrainSettings)
         flat = {name: value for name, value in self.flat_of(row).items() if name in fields}
-        return train_settings(_preset(row), **flat)
+        return train_settings(preset_of(row), **flat)
 
     @property
     def changes(self) -> list[str]:
@@ -253,5 +253,21 @@ def parts_for(what: str, row: str, wanted: Wanted) -> Iterable[PlanPart]:
             yield PlanPart("landscape", f"fig9/{slug(row)}", row, ("evomal",), (), 2, steps, source=folder)
 
 
-def _preset(row: str) -> str:
-    return paper_preset(*row.split("/"))
+def preset_of(row: str) -> str:
+    """The preset of a row.
+
+    Example:
+        >>> preset_of("fashion-mnist/lenet5")
+        'paper-mnist'
+    """
+    return paper_preset(*original(row).split("/"))
+
+
+def evaluated(row: str) -> tuple[int, int]:
+    """How many validation and test instances a row's data set has.
+
+    Example:
+        >>> evaluated("cifar10/vgg16")
+        (5000, 10000)
+    """
+    return EVALUATED.get(original(row).partition("/")[0], PHOTOGRAPHS)

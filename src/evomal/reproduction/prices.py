@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evomal.foundation.serialization import duration
-from evomal.reproduction.plans import EVALUATED, PHOTOGRAPHS, PlanPart, Wanted
+from evomal.reproduction.numbers import borrowed
+from evomal.reproduction.plans import PlanPart, Wanted, evaluated
 from evomal.reproduction.timing import PROBE, StepTimes, time_networks
 from evomal.tasks import DATASETS
 
@@ -113,7 +114,7 @@ def price_of(
         device,
         workers,
         tuple(name for name in sets if not DATASETS[name].at_hand(data_dir)),
-        tuple(wanted.changes),
+        (*wanted.changes, *borrowed(part.row for part in parts)),
     )
 
 
@@ -128,7 +129,7 @@ def part_price(part: PlanPart, times: Mapping[str, StepTimes], workers: int) -> 
     known = times[part.model]
     if part.kind == "steps":  # a few of each kind
         return PartPrice(part, 0.0, 20 * known.base * known.measured / known.batch, known.note)
-    valid, test = EVALUATED.get(part.dataset, PHOTOGRAPHS)
+    valid, test = evaluated(part.row)
     trained = part.trainings * known.training(part.steps, valid + test)
     # Searches of one method differ by their seed alone.
     prices = {settings: known.search(settings, valid) for settings in set(part.searches)}

@@ -12,7 +12,6 @@ from typing import Any
 from evomal.analysis.landscape import Landscape, landscape
 from evomal.comparison import compare
 from evomal.comparison.running import ComparisonWatcher
-from evomal.config.presets import paper_preset
 from evomal.foundation.errors import RunFolderError, SettingError, StorageError
 from evomal.foundation.files import storing, write_atomically
 from evomal.foundation.plain_json import NotPlainError, read_json
@@ -20,8 +19,8 @@ from evomal.foundation.serialization import finite_or_none
 from evomal.losses import load_loss
 from evomal.reproduction import assembling
 from evomal.reproduction.assembling import EVOMAL, Finished
-from evomal.reproduction.numbers import BASELINE, DOUBTS, rows_of
-from evomal.reproduction.plans import PlanPart, Wanted, parts_for, parts_of, rows_for
+from evomal.reproduction.numbers import BASELINE, DOUBTS, borrowed, known_rows
+from evomal.reproduction.plans import PlanPart, Wanted, parts_for, parts_of, preset_of, rows_for
 from evomal.reproduction.tables import Entry, Table, merged, read_entries
 from evomal.reproduction.timing import StepTimes, machine, time_steps
 from evomal.store.provenance import versions
@@ -155,8 +154,8 @@ class ReproductionRun:
         for row in rows:
             last = self._run(what, row, parts)[-1]
             now += self._entries(what, row, last)
-            order = rows_of(what) if what != "table5" else rows_of("table2")
-            notes = (*self._wanted.changes, *DOUBTS.get(what, ()))
+            order = known_rows(what if what != "table5" else "table2")
+            notes = self._notes(what, [each.row for each in (*before, *now)])
             table = Table(what, merged(before, now, order), notes, self._origin())
             self._place.watcher.written(table.write(folder))
         return table
@@ -181,11 +180,15 @@ class ReproductionRun:
         if what in ("fig9", "fig10"):
             named = {row: self._landscapes[run[row][-1].folder] for row in rows}
             paths.append(self._write(place / "sharpness.json", assembling.sharpness(named)))
-        notes = (*self._wanted.changes, *DOUBTS.get(what, ()))
+        notes = self._notes(what, rows)
         if notes:
             paths.append(self._write(place / "notes.json", {"figure": what, "notes": list(notes)} | self._origin()))
         self._place.watcher.written(paths)
         return paths
+
+    def _notes(self, what: str, rows: Sequence[str]) -> tuple[str, ...]:
+        """How this differs from the paper, and what is doubtful in its print."""
+        return (*self._wanted.changes, *borrowed(rows), *DOUBTS.get(what, ()))
 
     def _run(self, what: str, row: str, parts: int) -> list[PlanPart]:
         """All parts of a row, each once."""
@@ -214,7 +217,7 @@ class ReproductionRun:
             names,
             wanted.seeds,
             out=place.folder(part),
-            preset=paper_preset(part.dataset, part.model),
+            preset=preset_of(part.row),
             lr_grid=wanted.lr_grid if part.lr is None else (),
             workers=place.workers,
             force=place.force,

@@ -13,7 +13,7 @@ from evomal.foundation.errors import RunFolderError
 from evomal.foundation.files import storing, write_atomically
 from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.foundation.serialization import cleaned, finite_or_none
-from evomal.reproduction.numbers import METHODS, PAPER, Printed
+from evomal.reproduction.numbers import METHODS, PAPER, Printed, original
 
 MAX_BYTES = 64_000_000
 HOURS = "table4"
@@ -58,7 +58,7 @@ class Entry:
             >>> Entry.beside("table2", "mnist/lenet5", "evomal", 0.012).paper
             0.01
         """
-        printed = PAPER.get(table, {}).get(row, {}).get(method, Printed(math.nan))
+        printed = PAPER.get(table, {}).get(original(row), {}).get(method, Printed(math.nan))
         numbers = {name: finite_or_none(value) for name, value in more.items() if name in ("sd", "most", "best")}
         return cls(
             row,
