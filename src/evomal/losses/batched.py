@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 
-from evomal.losses.criterion import full_precision, prepare, untouched
+from evomal.losses.criterion import TaskType, full_precision, prepare, untouched
 from evomal.losses.learned import LearnedLoss
 
 
@@ -38,6 +38,16 @@ def finite_lanes(values: Tensor, slopes: Sequence[Tensor]) -> Tensor:
     """Which lanes' values [N] and slopes, [N, ...] each, are all finite, bool [N]."""
     total = values.detach() + torch.stack([slope.detach().flatten(1).sum(1) for slope in slopes]).sum(0)
     return total.isfinite()
+
+
+def formed(outputs: Tensor, task_type: TaskType) -> Tensor:
+    """Outputs [N, B, ...] as [N, B, C, ...], what `prepare` does to those of one lane."""
+    outputs = full_precision(outputs)
+    outputs = outputs.unsqueeze(2) if outputs.dim() == 2 else outputs
+    outputs = outputs.unsqueeze(2) if task_type == "multilabel" else outputs
+    if task_type != "regression" and outputs.shape[2] == 1:
+        outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=2)
+    return outputs
 
 
 def _by_class(kind: type[LearnedLoss]) -> bool:
@@ -131,7 +141,7 @@ class BatchedLosses(ABC):
         """
         with torch.autocast(outputs.device.type, enabled=False):
             _, y, kept = prepare(outputs[0].detach(), targets, self.task_type, self.ignore_index)
-            f = self._formed(outputs)
+            f = formed(outputs, self.task_type)
             f = torch.softmax(self.losses[0].shifted(f, dim=2), dim=2) if self.task_type != "regression" else f
             values = self.per_class(y, f, phi).sum(dim=2)
             if self._scales is not None:
@@ -185,12 +195,3 @@ class BatchedLosses(ABC):
             return torch.zeros_like(phi)
         (gradient,) = grad((slopes * directions).sum(), phi, materialize_grads=True)
         return gradient
-
-    def _formed(self, outputs: Tensor) -> Tensor:
-        """Outputs [N, B, ...] as [N, B, C, ...], what `prepare` does to those of one lane."""
-        outputs = full_precision(outputs)
-        outputs = outputs.unsqueeze(2) if outputs.dim() == 2 else outputs
-        outputs = outputs.unsqueeze(2) if self.task_type == "multilabel" else outputs
-        if self.task_type != "regression" and outputs.shape[2] == 1:
-            outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=2)
-        return outputs

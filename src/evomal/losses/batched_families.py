@@ -1,15 +1,16 @@
 """Several learned losses as one program, a lane for each: formulas by depth and operator, other families by vmap."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from evomal.losses.array_formulas import ArrayFormulas, knows
-from evomal.losses.batched import BatchedLosses, BatchingError
+from evomal.losses.batched import BatchedLosses, BatchingError, formed
 from evomal.losses.batched_formulas import Levels
-from evomal.losses.criterion import Criterion, prepare
+from evomal.losses.batched_handcrafted import StackedHandcrafted, stackable
+from evomal.losses.criterion import Criterion, LossFunction, prepare
 from evomal.losses.fused_formulas import FusedFormulas, can_fuse, in_table
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.slopes import slope
@@ -85,7 +86,7 @@ class StackedLoss(BatchedLosses):
         with torch.autocast(outputs.device.type, enabled=False), torch.set_grad_enabled(create_graph):
             _, y, kept = prepare(outputs[0].detach(), targets, self.task_type, self.ignore_index)
             shared = len(outputs) > 1 and outputs.stride(0) == 0
-            logits = self._formed(outputs[:1].detach() if shared else outputs.detach())
+            logits = formed(outputs[:1].detach() if shared else outputs.detach(), self.task_type)
             f = logits
             if self.task_type != "regression":
                 f = _softmax(self.losses[0].shifted(logits, dim=2))
@@ -176,7 +177,9 @@ class StackedFamily(BatchedLosses):
 
 
 class MixedLosses:
-    """Losses of any kind in lanes, for training alone: formulas as one program, all others one after the other.
+    """Losses of any kind in lanes, for training alone: formulas as one program, handcrafted ones as another.
+
+    All others are computed one after the other.
 
     Args:
         losses: Learned losses, handcrafted ones, functions; at least one.
@@ -194,14 +197,16 @@ class MixedLosses:
         ([4.0, 4.0], [[4.0], [4.0]])
     """
 
-    def __init__(self, losses: Sequence[Callable[[Tensor, Tensor], Tensor]]) -> None:
+    def __init__(self, losses: Sequence[LossFunction]) -> None:
         self.lanes = len(losses)
         formulas = {lane: loss for lane, loss in enumerate(losses) if type(loss) is SymbolicLoss}
-        self._others = {lane: loss for lane, loss in enumerate(losses) if lane not in formulas}
+        known = {lane: loss for lane, loss in enumerate(losses) if stackable(loss)}
+        self._others = {lane: loss for lane, loss in enumerate(losses) if lane not in formulas and lane not in known}
         if any(isinstance(loss, Criterion) and loss.sees_progress for loss in self._others.values()):
             raise BatchingError("a loss of its own kind may look at the progress of a training in ways of its own")
         self._formulas = StackedLoss(list(formulas.values())) if formulas else None
-        self._places = torch.tensor(list(formulas), dtype=torch.int64)
+        self._known = StackedHandcrafted(list(known.values())) if known else None
+        self._of_formulas, self._of_known = torch.tensor(list(formulas)), torch.tensor(list(known))
 
     def coefficients(self) -> Tensor:
         """φ of the formulas, as `BatchedLosses.coefficients`."""
@@ -214,13 +219,20 @@ class MixedLosses:
 
     def slopes(self, outputs: Tensor, targets: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
         """Values [N] and slopes of the outputs' shape, as `BatchedLosses.slopes`."""
+        outputs = outputs.detach()
         values, slopes = outputs.new_zeros(self.lanes), torch.zeros_like(outputs)
+
+        def put(lanes: Tensor | int, own: tuple[Tensor, Tensor]) -> None:
+            values[lanes], slopes[lanes] = own[0].to(values.dtype), own[1]
+
         if self._formulas is not None:
-            own, its = self._formulas.slopes(outputs.detach().index_select(0, self._places), targets, phi)
-            values[self._places], slopes[self._places] = own.to(values.dtype), its
+            own = outputs.index_select(0, self._of_formulas)
+            put(self._of_formulas, self._formulas.slopes(own, targets, phi))
+        if self._known is not None:
+            put(self._of_known, self._known.slopes(outputs.index_select(0, self._of_known), targets))
         for lane, loss in self._others.items():
             with torch.enable_grad():
-                values[lane], slopes[lane] = slope(loss, outputs[lane].detach(), targets)
+                put(lane, slope(loss, outputs[lane], targets))
         return values, slopes
 
 
