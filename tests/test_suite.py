@@ -19,9 +19,12 @@ from benchmarks.suite.optuna_control import by_optuna
 from benchmarks.suite.run import VARIANTS, Job, searcher
 from benchmarks.suite.table import beside, markdown, row, specialist
 from benchmarks.suite.tasks import TASKS, missed_cost_five, off_by_a_tenth, one_minus_auc, suite_task
+from benchmarks.suite.testing import trained
 from benchmarks.suite.virtual import Virtual
 
+from evomal import EvoMAL
 from evomal.search.prices import steps_of_trainings, tuning_steps
+from evomal.tasks import named_task
 
 
 def _found(draw, habit, best, own, learned):
@@ -167,3 +170,15 @@ def test_what_people_have_beside_a_search_as_curves(tmp_path):
         "| ranking | 400 | 0.2100 ± 0.0141 | 0.2600 ± 0.0141 | 0.3500 (1 of 2 failed) |",
     ]
     assert "base steps spent" in (tmp_path / "alternative.svg").read_text()
+
+
+def test_fresh_networks_in_lanes_are_what_they_are_one_by_one():
+    task, settings = named_task("iris", "linear"), EvoMAL(preset="practice", steps=30, batch_size=20).settings
+    losses = [(task.handcrafted(name), lr) for name, lr in (("cross_entropy", 0.3), ("focal", 0.1), ("focal", 1e30))]
+    many, alone = (trained(task, losses, settings, name, draw=1) for name in ("wrong_labels", "few_images"))
+    assert [each["lr"] for each in many] == [0.3, 0.1, 1e30]
+    assert [len(each["values"]) for each in (*many, *alone)] == [5, 5, 5, 2, 2, 2]
+    assert [each["values"][:2] for each in many[:2]] == [pytest.approx(each["values"]) for each in alone[:2]]
+    assert many[2]["values"] == [None] * 5
+    assert alone[2]["values"] == [None] * 2
+    assert len({*many[0]["values"]}) > 1

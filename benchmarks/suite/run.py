@@ -5,19 +5,20 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from os import _exit, getpid, getppid
 from pathlib import Path
-from time import perf_counter
+from threading import Thread
+from time import perf_counter, sleep
 from types import MappingProxyType
 from typing import Any
 
 from benchmarks.suite.optuna_control import by_optuna
 from benchmarks.suite.table import markdown
 from benchmarks.suite.tasks import TASKS, suite_task
+from benchmarks.suite.testing import IMAGES, tested, trained
 from benchmarks.suite.virtual import Virtual
 
-NETWORKS = 5  # fresh ones with every loss, for each draw
 WORKERS = 24  # of an asynchronous search, in virtual time
-IMAGES = {"few_images"}  # LeNet-5 costs ten times as much as a small MLP
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,22 @@ def results(jobs: Sequence[Job], workers: int) -> dict[Job, dict[str, Any]]:
         for job in left:
             job.out.mkdir(parents=True, exist_ok=True)
         # Spawned: a process that has used threads must not be forked.
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _end_with, (getpid(),)) as pool:
             for done in as_completed(those := {pool.submit(run, job): job for job in left}):
                 error = done.exception()  # one that fails ends no other
                 print(f"{those[done].file.stem}: {error!r}" if error else done.result(), flush=True)
     return {job: json.loads(job.file.read_text(encoding="utf-8")) for job in jobs if job.file.exists()}
+
+
+def _end_with(parent: int) -> None:
+    """From now on this worker ends when its parent has, however that ended; otherwise it would keep its run's lock."""
+
+    def watch() -> None:
+        while getppid() == parent:
+            sleep(1.0)
+        _exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def run(job: Job) -> str:
@@ -114,7 +126,7 @@ def run(job: Job) -> str:
         "verdict": result.verdict.entries(),
         "fitness": result.fitness,
         "learned_formula": result.learned.formula(digits=4),
-        "test": tested(task, result, 2 if job.task in IMAGES else NETWORKS, job.draw),
+        "test": tested(task, result, job.task, job.draw),
     }
     job.file.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return f"{job.file.stem}: {seconds:.0f} s, {result.message}"
@@ -160,23 +172,6 @@ def searcher(job: Job) -> Any:
     return EvoMAL(preset="practice", seed=job.draw, **flat | VARIANTS[job.variant])
 
 
-def tested(task: Any, result: Any, networks: int, draw: int) -> dict[str, Any]:
-    """Test metric of fresh networks, trained on training and validation data, each loss at its own best rate.
-
-    Where networks are large, of the specialists only those of the re-test.
-    """
-    losses = {"evomal": (result.loss, result.verdict.lr), "learned": (result.learned, _rate(result, "learned"))}
-    for place in result.verdict.places:
-        shown = place.kind == "task" or (place.kind == "handcrafted" and (networks == NETWORKS or place.retest))
-        if shown and place.lr is not None:
-            losses[place.name] = (task.handcrafted(place.name), place.lr)
-    return {
-        name: {"lr": lr, "values": [_trained(task, loss, lr, result.settings, draw, n) for n in range(networks)]}
-        for name, (loss, lr) in losses.items()
-        if lr is not None
-    }
-
-
 def _run_optuna(job: Job, task: Any) -> str:
     """As many steps as evomal's search and finals took on the same draw."""
     beside = replace(job, variant="evomal")
@@ -184,32 +179,9 @@ def _run_optuna(job: Job, task: Any) -> str:
         raise SystemExit(f"{job.file.stem}: its budget is that of {beside.file.stem}, which is not there yet")
     start, settings = perf_counter(), searcher(beside).settings
     found = by_optuna(task, settings, json.loads(beside.file.read_text(encoding="utf-8"))["steps"])
-    networks, tests = 2 if job.task in IMAGES else NETWORKS, []
-    for one in found:  # what it would have handed out with a smaller budget, too
-        loss = task.task_loss if one.name == task.task_loss_name else task.handcrafted(one.name)
-        values = [_trained(task, loss, one.lr, settings, job.draw, network) for network in range(networks)]
-        tests.append({"lr": one.lr, "values": values})
+    own = [(task.task_loss if one.name == task.task_loss_name else task.handcrafted(one.name), one.lr) for one in found]
+    tests = trained(task, own, settings, job.task, job.draw)  # what it would have handed out with a smaller budget, too
     written = {"task": job.task, "draw": job.draw, "variant": job.variant, "seconds": perf_counter() - start}
     written |= {"found": [each._asdict() for each in found], "tests": tests, "test": {"optuna": tests[-1]}}
     job.file.write_text(json.dumps(written, indent=1), encoding="utf-8")
     return f"{job.file.stem}: {perf_counter() - start:.0f} s, {found[-1].name} at {found[-1].lr:.3g}"
-
-
-def _rate(result: Any, kind: str) -> float | None:
-    return next((place.lr for place in result.verdict.places if place.kind == kind), None)
-
-
-def _trained(task: Any, loss: Any, lr: float, settings: Any, draw: int, network: int) -> float | None:
-    """The test metric of one fresh network; None if its training failed."""
-    from evomal.foundation.seeds import derive
-    from evomal.foundation.serialization import finite_or_none
-    from evomal.tasks import Batches
-    from evomal.training import evaluate, fit
-
-    key = ("suite", task.name, draw, network)
-    whole = task.pooled()
-    base = settings.base.model_copy(update={"lr": lr})
-    model = task.make_model(derive(*key, "init"))
-    batches = Batches(len(whole), base.batch_size, *key, "batches")
-    done = fit(model, loss, whole, batches, settings.finals.steps, base, derive(*key, "noise"))
-    return None if done.reason else finite_or_none(evaluate(model, task.test, task.metric))

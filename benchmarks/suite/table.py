@@ -5,9 +5,15 @@ from math import inf, isfinite
 from statistics import fmean, stdev
 from typing import Any
 
+from evomal.comparison.tables import markdown_table
 from evomal.evaluation.statistics import holm, paired_test
 
 HABITS = ("cross_entropy", "mse")
+HEADS = (
+    *("task", "draws", "habit", "specialist by its finals", "best specialist in hindsight", "evomal", "best learned"),
+    *("evomal − habit", "p", "evomal − specialist", "p", "learned − best specialist", "p"),
+    *("verdicts", "right", "ρ", "min"),
+)
 LEVEL = 0.05
 Found = Mapping[str, Any]
 
@@ -43,13 +49,13 @@ def beside(found: Sequence[Found], first: str = "evomal") -> list[str]:
                 rows.append((task, *([side[draw] for draw in common] for side in sides)))
         tests = [paired_test(ours, theirs) for _, ours, theirs in rows]
         corrected = holm([None if test is None else test.p for test in tests])
-        lines = [f"## {variant} beside {first}", "", f"| task | draws | {first} | {variant} | difference | p |"]
-        lines.append("|---|---|---|---|---|---|")
-        for (task, ours, theirs), test, p in zip(rows, tests, corrected, strict=True):
-            cells = [task, str(len(ours)), spread(ours), spread(theirs), *_difference(test, p)]
-            lines.append("| " + " | ".join(cells) + " |")
+        lines = [
+            [task, str(len(ours)), spread(ours), spread(theirs), *_difference(test, p)]
+            for (task, ours, theirs), test, p in zip(rows, tests, corrected, strict=True)
+        ]
         if rows:
-            tables.append("\n".join(lines))
+            heads = ["task", "draws", first, variant, "difference", "p"]
+            tables.append(f"## {variant} beside {first}\n\n{markdown_table([heads, *lines])}")
     return tables
 
 
@@ -139,13 +145,7 @@ def _table(variant: str, rows: Sequence[Mapping[str, Any]]) -> str:
         key: holm([None if test[key] is None else test[key].p for test in tests])
         for key in ("habit", "chosen", "learned")
     }
-    lines = [
-        f"## {variant}: mean ± sd over draws; lower is better",
-        "",
-        "| task | draws | habit | specialist by its finals | best specialist in hindsight | evomal | best learned | "
-        "evomal − habit | p | evomal − specialist | p | learned − best specialist | p | verdicts | right | ρ | min |",
-        "|---|" + "---|" * 16,
-    ]
+    lines = []
     for place, (one, test) in enumerate(zip(rows, tests, strict=True)):
         rhos = [rho for rho in one["rho"] if rho is not None]
         cells = [
@@ -164,8 +164,8 @@ def _table(variant: str, rows: Sequence[Mapping[str, Any]]) -> str:
             f"{fmean(rhos):.2f}" if rhos else "",
             f"{one['minutes']:.1f}",
         ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+        lines.append([str(cell) for cell in cells])
+    return f"## {variant}: mean ± sd over draws; lower is better\n\n{markdown_table([HEADS, *lines], ('verdicts',))}"
 
 
 def _tests(one: Mapping[str, Any]) -> dict[str, Any]:
