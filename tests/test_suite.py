@@ -174,9 +174,10 @@ def test_what_people_have_beside_a_search_as_curves(tmp_path):
 
 def test_fresh_networks_in_lanes_are_what_they_are_one_by_one():
     task, settings = named_task("iris", "linear"), EvoMAL(preset="practice", steps=30, batch_size=20).settings
-    losses = [(task.handcrafted(name), lr) for name, lr in (("cross_entropy", 0.3), ("focal", 0.1), ("focal", 1e30))]
+    losses = [(task.handcrafted("cross_entropy"), 0.3), (task.handcrafted("focal"), 0.1)]
+    losses.append((lambda outputs, targets: outputs.sum() * float("nan"), 0.2))
     many, alone = (trained(task, losses, settings, name, draw=1) for name in ("wrong_labels", "few_images"))
-    assert [each["lr"] for each in many] == [0.3, 0.1, 1e30]
+    assert [each["lr"] for each in many] == [0.3, 0.1, 0.2]
     assert [len(each["values"]) for each in (*many, *alone)] == [5, 5, 5, 2, 2, 2]
     assert [each["values"][:2] for each in many[:2]] == [pytest.approx(each["values"]) for each in alone[:2]]
     assert many[2]["values"] == [None] * 5

@@ -126,7 +126,7 @@ def run(job: Job) -> str:
         "verdict": result.verdict.entries(),
         "fitness": result.fitness,
         "learned_formula": result.learned.formula(digits=4),
-        "test": tested(task, result, job.task, job.draw),
+        "test": tested(task, result, job.task, job.draw, job.variant == "evomal"),
     }
     job.file.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return f"{job.file.stem}: {seconds:.0f} s, {result.message}"

@@ -12,15 +12,20 @@ def networks_of(task: str) -> int:
     return 2 if task in IMAGES else 5
 
 
-def tested(task: Any, result: Any, name: str, draw: int) -> dict[str, Any]:
+def tested(task: Any, result: Any, name: str, draw: int, specialists: bool) -> dict[str, Any]:
     """Test metric of fresh networks, trained on training and validation data, each loss at its own best rate.
 
-    Of the specialists, images have only those of the re-test.
+    Args:
+        task: The task.
+        result: What a search ended with.
+        name: The task's name in the suite.
+        draw: The number of the draw.
+        specialists: Test those of the finals too; images have only those of the re-test.
     """
     losses = {"evomal": (result.loss, result.verdict.lr), "learned": (result.learned, _rate(result, "learned"))}
     for place in result.verdict.places:
-        shown = place.kind == "task" or (place.kind == "handcrafted" and (name not in IMAGES or place.retest))
-        if shown and place.lr is not None:
+        special = specialists and place.kind == "handcrafted" and (name not in IMAGES or place.retest)
+        if (special or place.kind == "task") and place.lr is not None:
             losses[place.name] = (task.handcrafted(place.name), place.lr)
     losses = {each: pair for each, pair in losses.items() if pair[1] is not None}
     return dict(zip(losses, trained(task, list(losses.values()), result.settings, name, draw), strict=True))

@@ -2,7 +2,10 @@ import ctypes
 import platform
 
 import pytest
+import torch
+from torch import nn
 
+import evomal
 from evomal.config import learn_settings
 from evomal.executors.memory import keep_freed_memory
 from evomal.search import pricing
@@ -62,7 +65,7 @@ class Clock:
 
 def test_where_a_run_has_lanes_its_groups_are_what_is_timed(monkeypatch):
     clock = Clock(monkeypatch)
-    settings = learn_settings("practice", population_size=25, meta_steps=100, rejection_steps=80, partial_steps=300)
+    settings = learn_settings("practice", population_size=25, meta_steps=100, rejection_steps=400, partial_steps=300)
     found = price(named_task("iris", "linear"), settings)
     assert found.lanes == 12
     assert found.as_dict()["lanes"] == 12
@@ -70,7 +73,7 @@ def test_where_a_run_has_lanes_its_groups_are_what_is_timed(monkeypatch):
     assert clock.groups == {"tune": {11}, "judge": {11}, "train": {9}}
     tune, judge, train, _ = found.stages
     assert tune.each == pytest.approx((2 + 100 * (0.5 + 0.25 * 11)) / 11)
-    assert judge.each == pytest.approx((2 + 80 * (0.5 + 0.25 * 11)) / 11)
+    assert judge.each == pytest.approx((2 + 400 * (0.5 + 0.25 * 11)) / 11)
     assert train.each == pytest.approx((2 + 300 * (0.5 + 0.25 * 9)) / 9)
     assert "; up to 12 are evaluated at once (lanes), and were so in the probe; " in found.assumption
 
@@ -108,3 +111,17 @@ def test_freed_memory_is_kept_on_glibc_only(monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", no_library)
     assert keep_freed_memory() is False
+
+
+def test_a_price_is_measured_on_the_data_that_the_search_looks_at():
+    x, y = torch.randn(200, 5), torch.arange(200) % 2
+    seen = set()
+
+    def counted(outputs, targets):
+        seen.add(len(targets))
+        return float((outputs.argmax(1) != targets).float().mean())
+
+    task = evomal.Task(lambda: nn.Linear(5, 2), (x, y), metric=counted, name="mine")
+    price(task, learn_settings("quick", fitness_share=0.4, lanes=1))
+    assert 80 in seen
+    assert 20 not in seen  # what the task itself sets aside

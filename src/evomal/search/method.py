@@ -47,9 +47,6 @@ from evomal.tasks import Task, TaskSet
 from evomal.training.chance import hardly_learns
 from evomal.training.optimizers import fitted_settings
 
-MOST_VALIDATION = 5_000
-"""Instances that a fitness is measured on, at most, where the search divides the data itself."""
-
 
 class Method(ABC):
     """Learns a loss for a task, or for several.
@@ -224,8 +221,7 @@ class Method(ABC):
         settings = self.settings
         if folder is not None:
             folder.require_writable()
-        given, share = tasks, settings.fitness_share
-        tasks = given if share is None else given.divided(share, MOST_VALIDATION)
+        given, tasks = tasks, tasks.for_search(settings.fitness_share)
         where = settings.execution
         gpus = 1.0 if tasks.device.type == "cuda" else 0.0
         executor = given_executor or make_executor(

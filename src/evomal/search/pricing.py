@@ -60,6 +60,7 @@ def price(task: Task | Sequence[Task], settings: LearnSettings) -> Price:
     tasks = TaskSet.of(task)
     settings = fitted_settings(resolved(settings, tasks.task_type), (each.own for each in tasks))
     settings = with_lanes(settings, PreviousRun(), tasks)
+    tasks = tasks.for_search(settings.fitness_share)
     probes = probed(tasks, settings)
     method = make_method(settings)
     drawn = [proposed.genome for proposed in method.engine(tasks, probes).ask()]

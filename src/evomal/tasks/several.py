@@ -10,6 +10,9 @@ from evomal.losses import TaskType
 from evomal.losses.criterion import IGNORED
 from evomal.tasks.task import Task
 
+MOST_VALIDATION = 5_000
+"""Instances that a fitness is measured on, at most, where the search divides the data itself."""
+
 
 @dataclass(frozen=True)
 class TaskSet(Sequence[Task]):
@@ -58,9 +61,16 @@ class TaskSet(Sequence[Task]):
             return cls((tasks,))
         return cls(tuple(tasks))
 
-    def divided(self, share: float, most: int) -> "TaskSet":
-        """The same tasks with training and validation data divided anew; see `Task.divided`."""
-        return TaskSet(tuple(task.divided(share, most) for task in self.tasks))
+    def for_search(self, share: float | None) -> "TaskSet":
+        """The same tasks with training and validation data divided as a search looks at them; see `Task.divided`.
+
+        Args:
+            share: Of both together, that which becomes validation data, but `MOST_VALIDATION` instances at most; None
+                leaves the tasks as they are.
+        """
+        if share is None:
+            return self
+        return TaskSet(tuple(task.divided(share, MOST_VALIDATION) for task in self.tasks))
 
     def __len__(self) -> int:
         """Number of tasks."""
