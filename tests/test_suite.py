@@ -81,7 +81,7 @@ def test_variants_stand_beside_one_another_where_draws_are_the_same():
 
 def test_every_variant_is_a_search_that_differs_from_the_preset(tmp_path):
     settings = {
-        name: searcher(Job("noisy_targets", 0, name, tmp_path, tmp_path, 0.1)).settings
+        name: searcher(Job("noisy_targets", 0, name, tmp_path, tmp_path, 1.0)).settings
         for name in VARIANTS
         if name != "prior"  # a matter of classes
     }
@@ -89,9 +89,13 @@ def test_every_variant_is_a_search_that_differs_from_the_preset(tmp_path):
     assert all(each != settings["evomal"] for each in others)
     steps = {
         name: settings[name].evaluations * (steps_of_trainings(1, settings[name]) + tuning_steps(settings[name]))
-        for name in ("evomal", "random")
+        for name in ("evomal", "random", "half-search", "double-search")
     }
     assert steps["random"] == pytest.approx(steps["evomal"], rel=0.1)
+    whole = {name: searched * (1 + settings[name].finals.finals_effort) for name, searched in steps.items()}
+    assert whole["half-search"] == pytest.approx(whole["evomal"], rel=0.1)
+    assert whole["double-search"] == pytest.approx(whole["evomal"], rel=0.1)
+    assert steps["double-search"] == pytest.approx(4 * steps["half-search"], rel=0.1)
 
 
 def _small(tmp_path, **finals):

@@ -148,8 +148,12 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "slow-tuning": {"meta_lr": 0.001},
         "two-base-steps": {"base_steps": 2},
         "no-ties": {"break_ties": False},
+        # The same cost in all, otherwise divided: half the search, or twice as much of it.
+        "half-search": {"finals_effort": 4.0},
+        "double-search": {"finals_effort": 0.25},
     }
 )
+SIZES = {"few_images": 0.25, "half-search": 0.5, "double-search": 2.0}  # of a search, by task or variant
 """What a search of a variant has in place of the preset's settings."""
 
 
@@ -158,7 +162,7 @@ def searcher(job: Job) -> Any:
     from evomal import EvoMAL
     from evomal.search.prices import steps_of_trainings, tuning_steps
 
-    smaller = {"few_images": 0.25}.get(job.task, 1.0) * job.scale
+    smaller = SIZES.get(job.task, 1.0) * SIZES.get(job.variant, 1.0) * job.scale
     settings = EvoMAL(preset="practice").settings
     size = settings.genetic.population_size * settings.genetic.generations * smaller
     population = min(settings.genetic.population_size, max(4, round(size / 4)))
