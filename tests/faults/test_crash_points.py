@@ -53,14 +53,14 @@ def _visible(files):
     return {name for name in files if not Path(name).name.startswith(".") and Path(name).name != "next.json"}
 
 
-def _goes_on(fork, folder, reference, number, where):
+def _goes_on(fork, folder, reference, number, where, **search):
     """Die at an operation, then look at what is there, and go on."""
-    left = _crashed(fork, folder, number, where)
+    left = _crashed(fork, folder, number, where, **search)
     assert [name for name in left if name != "a" and not name.startswith(".a.starting-")] == []
     if "a" in left:
         assert _visible(fast.files(folder / "a")) <= set(reference.end)
         assert "config.yaml" in fast.files(folder / "a")
-    result = fast.learn(folder / "a", resume=True)
+    result = fast.learn(folder / "a", fast.settings(**search), resume=True)
     assert fast.told(result, folder / "a") == reference.told
     assert [path.name for path in folder.iterdir()] == ["a"]
     assert _visible(fast.files(folder / "a")) == _visible(reference.end)
@@ -114,6 +114,19 @@ def test_what_was_being_written_when_a_run_died_is_cleared_away(fork, tmp_path, 
         folder.mkdir()
         _goes_on(fork, folder, reference, number, "before")
         assert set(fast.files(folder / "a")) == set(reference.end)
+
+
+def test_without_generations_too(fork, tmp_path):
+    reference = fast.whole(tmp_path / "whole", fast.settings(asynchronous=True))
+    operations = _operations(fork, {"asynchronous": True}, tmp_path / "counted")
+    assert {what for name, what in operations if name == "replace"} >= {"state.json", "loss.json"}
+    changing = _changing(operations)
+    for number in [*changing[:-4:9], *changing[-4:]]:
+        for where in ("before", "within") if operations[number][0] in ("write", "append") else ("before",):
+            folder = tmp_path / f"{number}-{where}"
+            folder.mkdir()
+            _goes_on(fork, folder, reference, number, where, asynchronous=True)
+            shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
