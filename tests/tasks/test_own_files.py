@@ -1,5 +1,7 @@
 """A user's own .npz and .csv files: what becomes of them, and one line for what cannot."""
 
+from zipfile import ZipFile
+
 import numpy as np
 import pytest
 import torch
@@ -145,7 +147,7 @@ def test_options_that_do_not_go_with_the_file(tmp_path):
     table, odd = _csv(tmp_path / "a.csv", _rows()), tmp_path / "a.txt"
     arrays = _save(tmp_path / "a.npz", x=_numbers(COUNT, 1), y=np.arange(COUNT))
     for path, target, message in (
-        (table, None, f"data '{table}' is a table; name the column of its target"),
+        (table, None, f"data '{table}' is a table; name the column of its target (age, income, left)"),
         (arrays, "y", f"data '{arrays}' has its targets as array y, not in column 'y'; leave the target out"),
         (odd, None, f"data '{odd}' is neither an .npz nor a .csv file; save arrays x and y by numpy.savez"),
     ):  # fmt: skip
@@ -174,6 +176,25 @@ def test_options_that_do_not_go_with_the_file(tmp_path):
          " has x of shape [20, 2] but x_test of [2, 3]; give both one form"),
         ({"x": X, "y": Y, "x_test": np.ones((2, 2)), "y_test": np.array([0, 7])},
          " has the class 7 in y_test, which y lacks; give every class to training"),
+        (
+            {"x": X, "y": np.array(1)},
+            " has x of shape [20, 2] and y of []; give x [N, ...] and y [N], or y [N, C] of 0 and 1 for several labels",
+        ),
+        (
+            {"x": X, "y": Y, "x_test": np.array(1), "y_test": Y},
+            " has x_test of shape [] and y_test of [20]; give x [N, ...] and y [N], or y [N, C] of 0 and 1 for several "
+            "labels",
+        ),
+        ({"x": np.zeros((20, 0)), "y": Y}, " has x of shape [20, 0]; give at least one feature"),
+        (
+            {"x": X, "y": np.random.default_rng(0).normal(size=(20, 2))},
+            " has y of shape [20, 2]; give y [N], or for several labels at once y [N, C] of 0 and 1; a regression with "
+            "several outputs is made by evomal.Task (--task on the command line)",
+        ),
+        (
+            {"x": np.where(X[3] == X, -1e300, X), "y": Y},
+            "x of {} holds -1e+300 (first in row 3), more than a float32 holds; divide such numbers",
+        ),
     ],
 )  # fmt: skip
 def test_odd_arrays_are_one_line(tmp_path, arrays, message):
@@ -193,3 +214,70 @@ def test_files_that_are_not_there_or_damaged(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK\x03\x04\xff\xfe\x00")
     with pytest.raises(DataError, match=r"mine\.... cannot be read \(\w+: .*\); check the path and the file$"):
         load_file(tmp_path / name, target)
+
+
+def test_members_of_an_archive_that_are_no_arrays(tmp_path):
+    with ZipFile(tmp_path / "mine.npz", "w") as archive:
+        archive.writestr("x.npy", "garbage")
+        archive.writestr("y.npy", "garbage")
+    with pytest.raises(DataError) as caught:
+        load_file(tmp_path / "mine.npz")
+    assert str(caught.value) == (
+        f"{tmp_path / 'mine.npz'} holds what is no array; save arrays of numbers by numpy.savez"
+    )
+
+
+@pytest.mark.parametrize("write", [lambda file: np.save(file, np.ones(3)), lambda file: file.write(b"x,y\n1,2\n")])
+def test_what_is_called_npz_but_is_none(tmp_path, write):
+    with (tmp_path / "mine.npz").open("wb") as file:
+        write(file)
+    with pytest.raises(
+        DataError, match=r"mine\.npz is no \.npz file, which is a zip of arrays; save arrays x and y by"
+    ):
+        load_file(tmp_path / "mine.npz")
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_columns_that_lie_far_from_zero_keep_their_differences(tmp_path, kind):
+    """Times in seconds since 1970 differ in digits that float32 does not have; the oracle is NumPy's float64."""
+    draw = np.random.default_rng(0)
+    near = draw.normal(size=(200, 2))
+    x, y = near * [10, 1] + [1.7e9, 0], draw.normal(size=200) + 3e8
+    path = tmp_path / f"mine.{kind}"
+    if kind == "csv":
+        path = _csv(path, [f"{a!r},{b!r},{t!r}" for (a, b), t in zip(x.tolist(), y.tolist(), strict=True)], "a,b,t")
+        data = load_file(path, "t")
+    else:
+        data = load_file(_save(path, x=x, y=y))
+    parts = [getattr(data, part) for part in ("train", "valid", "test")]
+    whole = torch.cat([inputs for inputs, _ in parts]).double().numpy()
+    train = data.train[0].double()
+    assert train.mean(0).tolist() == pytest.approx([0, 0], abs=1e-6)
+    assert train.std(0, correction=0).tolist() == pytest.approx([1, 1], rel=1e-6)
+    order, theirs = np.argsort(whole[:, 1]), np.argsort(near[:, 1])
+    assert np.corrcoef(whole[order, 0], near[theirs, 0])[0, 1] == pytest.approx(1, abs=1e-9)
+    targets = torch.cat([targets for _, targets in parts]).double().numpy()
+    assert np.corrcoef(targets[order], (y - 3e8)[theirs])[0, 1] == pytest.approx(1, abs=1e-9)
+    assert data.train[0].dtype == data.train[1].dtype == torch.float32
+
+
+def test_a_column_without_a_name_is_not_taken_for_a_feature(tmp_path):
+    path = _csv(tmp_path / "mine.csv", [f"{i},{i % 7},{i % 2}" for i in range(40)], ",age,left")
+    with pytest.raises(DataError) as caught:
+        load_file(path, "left")
+    assert str(caught.value) == (
+        f"{path}: column 1 has no name, as one of row numbers has; leave it out (pandas: index=False), or name it"
+    )
+
+
+def test_an_empty_table_and_decimal_commas(tmp_path):
+    (tmp_path / "mine.csv").write_text("")
+    with pytest.raises(
+        DataError, match=r"mine\.csv is empty; give a line with the names of the columns, then numbers$"
+    ):
+        load_file(tmp_path / "mine.csv", "left")
+    path = _csv(tmp_path / "mine.csv", ["1,5;0", "2,5;1"] * 10, "age;left")
+    with pytest.raises(
+        DataError, match="line 2: column 'age' holds '1,5', which is no finite number; give a point for"
+    ):
+        load_file(path, "left")

@@ -1,6 +1,7 @@
 """Data sets of users, from one file: arrays of an ``.npz``, or a table as ``.csv``."""
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from torch import Tensor
 
 from evomal.foundation.errors import DataError, SettingError, one_line, unknown_name
 from evomal.tasks.datasets.data import Data, Pair, Raw, prepare
-from evomal.tasks.tensors import as_tensor, require_finite
+from evomal.tasks.tensors import as_tensor, first_row, require_finite
 
 MOST_CLASSES = 1000
 CHANNELS = (1, 3, 4)
 QUOTED = 40
+DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
+LARGEST = torch.finfo(torch.float32).max
 
 
 def load_file(path: str | Path, target: str | None = None, regression: bool = False, several: bool = False) -> Data:
@@ -50,11 +53,14 @@ def load_file(path: str | Path, target: str | None = None, regression: bool = Fa
         raise SettingError(f"data '{path}' is neither an .npz nor a .csv file; save arrays x and y by numpy.savez")
     if (kind == ".csv") != (target is not None):
         raise SettingError(
-            f"data '{path}' is a table; name the column of its target"
+            f"data '{path}' is a table; name the column of its target{_named_columns(path)}"
             if kind == ".csv"
             else f"data '{path}' has its targets as array y, not in column '{target}'; leave the target out"
         )
     x, y, test = _read_table(path, str(target)) if kind == ".csv" else _read_arrays(path)
+    _require_shapes(path, x, y, "")
+    if test is not None:
+        _require_shapes(path, *test, "_test")
     classes: int | None = None
     labels = y.ndim == 2 and y.shape[1] > 1
     if labels:
@@ -77,11 +83,21 @@ def load_file(path: str | Path, target: str | None = None, regression: bool = Fa
     return prepare(path.stem, Raw(*pair, held_out), classes)
 
 
+def _named_columns(path: Path) -> str:
+    """The columns of a table as a message names them, nothing where they cannot be read."""
+    try:
+        header = next(csv.reader([path.read_bytes()[: QUOTED**2].decode("utf-8-sig").splitlines()[0]]))
+    except (OSError, UnicodeDecodeError, csv.Error, IndexError, StopIteration):
+        return ""
+    return f" ({', '.join(name.strip() for name in header)})" if len(header) < QUOTED else ""
+
+
 def _require_labels(path: Path, y: NDArray[Any], several: bool) -> None:
     """Refuse a matrix of targets that are not several labels, 0 or 1 each."""
     if y.dtype.kind not in "biuf" or not bool(((y == 0) | (y == 1)).all()):
         raise DataError(
-            f"{path} has y of shape {list(y.shape)}; give y [N], or for several labels at once y [N, C] of 0 and 1"
+            f"{path} has y of shape {list(y.shape)}; give y [N], or for several labels at once y [N, C] of 0 and 1; a "
+            "regression with several outputs is made by evomal.Task (--task on the command line)"
         )
     if not several and bool((y.sum(axis=1) == 1).all()):
         raise DataError(
@@ -114,15 +130,33 @@ def _unreadable(path: Path, error: BaseException) -> DataError:
 
 
 def _pair(path: Path, x: NDArray[Any], y: NDArray[Any], part: str) -> Pair:
-    tensor, targets = as_tensor(x, f"x{part} of {path}"), as_tensor(y, f"y{part} of {path}")
-    require_finite(tensor, f"x{part} of {path}")
-    require_finite(targets, f"y{part} of {path}")
-    if tensor.dim() < 2 or targets.dim() not in (1, 2) or len(tensor) != len(targets):
+    return _channels_first(_numbers(x, f"x{part} of {path}")), _numbers(y, f"y{part} of {path}")
+
+
+def _numbers(values: NDArray[Any], where: str) -> Tensor:
+    """An array as a tensor; float64 stays so, as a column may lie far from 0 (times in seconds) until it is centred."""
+    double = values.dtype.kind == "f" and values.dtype.itemsize >= 8
+    tensor = as_tensor(values, where, torch.float64 if double else None)
+    require_finite(tensor, where)
+    if double and tensor.numel() and float(tensor.abs().max()) > LARGEST:
+        odd = tensor.abs() > LARGEST
+        row = first_row(odd)
         raise DataError(
-            f"{path} has x{part} of shape {list(tensor.shape)} and y{part} of {list(targets.shape)}; give x [N, ...] "
-            "and y [N], or y [N, C] of 0 and 1 for several labels"
+            f"{where} holds {float(tensor[row][odd[row]].flatten()[0]):g} (first in row {row}), more than a float32 "
+            "holds; divide such numbers"
         )
-    return _channels_first(tensor), targets
+    return tensor
+
+
+def _require_shapes(path: Path, x: NDArray[Any], y: NDArray[Any], part: str) -> None:
+    """Refuse inputs that are no rows of numbers, and targets that are not as many."""
+    if x.ndim < 2 or y.ndim not in (1, 2) or len(x) != len(y):
+        raise DataError(
+            f"{path} has x{part} of shape {list(x.shape)} and y{part} of {list(y.shape)}; give x [N, ...] and y [N], "
+            "or y [N, C] of 0 and 1 for several labels"
+        )
+    if 0 in x.shape[1:]:
+        raise DataError(f"{path} has x{part} of shape {list(x.shape)}; give at least one feature")
 
 
 def _channels_first(x: Tensor) -> Tensor:
@@ -137,14 +171,22 @@ def _channels_first(x: Tensor) -> Tensor:
 
 def _read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[Any], NDArray[Any]] | None]:
     try:
-        with np.load(path) as file:  # NumPy refuses objects, which could hold code
-            found = {name: file[name] for name in ("x", "y", "x_test", "y_test") if name in file.files}
-            names = list(file.files)
+        with path.open("rb") as file:
+            zipped = file.read(2) in (b"PK", b"")  # an empty file is a damaged one
+        if not zipped:
+            raise DataError(f"{path} is no .npz file, which is a zip of arrays; save arrays x and y by numpy.savez")
+        with np.load(path) as held:  # NumPy refuses objects, which could hold code
+            found = {name: held[name] for name in ("x", "y", "x_test", "y_test") if name in held.files}
+            names = list(held.files)
+    except DataError:
+        raise
     except ValueError as error:
         what = "objects, which may hold code" if "pickle" in str(error) else "what is no array"
         raise DataError(f"{path} holds {what}; save arrays of numbers by numpy.savez") from None
     except Exception as error:  # zipfile and zlib have many for a damaged file
         raise _unreadable(path, error) from None
+    if not all(isinstance(each, np.ndarray) for each in found.values()):  # NumPy hands out what it does not know
+        raise DataError(f"{path} holds what is no array; save arrays of numbers by numpy.savez")
     missing = [name for name in ("x", "y") if name not in found] or [
         name for name in ("x_test", "y_test") if name not in found and len(found) > 2
     ]
@@ -168,6 +210,8 @@ def _read_table(path: Path, target: str) -> tuple[NDArray[Any], NDArray[Any], No
             separator = max(",;\t", key=first.count)
             rows = _rows(csv.reader(file, delimiter=separator), path)
             header = next(rows, (0, []))[1]
+            if not header:
+                raise DataError(f"{path} is empty; give a line with the names of the columns, then numbers")
             columns, place = _columns(path, header, target)
             features: list[list[float]] = []
             targets: list[str] = []
@@ -200,6 +244,11 @@ def _columns(path: Path, header: Sequence[str], target: str) -> tuple[list[int],
     names = [name.strip() for name in header]
     if target not in names:
         raise unknown_name("target column", target, names)
+    if "" in names:
+        raise DataError(
+            f"{path}: column {names.index('') + 1} has no name, as one of row numbers has; leave it out (pandas: "
+            "index=False), or name it"
+        )
     if len(names) < 2:
         raise DataError(f"{path} has no column beside its target '{target}'; give at least one feature")
     if names.count(target) > 1:
@@ -215,10 +264,9 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
         value = float("nan")
     if not np.isfinite(value):
         shown = f"'{text.strip()[:QUOTED]}', which is no finite number" if text.strip() else "nothing"
-        raise DataError(
-            f"{path}, line {line}: column '{column.strip()}' holds {shown}; give numbers (a column for each category), "
-            "or leave the column out"
-        )
+        comma = DECIMAL_COMMA.fullmatch(text.strip())
+        what = "a point for the comma" if comma else "numbers (a column for each category), or leave the column out"
+        raise DataError(f"{path}, line {line}: column '{column.strip()}' holds {shown}; give {what}")
     return value
 
 
