@@ -216,8 +216,7 @@ def test_force_starts_anew(run, command, stop, tmp_path):
 
 
 def test_a_folder_holds_its_trainings_under_their_own_name(run, command, tmp_path):
-    (tmp_path / "results").mkdir()
-    assert run(*SMALL, "--out", "results").code == 0
+    assert run(*SMALL, "--out", "results/").code == 0  # made, as it is not there
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["train.json", "train.trainings.jsonl"]
     assert run("train", "--resume", "results", "--quiet").code == 0
 

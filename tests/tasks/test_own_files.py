@@ -192,7 +192,7 @@ def test_options_that_do_not_go_with_the_file(tmp_path):
             "several outputs is made by evomal.Task (--task on the command line)",
         ),
         (
-            {"x": np.where(X[3] == X, -1e300, X), "y": Y},
+            {"x": np.where(np.arange(20)[:, None] == 3, -1e300, X), "y": Y},
             "x of {} holds -1e+300 (first in row 3), more than a float32 holds; divide such numbers",
         ),
     ],

@@ -160,6 +160,19 @@ def test_another_ignore_index_becomes_pytorchs():
     assert Task(small, (X, Y)).ignore_index is None
 
 
+def test_a_metric_of_the_users_own_sees_the_users_label():
+    y = torch.where(torch.arange(60) % 4 == 0, 255, Y)
+
+    def wrong(outputs, targets):
+        counts = targets != 255
+        return (outputs.argmax(1)[counts] != targets[counts]).double().mean()
+
+    own, usual = (Task(small, (X, y), metric=metric, ignore_index=255) for metric in (wrong, "error_rate"))
+    outputs = torch.randn(len(own.train), 3, generator=torch.Generator().manual_seed(0))
+    assert own.metric(outputs, own.train.y) == usual.metric(outputs, usual.train.y)
+    assert own.metric.name == "wrong"
+
+
 def test_validation_does_not_depend_on_seeds():
     torch.manual_seed(1)
     np.random.seed(1)

@@ -24,7 +24,7 @@ class TrainingJournal:
     else may write here until `close`.
 
     Args:
-        out: Where the results go: a JSON file, or a folder for ``train.json``.
+        out: Where the results go: a JSON file, or a folder for ``train.json``; a name without a dot is a folder's.
 
     Attributes:
         out: The file of the results.
@@ -36,7 +36,8 @@ class TrainingJournal:
     """
 
     def __init__(self, out: Path) -> None:
-        self.out = out / "train.json" if out.is_dir() else out
+        self._in_folder = out.is_dir() or not (out.suffix or out.exists())
+        self.out = out / "train.json" if self._in_folder else out
         self.path = self.out.with_name(f"{self.out.stem}.trainings.jsonl")
         self._calls: list[TrainCall] = []
         self._done: dict[Key, FinishedTraining] = {}
@@ -155,6 +156,8 @@ class TrainingJournal:
     def _take(self) -> None:
         require_ours(self.path)
         try:
+            if self._in_folder:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.path.parent, name=self.path.name)
         except OSError as error:
             raise self._unwritable(error) from None

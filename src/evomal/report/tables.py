@@ -70,10 +70,20 @@ def result_pairs(result: "LearnResult", loss_file: Path) -> dict[str, str]:
         "beside it": f"{rival} with {baseline['loss']} in the same training{_verdict(result)}",
         "outcomes": f"{outcomes_text(result.outcomes)} ({len(result.members)} in all)",
         "time": duration(result.seconds),
-        "loss file": str(loss_file),
+        "loss file": f"{loss_file}{_handed_out(result, loss_file)}",
         **({"use it": use} if recommended else {}),
         **_finals(result),
     }
+
+
+def _handed_out(result: "LearnResult", loss_file: Path) -> str:
+    """What lies in the loss file, where finals decided that."""
+    if result.verdict is None:
+        return ""
+    rate = "" if result.verdict.lr is None else f", at rate {result.verdict.lr:.3g}"
+    if result.best_learned is None:
+        return f" (the learned loss{rate})"
+    return f" ({result.verdict.name}{rate}; the best learned loss is {loss_file.with_name('learned.json')})"
 
 
 def _finals(result: "LearnResult") -> dict[str, str]:

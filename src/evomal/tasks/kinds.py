@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evomal.foundation.errors import SettingError
-from evomal.losses.criterion import TaskType
+from evomal.losses.criterion import IGNORED, TaskType
 from evomal.tasks.metrics import CLASSIFICATION, MULTILABEL, REGRESSION, Metric, get_metric
 
 # PyTorch's losses that tell what their targets are: yes-or-no answers as floats, classes, numbers.
@@ -131,6 +131,29 @@ def fitting_metric(metric: str | Metric | Callable[..., Any] | None, task_type: 
             f"use '{usual}', or another task_loss"
         )
     return chosen
+
+
+def with_own_label(function: Callable[..., Any], ignored: int) -> Callable[..., Any]:
+    """A metric of the user's own that sees the label that does not count as the user has it, not as -100.
+
+    Args:
+        function: Of outputs and targets.
+        ignored: The user's label; -100 leaves the function as it is.
+
+    Example:
+        >>> with_own_label(lambda outputs, targets: targets.tolist(), 255)(torch.zeros(2, 3), torch.tensor([1, -100]))
+        [1, 255]
+    """
+    if ignored == IGNORED or not callable(function):
+        return function
+    own = partial(_with_own_label, function, ignored)
+    update_wrapper(own, function)
+    return own
+
+
+def _with_own_label(function: Callable[..., Any], ignored: int, outputs: Tensor, targets: Tensor) -> Any:
+    hard = not targets.is_floating_point()
+    return function(outputs, torch.where(targets == IGNORED, ignored, targets) if hard else targets)
 
 
 def perfect_outputs(outputs: Tensor, targets: Tensor, task_type: TaskType) -> Tensor:

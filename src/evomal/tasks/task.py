@@ -25,7 +25,7 @@ from evomal.tasks.factories import (
     own_floats,
 )
 from evomal.tasks.inputs import Form, Outputs, adapted
-from evomal.tasks.kinds import fitting_metric, infer_task_type
+from evomal.tasks.kinds import fitting_metric, infer_task_type, with_own_label
 from evomal.tasks.metrics import CLASSIFICATION, MULTILABEL, REGRESSION, Metric
 from evomal.tasks.models.registry import ModelFactory
 from evomal.tasks.reading import check_labels, check_parts_fit, check_several_labels, check_two_classes, read_split
@@ -61,7 +61,8 @@ class Task:
             augmentation, or more data than memory); None reads it once unless its items are others when they are read
             again. Give `valid` beside a data set that augments, as a part of it is augmented too.
         device: Where data and models live.
-        ignore_index: A label that does not count, -100 inside; None means that of the task loss, or -100.
+        ignore_index: A label that does not count; None means that of the task loss, or -100. A
+            metric of the user's own sees the label itself, losses see -100.
         augmentation: What is done to batches of training images, a name in `AUGMENTATIONS` or an `Augmentation`; never
             to validation or test data.
         optimizer: Makes the optimiser that base networks are trained with, ``optimizer(parameters, lr)``, in partial
@@ -131,6 +132,8 @@ class Task:
         known = parts["training"].y
         some = parts["training"].take(torch.arange(1))[1] if known is None else known
         self.task_type = infer_task_type(task_type, loss, self.task_loss_name, metric, some)
+        if metric is not None and not isinstance(metric, str | Metric):
+            metric = with_own_label(metric, ignored)
         self.metric = fitting_metric(metric, self.task_type, self.name)
         finish = partial(as_targets, task_type=self.task_type, ignore_index=ignored, floating=floating)
         parts = {part: split.map_targets(finish) for part, split in parts.items()}
