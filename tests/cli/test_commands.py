@@ -93,8 +93,9 @@ def test_dry_run_prices_the_stages_and_writes_nothing(run, small, tmp_path):
     ended = run("learn", *small, "--dry-run", "--workers", 500)
     assert ended.code == 0
     assert [line.split()[0] for line in ended.out.splitlines()] == [
-        *("stage", "tune", "filter", "train", "total", "assumed:")
+        *("digits/mlp:", "stage", "tune", "filter", "train", "total", "assumed:")
     ]
+    assert "classification, 10 classes; 1293 training, 144 validation, 360 test instances" in ended.out
     assert ended.err.startswith("evomal: warning: 500 workers share ")
     priced = document(run("learn", *small, "--dry-run", "--json").out)
     assert [stage["name"] for stage in priced["stages"]] == ["tune", "filter", "train"]

@@ -118,3 +118,13 @@ def test_a_line_that_is_no_record_takes_those_after_it_along(tmp_path, whole):
     fast.lay(tmp_path / "a", whole.but(b"".join(lines), {}))
     with pytest.raises(RunFolderError, match=r"delete its line and all that follow to have them evaluated anew$"):
         fast.learn(tmp_path / "a", fast.settings(asynchronous=True), resume=True)
+
+
+def test_a_damaged_line_is_to_be_deleted_with_all_that_follow(tmp_path, whole):
+    lines = [*whole.lines[:6], b"{garbage\n", *whole.lines[7:]]
+    fast.lay(tmp_path / "a", whole.but(b"".join(lines), {}))
+    with pytest.raises(
+        RunFolderError, match=r"in line 7; delete that line and all that follow to go on with those bef"
+    ):
+        fast.learn(tmp_path / "a", fast.settings(asynchronous=True), resume=True)
+    _goes_on(tmp_path / "a", whole, b"".join(lines[:6]), {})

@@ -67,3 +67,7 @@ def test_the_limits_themselves_are_within():
     assert read_json("1" + "0" * 308) == 10**308
     assert read_json("1.7976931348623157e308") == 1.7976931348623157e308
     check_limits([True, None, -0.0, 5e-324])
+
+
+def test_the_mark_that_some_editors_put_first_is_no_part_of_a_document():
+    assert read_json(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}

@@ -151,11 +151,14 @@ def _price(given: GivenSearch, as_json: bool) -> int:
     tasks = [source.load() for source in given.sources]
     from evomal.report.tables import print_table, table_of_price
     from evomal.search.pricing import price
+    from evomal.tasks.describing import described
 
     priced = price(tasks, settings)
     if as_json:
-        print_json(priced.as_dict())
+        print_json({**priced.as_dict(), "tasks": [described(task) for task in tasks]})
     else:
+        for task in tasks:
+            print(described(task))
         print_table(table_of_price(priced), sys.stdout)
         print(f"assumed: {priced.assumption}")
     return GOOD

@@ -24,7 +24,7 @@ def read_json(text: str | bytes) -> Any:
     """JSON as plain values; stricter than `json.loads`, which takes NaN, an entry that is there twice, and any size.
 
     Args:
-        text: The document; bytes are UTF-8.
+        text: The document; bytes are UTF-8, with or without the mark that some editors put first.
 
     Returns:
         Its value, for which `check_limits` has passed.
@@ -52,7 +52,7 @@ def parsed_json(text: str | bytes) -> Any:
     """
     try:
         return json.loads(
-            text.decode("utf-8") if isinstance(text, bytes) else text,
+            text.decode("utf-8-sig") if isinstance(text, bytes) else text,
             parse_constant=_no_constant,
             object_pairs_hook=_no_duplicates,
             parse_int=lambda number: int(number) if len(number) <= MAX_NUMBER else math.inf,

@@ -175,7 +175,9 @@ class LineProgress(Progress):
     def stage(self, name: str, count: int) -> None:
         """Say what the finals train next."""
         if name == "finals" and count:
-            print(f"finals: {count} trainings, after {self.final_steps} steps", file=self._stream, flush=True)
+            budget = 0 if self.plan is None else self.plan.budget
+            told = f"finals: {count} trainings next; {self.final_steps} of {budget} steps spent"
+            print(told, file=self._stream, flush=True)
 
 
 def rows_of(progress: Progress, stage: str) -> list[tuple[str, str]]:

@@ -257,7 +257,10 @@ class RunFolder:
         found, self._records = self._records, None
         if found is not None:
             return found
-        return read_journal(self.path, as_written=True) if (self.path / JOURNAL).exists() else []
+        if not (self.path / JOURNAL).exists():
+            return []
+        genetic = (self.config.get("settings") or {}).get("genetic") or {}
+        return read_journal(self.path, as_written=True, ordered=bool(genetic.get("asynchronous")))
 
     def finals_journal(self) -> Journal:
         """The journal of finals, open for appending."""

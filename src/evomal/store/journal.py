@@ -70,11 +70,12 @@ class Journal:
             self._file.truncate(place)
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path, ordered: bool = False) -> list[dict[str, Any]]:
     """The records of a file that `Journal` wrote, in their order; a torn last line is left out.
 
     Args:
         path: The file.
+        ordered: Whether each line rests on those before, so that none can be taken out alone.
 
     Returns:
         A dictionary per line.
@@ -82,7 +83,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     Raises:
         RunFolderError: The file cannot be read, or one of its lines is damaged.
     """
-    return [_record(path, number, line) for number, line in _lines(path)]
+    return [_record(path, number, line, ordered) for number, line in _lines(path)]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -105,12 +106,13 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise unreadable from None
 
 
-def read_journal(folder: str | PathLike[str], as_written: bool = False) -> list[dict[str, Any]]:
+def read_journal(folder: str | PathLike[str], as_written: bool = False, ordered: bool = False) -> list[dict[str, Any]]:
     """The records of a run, sorted by (generation, index); a torn last line is left out.
 
     Args:
         folder: A run folder.
         as_written: In the order of the lines instead, in which an asynchronous search went.
+        ordered: Whether it is that of an asynchronous search, whose lines rest on those before.
 
     Returns:
         A dictionary per candidate.
@@ -119,9 +121,9 @@ def read_journal(folder: str | PathLike[str], as_written: bool = False) -> list[
         RunFolderError: There is no journal, or one of its lines is damaged.
     """
     path = Path(folder) / JOURNAL
-    records = read_records(path)
+    records = read_records(path, ordered)
     for number, record in enumerate(records, start=1):
-        _require_place(path, number, record)
+        _require_place(path, number, record, ordered)
     return records if as_written else sorted(records, key=lambda record: (record["generation"], record["index"]))
 
 
@@ -152,9 +154,9 @@ def skim_journal(folder: str | PathLike[str]) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def _require_place(path: Path, number: int, record: dict[str, Any]) -> None:
+def _require_place(path: Path, number: int, record: dict[str, Any], ordered: bool = False) -> None:
     if not (isinstance(record.get("generation"), int) and isinstance(record.get("index"), int)):
-        raise damaged(path, number)
+        raise damaged(path, number, ordered)
 
 
 def comparable(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -162,16 +164,17 @@ def comparable(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
 
 
-def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _record(path: Path, number: int, line: bytes, ordered: bool) -> dict[str, Any]:
     try:
         record = read_json(line)
     except NotPlainError:
         record = None
     if not isinstance(record, dict):
-        raise damaged(path, number)
+        raise damaged(path, number, ordered)
     return record
 
 
-def damaged(path: Path, number: int) -> RunFolderError:
+def damaged(path: Path, number: int, ordered: bool = False) -> RunFolderError:
     """The error for a line that is no record, ready to be raised."""
-    return RunFolderError(f"'{path}' is damaged in line {number}; delete that line to read the others")
+    what = "that line and all that follow to go on with those before" if ordered else "that line to read the others"
+    return RunFolderError(f"'{path}' is damaged in line {number}; delete {what}")
