@@ -2,6 +2,7 @@ import math
 from collections import Counter
 
 import pytest
+import torch
 import yaml
 
 from evomal.config import (
@@ -269,6 +270,44 @@ def test_a_value_that_cannot_be_is_named_in_one_sentence(flat, message):
     with pytest.raises(SettingError) as caught:
         learn_settings(**flat)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("flat", "message"),
+    [
+        (
+            {"optimizer": torch.optim.AdamW},
+            "setting 'optimizer': it takes a name such as 'adamw', not AdamW; an optimiser of your own belongs to the "
+            "task: evomal.Task(…, optimizer=…), a function of (parameters, lr) that makes it",
+        ),
+        (
+            {"optimizer": torch.optim.NAdam([torch.zeros(1, requires_grad=True)])},
+            "setting 'optimizer': it takes a name such as 'adam', not NAdam; an optimiser of your own belongs to the "
+            "task: evomal.Task(…, optimizer=…), a function of (parameters, lr) that makes it",
+        ),
+        (
+            {"schedule": lambda optimizer, steps: None},
+            "setting 'schedule': it takes a name such as 'cosine', not a function; a schedule of your own belongs to "
+            "the task: evomal.Task(…, schedule=…), a function of (optimizer, steps) that makes it",
+        ),
+        ({"optimizer": 3}, "setting 'optimizer': input should be a valid string (got 3)"),
+        ({"optimizer": ["sgd"]}, "setting 'optimizer': input should be a valid string (got ['sgd'])"),
+    ],
+)
+@pytest.mark.parametrize("settings", [learn_settings, train_settings])
+def test_an_optimiser_of_ones_own_is_sent_to_the_task(flat, message, settings):
+    with pytest.raises(SettingError) as caught:
+        settings("quick", **flat)
+    assert str(caught.value) == message
+
+
+def test_a_name_that_differs_in_case_alone_is_suggested():
+    with pytest.raises(UnknownNameError, match=r"^unknown optimizer 'AdamW'; did you mean 'adamw'\? "):
+        learn_settings(optimizer="AdamW")
+    with pytest.raises(
+        UnknownNameError, match=r"^unknown setting 'Population_Size'; did you mean 'population_size'\? "
+    ):
+        learn_settings(Population_Size=3)
 
 
 def test_no_seeds_and_no_rates_are_refused():

@@ -5,7 +5,7 @@ import pytest
 
 import evomal
 from evomal.foundation import errors
-from evomal.foundation.errors import EvomalError, SettingError, UnknownNameError, unknown_name
+from evomal.foundation.errors import EvomalError, SettingError, UnknownNameError, nearest, unknown_name
 
 FAMILY = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
 
@@ -40,9 +40,20 @@ def test_an_error_comes_back_from_another_process(kind):
         ("lenet", "unknown model 'lenet'; did you mean 'lenet5'? (known: lenet5, linear, mlp)"),
         ("transformer", "unknown model 'transformer'; known: lenet5, linear, mlp"),
         ("", "unknown model ''; known: lenet5, linear, mlp"),
+        ("MLP", "unknown model 'MLP'; did you mean 'mlp'? (known: lenet5, linear, mlp)"),
+        ("LeNet5", "unknown model 'LeNet5'; did you mean 'lenet5'? (known: lenet5, linear, mlp)"),
+        ("LENET", "unknown model 'LENET'; did you mean 'lenet5'? (known: lenet5, linear, mlp)"),
     ],
 )
 def test_an_unknown_name_says_what_is_known(name, message):
     error = unknown_name("model", name, {"mlp": 1, "lenet5": 2, "linear": 3})
     assert type(error) is UnknownNameError
     assert str(error) == message
+
+
+def test_a_name_that_differs_in_case_alone_is_nearest():
+    optimizers = ["adam", "adamw", "own", "rmsprop", "sgd"]
+    near = [nearest(name, optimizers) for name in ("AdamW", "Adam", "SGD", "RMSprop", "lbfgs")]
+    assert near == ["adamw", "adam", "sgd", "rmsprop", None]
+    assert nearest("adamw", ["AdamW", "Adam"]) == "AdamW"
+    assert nearest("Mine", ["mine", "mine2"], cutoff=1) == "mine"

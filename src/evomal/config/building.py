@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -13,7 +12,7 @@ from evomal.config.methods import REGISTRY, MethodEntry, method_entry
 from evomal.config.presets import IN_FULL, PRESETS, SOURCES
 from evomal.config.settings import LearnSettings, TrainSettings
 from evomal.config.stages import OPTIMIZERS, BaseSettings, not_had
-from evomal.foundation.errors import SettingError, UnknownNameError, unknown_name
+from evomal.foundation.errors import SettingError, UnknownNameError, nearest, unknown_name
 
 OF_TASK = {
     name: name
@@ -46,6 +45,14 @@ MEANT: dict[str, tuple[str, ...]] = {
     "scheduler": ("schedule",),
 }
 """Names that other libraries have for our settings."""
+
+OF_USERS = {
+    "optimizer": ("an optimiser", "(parameters, lr)", "adam"),
+    "schedule": ("a schedule", "(optimizer, steps)", "cosine"),
+}
+"""Settings that name what a task may bring instead: what that is, what the function that makes it takes, a name."""
+PLAIN = (str, bool, int, float, list, tuple, dict)
+"""What a setting may be written as; anything else is an object of the user's."""
 
 S = TypeVar("S", bound=Settings)
 
@@ -161,7 +168,8 @@ def fitting(method: str, flat: dict[str, Any]) -> dict[str, Any]:
 def train_settings(preset: str | None = None, **flat: Any) -> TrainSettings:
     """Settings of meta-testing from flat names, like `learn_settings`; without `lrs`, the one rate is `lr`."""
     optimizer = flat.get("optimizer")
-    lr = flat.get("lr") or _preset(preset, optimizer).get("lr") or OPTIMIZERS.get(optimizer or "", {}).get("lr")
+    known = OPTIMIZERS[optimizer] if isinstance(optimizer, str) and optimizer in OPTIMIZERS else {}
+    lr = flat.get("lr") or _preset(preset, optimizer).get("lr") or known.get("lr")
     if flat.get("lrs") is None and lr is not None:
         flat = flat | {"lrs": (lr,)}
     return _build(TrainSettings, preset, flat)
@@ -208,8 +216,9 @@ def _unknown_setting(name: str, fields: Iterable[str]) -> UnknownNameError:
         return UnknownNameError(f"unknown setting '{name}'; it belongs to the task: evomal.Task(…, {OF_TASK[name]}=…)")
     names = sorted(fields)
     meant = [known for known in MEANT.get(name.lower(), ()) if known in names]
-    near = meant or get_close_matches(name, names, n=1, cutoff=0.75)
-    hint = f"did you mean {' or '.join(map(repr, near))}? (known: {', '.join(names)})" if near else ""
+    near = nearest(name, names, cutoff=0.75)
+    likely = meant or ([] if near is None else [near])
+    hint = f"did you mean {' or '.join(map(repr, likely))}? (known: {', '.join(names)})" if likely else ""
     return UnknownNameError(f"unknown setting '{name}'; {hint or 'known: ' + ', '.join(names)}")
 
 
@@ -226,9 +235,23 @@ def validated(kind: type[S], values: dict[str, Any]) -> S:
             listed = first["ctx"]
             known = listed["names"].split(", ") if "names" in listed else re.findall("'(.*?)'", listed["expected"])
             raise unknown_name(where.replace("_", " "), first["input"], known) from None
+        if where in OF_USERS and not isinstance(first["input"], PLAIN):
+            raise SettingError(_belongs_to_the_task(where, first["input"])) from None
         if first["type"] == "value_error":  # our own sentence, which names its settings
             raise SettingError(message) from None
         raise SettingError(f"setting '{where}': {message[0].lower()}{message[1:]} (got {first['input']!r})") from None
+
+
+def _belongs_to_the_task(setting: str, given: object) -> str:
+    """What is wrong with an optimiser or a schedule of the user's own among the settings, which hold names alone."""
+    kind, arguments, example = OF_USERS[setting]
+    called = str(getattr(given, "__name__", type(given).__name__)).replace("<lambda>", "a function")
+    if setting == "optimizer":
+        example = nearest(called, OPTIMIZERS, cutoff=1) or example
+    return (
+        f"setting '{setting}': it takes a name such as '{example}', not {called}; {kind} of your own "
+        f"belongs to the task: evomal.Task(…, {setting}=…), a function of {arguments} that makes it"
+    )
 
 
 def preset_values(preset: str) -> dict[str, Any]:

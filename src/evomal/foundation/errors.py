@@ -63,8 +63,27 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= QUOTED else text[: QUOTED - 1] + "…"
 
 
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.4) -> str | None:
+    """The known name that is most like another one: one that differs in case alone, else the nearest; None without one.
+
+    Args:
+        name: What was asked for.
+        names: All names that exist.
+        cutoff: How alike two names must be, 0 to 1; case does not count.
+
+    Example:
+        >>> nearest("AdamW", ["adam", "adamw"]), nearest("SGD", ["adam", "adamw"])
+        ('adamw', None)
+    """
+    folded: dict[str, str] = {}
+    for each in names:
+        folded.setdefault(each.casefold(), each)
+    near = get_close_matches(name.casefold(), folded, n=1, cutoff=cutoff)  # one that is equal comes first
+    return folded[near[0]] if near else None
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """The error for an unknown name, with the nearest known one.
+    """The error for an unknown name, with the `nearest` known one.
 
     Args:
         kind: What is named, in the singular, such as ``"data set"``.
@@ -77,9 +96,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     Example:
         >>> str(unknown_name("model", "lenet", ["lenet5", "mlp"]))
         "unknown model 'lenet'; did you mean 'lenet5'? (known: lenet5, mlp)"
+        >>> str(unknown_name("model", "MLP", ["lenet5", "mlp"]))
+        "unknown model 'MLP'; did you mean 'mlp'? (known: lenet5, mlp)"
     """
     names = sorted(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"; did you mean '{near[0]}'?" if near else ";"
+    near = nearest(name, names)
+    hint = f"; did you mean '{near}'?" if near else ";"
     listed = f" (known: {', '.join(names)})" if near else f" known: {', '.join(names)}"
     return UnknownNameError(f"unknown {kind} '{name}'{hint}{listed}")
