@@ -297,7 +297,7 @@ def test_labels_without_a_class_are_named(name):
         _make(name)(outputs, torch.tensor([1, 3]))
     assert str(caught.value) == (
         "targets hold labels from 1 to 3 (label 3 first in row 1) but the outputs are for 3 classes; labels must lie "
-        "in 0…2"
+        "in 0…2: mend them, or set the loss's ignore_index to a label that does not count"
     )
     with pytest.raises(DataError, match=r"^targets \[3\] \(torch.int64\) do not fit outputs \[2, 3\]: class labels"):
         _make(name)(outputs, torch.tensor([0, 1, 2]))

@@ -142,21 +142,21 @@ def _shape(*sizes):
             _shape(2, 3),
             torch.tensor([0, 7]),
             "targets hold labels from 0 to 7 (label 7 first in row 1) but the outputs are for 3 classes; "
-            "labels must lie in 0…2",
+            "labels must lie in 0…2: mend them, or set the loss's ignore_index to a label that does not count",
         ),
         (
             "classification",
             _shape(2, 3),
             torch.tensor([-1, 2]),
             "targets hold labels from -1 to 2 (label -1 first in row 0) but the outputs are for 3 classes; "
-            "labels must lie in 0…2",
+            "labels must lie in 0…2: mend them, or set the loss's ignore_index to a label that does not count",
         ),
         (
             "classification",
             _shape(2, 1),
             torch.tensor([1, 2]),
             "targets hold labels from 1 to 2 (label 2 first in row 1) but the outputs are for 2 classes; "
-            "labels must lie in 0…1",
+            "labels must lie in 0…1: mend them, or set the loss's ignore_index to a label that does not count",
         ),
         (
             "classification",

@@ -339,7 +339,10 @@ def test_a_label_without_a_class_is_named_on_the_short_way_too(ignored):
     with pytest.raises(DataError) as caught:
         get_handcrafted("cross_entropy", ignore_index=ignored)(LOGITS, LABELS + 4)
     assert str(caught.value).startswith("targets hold labels from ")
-    assert str(caught.value).endswith("but the outputs are for 4 classes; labels must lie in 0…3")
+    assert str(caught.value).endswith(
+        "but the outputs are for 4 classes; labels must lie in 0…3: mend them, or set the loss's ignore_index to a "
+        "label that does not count"
+    )
 
 
 def test_none_ignores_nothing():

@@ -342,7 +342,8 @@ def _one_hot(labels: Tensor, outputs: Tensor, kept: Tensor | None) -> Tensor:
         low, high, label = int(labels.min()), int(labels.max()), int(labels[odd][0])
         raise DataError(
             f"targets hold labels from {low} to {high} (label {label} first {first_place(odd)}) but the outputs are "
-            f"for {classes} classes; labels must lie in 0…{classes - 1}"
+            f"for {classes} classes; labels must lie in 0…{classes - 1}: mend them, or set the loss's ignore_index to "
+            "a label that does not count"
         ) from None
 
 
