@@ -9,10 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evomal
+from evomal.comparison.comparison import TABLE
+from evomal.comparison.folder import CONFIG as COMPARISON
+from evomal.comparison.folder import SEARCHES
+from evomal.comparison.train_journal import TrainingJournal
 from evomal.expressions import parse
 from evomal.foundation import files
 from evomal.foundation.errors import LossFileError, SettingError
-from evomal.losses import SymbolicLoss, load_loss, loss_from_entries
+from evomal.losses import HandcraftedLoss, NeuralLoss, SymbolicLoss, TaylorLoss, load_loss, loss_from_entries
 
 GOOD = {
     "format": "evomal-loss",
@@ -349,6 +353,47 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
         _refused(_written(tmp_path, data[:length]), INVALID)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cross_entropy", "a handcrafted loss of that name; use evomal.HandcraftedLoss('cross_entropy')"),
+        ("ldam", "a handcrafted loss of that name; use evomal.HandcraftedLoss('ldam', class_counts=…)"),
+        ("ngl", "a published loss of that name; use evomal.losses.published.published_loss('ngl')"),
+    ],
+)
+def test_a_name_in_place_of_a_file(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    _refused(name, f"there is no such file, but {message}")
+    SymbolicLoss(GOOD["expression"], task_type="classification").save(name)
+    assert evomal.load_loss(name).formula()  # a file may be called so
+
+
+def test_folders_of_other_results(tmp_path):
+    compared, trained = tmp_path / "cmp", tmp_path / "trained"
+    for folder in (compared, trained):
+        folder.mkdir()
+    (compared / COMPARISON).touch()
+    what = f"it is the folder of a comparison, and no loss; see its results by `evomal report {compared}`, or name the "
+    _refused(compared, what + "folder of one of its searches")
+    search = compared / SEARCHES / "evomal-seed0"
+    search.mkdir(parents=True)
+    loss = SymbolicLoss(GOOD["expression"], task_type="classification")
+    loss.save(search / "loss.json")
+    _refused(compared, f"{what}folder of one of its searches, such as '{search}'")
+    (compared / COMPARISON).rename(compared / TABLE)
+    _refused(compared, f"{what}folder of one of its searches, such as '{search}'")
+    for mark in (TrainingJournal(trained).path, TrainingJournal(trained).out):
+        mark.touch()
+        _refused(
+            trained,
+            "it is the folder of a training's results, and no loss; name a loss file, or the run folder of a search",
+        )
+        mark.unlink()
+    (trained / "train.json").touch()
+    loss.save(trained / "loss.json")
+    assert evomal.load_loss(trained).formula() == loss.formula()
+
+
 def test_paths_that_are_no_files(tmp_path):
     _refused(tmp_path / "none.json", "it cannot be read (No such file or directory); check the path")
     _refused(tmp_path / "loss.json", "it cannot be read (No such file or directory); check the path")
@@ -560,3 +605,34 @@ def test_paths_that_nothing_can_be_written_to(tmp_path, monkeypatch):
         with pytest.raises(LossFileError, match=rf"it cannot be written \(({why})\); "):
             LOSS.save(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        SymbolicLoss("abs(log(mul(y, f)))", task_type="classification"),
+        TaylorLoss([0.1] * 8, task_type="classification"),
+        NeuralLoss(task_type="classification", hidden=3),
+        HandcraftedLoss("cross_entropy"),
+        HandcraftedLoss("focal"),
+    ],
+    ids=lambda loss: loss.formula()[:12],
+)
+def test_reduction_and_ignore_index_are_given_when_a_loss_is_read(tmp_path, loss):
+    file = tmp_path / "loss.json"
+    loss.save(file)
+    outputs, labels = torch.tensor([[1.0, -1.0], [0.5, 2.0], [0.0, 1.0]]), torch.tensor([0, 255, 1])
+    usual = evomal.load_loss(file)
+    assert (usual.reduction, usual.ignore_index) == ("mean", -100)
+    alone = usual(outputs[[0, 2]], labels[[0, 2]])
+    torch.testing.assert_close(evomal.load_loss(file, ignore_index=255)(outputs, labels), alone)
+    each = evomal.load_loss(file, reduction="none", ignore_index=255)(outputs, labels)
+    assert each.shape == (3,)
+    assert each[1] == 0
+    torch.testing.assert_close(each.sum() / 2, alone)
+    torch.testing.assert_close(evomal.load_loss(file, "sum", 255)(outputs, labels), 2 * alone)
+    assert evomal.load_loss(file, ignore_index=None).ignore_index is None
+    with pytest.raises(SettingError, match=r"^reduction is 'avg'; use 'mean', 'sum' or 'none'$"):
+        evomal.load_loss(file, reduction="avg")
+    with pytest.raises(SettingError, match=r"^ignore_index is 1.5; give the label that does not count"):
+        evomal.load_loss(file, ignore_index=1.5)

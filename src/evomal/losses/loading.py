@@ -8,7 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from evomal.foundation.errors import EvomalError, LossFileError, SettingError, unknown_name
-from evomal.losses.files import brief, loss_path, read_document
+from evomal.losses.checks import checked_label
+from evomal.losses.criterion import IGNORED, Reduction
+from evomal.losses.files import brief, loss_path, read_document, refuse
 from evomal.losses.handcrafted import HandcraftedLoss, get_handcrafted
 from evomal.losses.handcrafted_table import HANDCRAFTED
 from evomal.losses.learned import LearnedLoss
@@ -16,6 +18,10 @@ from evomal.losses.neural import NeuralLoss
 from evomal.losses.published import PUBLISHED, published_loss
 from evomal.losses.symbolic import SymbolicLoss
 from evomal.losses.taylor import TaylorLoss
+
+LOSS = "loss.json"
+OF_COMPARISON, OF_TRAINING = ("comparison.yaml", "table.json"), ("train.json", "train.trainings.jsonl")
+"""Files by which folders of other results are known; later rooms write them."""
 
 SavedLoss = LearnedLoss | HandcraftedLoss
 """Whatever a loss file holds."""
@@ -25,11 +31,15 @@ FAMILIES: Mapping[str, type[SavedLoss]] = MappingProxyType(
 )
 
 
-def load_loss(path: str | PathLike[str]) -> SavedLoss:
+def load_loss(
+    path: str | PathLike[str], reduction: Reduction = "mean", ignore_index: int | None = IGNORED
+) -> SavedLoss:
     """Read a loss file; nothing in it is ever run.
 
     Args:
         path: A file written by a loss's ``save``, or by hand in the same format; a run folder means its ``loss.json``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``, as in PyTorch; files do not hold it.
+        ignore_index: Class label that does not count; None saves the look. Files do not hold it.
 
     Returns:
         The loss as a PyTorch criterion, finished: its coefficients require no gradient until ``requires_grad_()`` is
@@ -38,15 +48,61 @@ def load_loss(path: str | PathLike[str]) -> SavedLoss:
     Raises:
         LossFileError: The file is missing, damaged, past a limit, from a later version, or its parts contradict one
             another.
+        SettingError: `reduction` or `ignore_index` is odd.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> file = Path(tempfile.mkdtemp()) / "loss.json"
+        >>> HandcraftedLoss("mse").save(file)
+        >>> load_loss(file, reduction="none")(torch.tensor([3.0, 1.0]), torch.tensor([1.0, 1.0]))
+        tensor([4., 0.])
     """
     file = loss_path(path)
-    with suppress(OSError):  # a name that is too long, no permission: reading will say so
-        file = file / "loss.json" if file.is_dir() else file
+    with suppress(OSError, ValueError):  # a name that is too long, no permission, a NUL: reading will say so
+        _require_a_loss(file)
+        file = file / LOSS if file.is_dir() else file
     entries = read_document(file)
     try:
-        return loss_from_entries(entries)
+        loss = loss_from_entries(entries)
     except EvomalError as error:
         raise LossFileError(f"loss file '{file}': {brief(str(error))}") from None
+    loss.reduction, loss.ignore_index = reduction, checked_label(ignore_index)
+    return loss
+
+
+def _require_a_loss(file: Path) -> None:
+    """Refuse what is plainly another thing than a loss file or a run folder: a loss's name, or a folder of results."""
+    name = str(file)
+    if name in HANDCRAFTED and not file.exists():
+        counts = ", class_counts=…" if HANDCRAFTED[name].needs_class_counts else ""
+        refuse(
+            file,
+            "there is no such file, but a handcrafted loss of that name",
+            f"use evomal.HandcraftedLoss('{name}'{counts})",
+        )
+    if name in PUBLISHED and not file.exists():
+        refuse(
+            file,
+            "there is no such file, but a published loss of that name",
+            f"use evomal.losses.published.published_loss('{name}')",
+        )
+    if not file.is_dir() or (file / LOSS).exists():
+        return
+    if any((file / mark).is_file() for mark in OF_COMPARISON):
+        found = sorted((file / "searches").glob(f"*/{LOSS}"))
+        example = f", such as '{found[0].parent}'" if found else ""
+        refuse(
+            file,
+            "it is the folder of a comparison, and no loss",
+            f"see its results by `evomal report {file}`, or name the folder of one of its searches{example}",
+        )
+    if any((file / mark).is_file() for mark in OF_TRAINING):
+        refuse(
+            file,
+            "it is the folder of a training's results, and no loss",
+            "name a loss file, or the run folder of a search",
+        )
 
 
 def loss_from_entries(entries: Mapping[str, Any]) -> SavedLoss:
