@@ -2,6 +2,7 @@ import json
 import math
 import re
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,6 +32,16 @@ def test_one_journal_line_for_each_member_of_each_generation(finished):
     assert all((r["fitness"] is None) == (r["outcome"] in ("rejected", "failed")) for r in records if not r["same_as"])
     assert all(len(r["weights"]) == evomal.expressions.parse(r["expression"]).edges for r in records if r["weights"])
     assert dict(result.outcomes) == {o: [r["outcome"] for r in records].count(o) for o in result.outcomes}
+
+
+def test_a_result_shows_itself_in_a_line(finished):
+    result, _ = finished
+    shown = repr(result)
+    assert shown.startswith(f"LearnResult({result.formula!r}, fitness={result.fitness:.4g}, candidates=24, ended='gen")
+    assert len(shown) < 400
+    assert "\n" not in shown
+    unfit = replace(result, fitness=None, ended="time", verdict=None)
+    assert repr(unfit) == f"LearnResult({result.formula!r}, fitness=none, candidates=24, ended='time')"
 
 
 def test_the_best_was_trained_itself_and_is_what_the_file_holds(finished):

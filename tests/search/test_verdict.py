@@ -38,6 +38,12 @@ def test_a_learned_loss_that_is_better_than_the_best_handcrafted_one():
         assert not other.tied
 
 
+def test_a_verdict_shows_itself_as_its_message():
+    verdict = judged(outcome(HABIT, OTHER, row("candidate 3.7", "learned", 0.2)), "error_rate")
+    assert str(verdict) == verdict.message
+    assert repr(verdict) == f"Verdict({verdict.message!r})"
+
+
 def test_a_tie_is_called_a_tie_and_the_best_is_handed_out_all_the_same():
     verdict = judged(outcome(HABIT, OTHER, row("candidate 0.1", "learned", 0.2675)), "error_rate")
     assert verdict.kind == "tie"

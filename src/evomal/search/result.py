@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from evomal.config import LearnSettings
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.limits import ENDINGS, Ended
+from evomal.expressions.tree import shortened
 from evomal.foundation.errors import EvomalError
 from evomal.foundation.later_rooms import carried_out
 from evomal.foundation.serialization import finite_or_none
@@ -19,8 +20,10 @@ from evomal.losses.criterion import LossFunction
 from evomal.search.verdict import Verdict
 from evomal.store.resuming import PreviousRun
 
+SHOWN = 160  # characters of a formula in a short text
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class LearnResult:
     """A loss and how it came to be.
 
@@ -42,12 +45,19 @@ class LearnResult:
     fitness: float | None
     baseline: float
     best: Candidate
-    members: tuple[Candidate, ...] = field(repr=False)
+    members: tuple[Candidate, ...]
     settings: LearnSettings
     seconds: float
     ended: Ended = "generations"
     verdict: Verdict | None = None
     best_learned: LearnedLoss | None = None
+
+    def __repr__(self) -> str:
+        """What came out, in a line or two; all of it is in `as_dict`."""
+        fitness = "none" if self.fitness is None else f"{self.fitness:.4g}"
+        found = f"{shortened(self.formula, SHOWN)!r}, fitness={fitness}, candidates={len(self.members)}"
+        verdict = "" if self.verdict is None else f", verdict={self.verdict.kind!r}"
+        return f"LearnResult({found}, ended={self.ended!r}{verdict})"
 
     @property
     def interrupted(self) -> bool:

@@ -131,6 +131,14 @@ class Verdict(Settings):
         """The best of the others that is one of these kinds; None if there is none."""
         return next((other for other in self.against if other.kind in kinds), None)
 
+    def __repr__(self) -> str:
+        """What it comes to; all of it is in `entries`."""
+        return f"Verdict({self.message!r})"
+
+    def __str__(self) -> str:
+        """The verdict in a sentence."""
+        return self.message
+
     @property
     def message(self) -> str:
         """The verdict in a sentence."""
