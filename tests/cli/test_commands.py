@@ -13,6 +13,7 @@ from evomal.evaluation.candidate import Outcome
 from evomal.expressions import OPERATORS, TERMINALS, parse
 from evomal.foundation.seeds import derive
 from evomal.losses import HANDCRAFTED, LearnedLoss
+from evomal.losses.published import PUBLISHED
 from evomal.search import METHODS
 from evomal.store import read_journal
 from evomal.tasks import DATASETS, METRICS, MODELS, Batches, named_task
@@ -259,12 +260,19 @@ def test_list_names_everything(run):
     names = document(run("list", "--json").out)
     known = {
         **{"data_sets": DATASETS, "models": MODELS, "methods": METHODS, "handcrafted_losses": HANDCRAFTED},
-        **{"metrics": METRICS, "presets": PRESETS, "terminals": TERMINALS, "operators": OPERATORS},
+        **{
+            "published_losses": PUBLISHED,
+            "metrics": METRICS,
+            "presets": PRESETS,
+            "terminals": TERMINALS,
+            "operators": OPERATORS,
+        },
     }
     assert {kind: set(entries) for kind, entries in names.items()} == {kind: set(ns) for kind, ns in known.items()}
     assert all(word for entries in names.values() for word in entries.values())
     text = run("list").out
     assert "  digits              1,797 digits, 8×8 (classification)\n" in text
+    assert "\npublished losses:\n  evomal_a " in text
 
 
 def test_a_softplus_is_shown_wherever_the_formula_is(run, small, tmp_path):

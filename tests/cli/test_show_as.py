@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from evomal.losses import NeuralLoss, SymbolicLoss
+from evomal.losses import HandcraftedLoss, NeuralLoss, SymbolicLoss
 
 
 @pytest.fixture
@@ -73,6 +73,24 @@ def test_what_is_refused(run, loss, tmp_path, arguments, message):
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith(f"evomal: error: {message}")
     assert ended.err.count("\n") == 1
+
+
+def test_a_run_that_handed_out_a_handcrafted_loss_has_a_learned_one_beside_it(run, loss, tmp_path):
+    (tmp_path / "a").mkdir()
+    HandcraftedLoss("cross_entropy").save(tmp_path / "a" / "loss.json")
+    alone = run("show", "a/loss.json", "--as", "python").err
+    assert alone.endswith(
+        "'cross_entropy' is no learned loss, and python is made of those alone; PyTorch has most others\n"
+    )
+    loss.save(tmp_path / "a" / "learned.json")
+    for path in ("a", "a/loss.json"):
+        ended = run("show", path, "--as", "python")
+        assert (ended.code, ended.err) == (
+            2,
+            "evomal: error: 'cross_entropy' is no learned loss, and python is made of those alone; the best learned "
+            "one of this search is 'a/learned.json': name that\n",
+        )
+    assert run("show", "a/learned.json", "--as", "python").code == 0
 
 
 def test_a_saved_loss_needs_torch_alone(loss, tmp_path):

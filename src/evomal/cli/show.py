@@ -104,10 +104,18 @@ def show_as(name: str, form: str, out: Path | None, force: bool, as_json: bool) 
     Raises:
         SettingError: The format cannot express the loss, or is no text and has no file to go to.
     """
+    from evomal.losses import HandcraftedLoss
     from evomal.losses.exports import FORMATS, export
     from evomal.losses.loading import loss_by_name
 
-    content = export(loss_by_name(name), form)
+    loss = loss_by_name(name)
+    learned = _learned_beside(Path(name))
+    if isinstance(loss, HandcraftedLoss) and form in FORMATS and learned is not None:
+        raise SettingError(
+            f"'{loss.name}' is no learned loss, and {form} is made of those alone; the best learned one of this search "
+            f"is '{learned}': name that"
+        )
+    content = export(loss, form)
     if out is not None:
         file = _written(content, out, force)
         print_json({"format": form, "file": str(file)}) if as_json else print(f"written to {file}")
@@ -119,6 +127,13 @@ def show_as(name: str, form: str, out: Path | None, force: bool, as_json: bool) 
     else:
         sys.stdout.write(content)
     return 0
+
+
+def _learned_beside(path: Path) -> Path | None:
+    """The best learned loss of the run that a loss file belongs to, where the run handed out another loss."""
+    learned = (path if path.is_dir() else path.parent) / "learned.json"
+    is_of_run = path.is_dir() or path.name == "loss.json"
+    return learned if is_of_run and learned.is_file() else None
 
 
 def _written(content: str | bytes, out: Path, force: bool) -> Path:
@@ -144,7 +159,7 @@ def list_names(
     ] = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """List data sets, models, methods, handcrafted losses, metrics, presets and operators."""
+    """List data sets, models, methods, handcrafted and published losses, metrics, presets and operators."""
     names = {"published_losses": _published()} if published else _names()
     if as_json:
         print_json(names)
@@ -161,6 +176,7 @@ def _names() -> dict[str, dict[str, str]]:
     """Every kind of name, each name with a word on it."""
     from evomal.expressions import OPERATORS, TERMINALS, Expression, to_formula
     from evomal.losses import HANDCRAFTED
+    from evomal.losses.published import PUBLISHED
     from evomal.search import METHODS
     from evomal.tasks import DATASETS, METRICS, MODELS
 
@@ -174,6 +190,7 @@ def _names() -> dict[str, dict[str, str]]:
         "handcrafted_losses": {
             name: f"{entry.summary} ({entry.task_type}; {entry.suits})" for name, entry in HANDCRAFTED.items()
         },
+        "published_losses": {name: entry.summary for name, entry in PUBLISHED.items()},
         "metrics": {name: _first_line(metric.function) for name, metric in METRICS.items()},
         "presets": {
             name: ", ".join(f"{setting} {value}" for setting, value in preset.items())
