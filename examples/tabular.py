@@ -31,7 +31,7 @@ def main() -> None:
     target = sys.argv[2] if len(sys.argv) > 2 else "left"
     task = file_task(path, "mlp", target=target, metric="macro_f1")
     settings = {"population_size": 6, "generations": 2, "meta_steps": 20, "partial_steps": 60, "rejection_steps": 200}
-    result = evomal.EvoMAL(preset="quick", seed=0, **settings).learn(task)
+    result = evomal.EvoMAL(preset="quick", seed=1, **settings).learn(task)
     print(task)
     print("learned:", result.loss)
     for name, criterion in (("learned", result.loss), ("cross_entropy", "cross_entropy")):

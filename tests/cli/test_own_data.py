@@ -55,7 +55,10 @@ def test_slugs_name_the_file():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data", "bank.csv"], "data 'bank.csv' is a table; name the column of its target"),
+        (
+            ["--data", "bank.csv"],
+            "data 'bank.csv' is a table; name the column of its target (age, debt, children, kind)",
+        ),
         (
             ["--data", "bank.csv", "--target", "kinds"],
             "unknown target column 'kinds'; did you mean 'kind'? (known: age, children, debt, kind)",

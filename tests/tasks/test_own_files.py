@@ -189,7 +189,7 @@ def test_options_that_do_not_go_with_the_file(tmp_path):
         (
             {"x": X, "y": np.random.default_rng(0).normal(size=(20, 2))},
             " has y of shape [20, 2]; give y [N], or for several labels at once y [N, C] of 0 and 1; a regression with "
-            "several outputs is made by evomal.Task (--task on the command line)",
+            "several outputs needs an evomal.Task of your own",
         ),
         (
             {"x": np.where(np.arange(20)[:, None] == 3, -1e300, X), "y": Y},

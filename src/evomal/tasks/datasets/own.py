@@ -97,7 +97,7 @@ def _require_labels(path: Path, y: NDArray[Any], several: bool) -> None:
     if y.dtype.kind not in "biuf" or not bool(((y == 0) | (y == 1)).all()):
         raise DataError(
             f"{path} has y of shape {list(y.shape)}; give y [N], or for several labels at once y [N, C] of 0 and 1; a "
-            "regression with several outputs is made by evomal.Task (--task on the command line)"
+            "regression with several outputs needs an evomal.Task of your own"
         )
     if not several and bool((y.sum(axis=1) == 1).all()):
         raise DataError(
