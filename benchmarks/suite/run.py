@@ -153,8 +153,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "double-search": {"finals_effort": 0.25},
     }
 )
-SIZES = {"few_images": 0.25, "half-search": 0.5, "double-search": 2.0}  # of a search, by task or variant
 """What a search of a variant has in place of the preset's settings."""
+SIZES = {"few_images": 0.25, "half-search": 0.5, "double-search": 2.0}  # of a search, by task or variant
 
 
 def searcher(job: Job) -> Any:

@@ -49,15 +49,16 @@ def trained(
     size = 1 if name in IMAGES else LANES
     groups = [losses[start : start + size] for start in range(0, len(losses), size)]
     columns: list[list[float | None]] = [[] for _ in losses]
+    whole = task.pooled()
     for network in range(networks_of(name)):
-        values = [value for group in groups for value in _values(task, group, settings, draw, network)]
+        values = [value for group in groups for value in _values(task, whole, group, settings, draw, network)]
         for column, value in zip(columns, values, strict=True):
             column.append(value)
     return [{"lr": lr, "values": column} for (_, lr), column in zip(losses, columns, strict=True)]
 
 
 def _values(
-    task: Any, group: Sequence[tuple[Any, float]], settings: Any, draw: int, network: int
+    task: Any, whole: Any, group: Sequence[tuple[Any, float]], settings: Any, draw: int, network: int
 ) -> list[float | None]:
     """The test metric of one fresh network with each loss of a group."""
     from evomal.foundation.seeds import derive
@@ -68,7 +69,7 @@ def _values(
     from evomal.training.batched_fit import fit_lanes
 
     key = ("suite", task.name, draw, network)
-    whole, noise, steps = task.pooled(), derive(*key, "noise"), settings.finals.steps
+    noise, steps = derive(*key, "noise"), settings.finals.steps
     model = task.make_model(derive(*key, "init"))
     batches = Batches(len(whole), settings.base.batch_size, *key, "batches")
     if len(group) > 1:

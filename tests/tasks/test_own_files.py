@@ -281,3 +281,9 @@ def test_an_empty_table_and_decimal_commas(tmp_path):
         DataError, match="line 2: column 'age' holds '1,5', which is no finite number; give a point for"
     ):
         load_file(path, "left")
+
+
+def test_a_missing_target_is_asked_for_by_the_columns_whatever_separates_them(tmp_path):
+    path = _csv(tmp_path / "mine.csv", ["1;0"] * 20, "age;left")
+    with pytest.raises(SettingError, match=r"name the column of its target \(age, left\)$"):
+        load_file(path)

@@ -153,12 +153,11 @@ def _price(given: GivenSearch, as_json: bool) -> int:
     from evomal.search.pricing import price
     from evomal.tasks.describing import described
 
-    priced = price(tasks, settings)
+    priced, told = price(tasks, settings), [described(task) for task in tasks]
     if as_json:
-        print_json({**priced.as_dict(), "tasks": [described(task) for task in tasks]})
+        print_json({**priced.as_dict(), "tasks": told})
     else:
-        for task in tasks:
-            print(described(task))
+        print(*told, sep="\n")
         print_table(table_of_price(priced), sys.stdout)
         print(f"assumed: {priced.assumption}")
     return GOOD

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 
-from evomal.losses.criterion import TaskType, full_precision, prepare, untouched
+from evomal.losses.criterion import Reduction, TaskType, full_precision, prepare, untouched
 from evomal.losses.learned import LearnedLoss
 
 
@@ -48,6 +48,16 @@ def formed(outputs: Tensor, task_type: TaskType) -> Tensor:
     if task_type != "regression" and outputs.shape[2] == 1:
         outputs = torch.cat([torch.zeros_like(outputs), outputs], dim=2)
     return outputs
+
+
+def reduced(values: Tensor, kept: Tensor | None, reduction: Reduction) -> Tensor:
+    """The losses [N] of values [N, B, ...], as `Criterion.reduce` makes one of [B, ...]."""
+    if kept is not None:  # `where`, as what is ignored may be not finite
+        values = torch.where(kept, values, 0.0)
+    totals = values.flatten(1).sum(1)
+    if reduction == "sum":
+        return totals
+    return totals / (values[0].numel() if kept is None else kept.sum())
 
 
 def _by_class(kind: type[LearnedLoss]) -> bool:
@@ -146,12 +156,7 @@ class BatchedLosses(ABC):
             values = self.per_class(y, f, phi).sum(dim=2)
             if self._scales is not None:
                 values = values * self._scales.to(values.dtype).reshape(-1, *[1] * (values.dim() - 1))
-            if kept is not None:  # `where`, as what is ignored may be not finite
-                values = torch.where(kept, values, 0.0)
-            totals = values.flatten(1).sum(1)
-            if self.reduction == "sum":
-                return totals
-            return totals / (values[0].numel() if kept is None else kept.sum())
+            return reduced(values, kept, self.reduction)
 
     def slopes(
         self, outputs: Tensor, targets: Tensor, phi: Tensor, *, create_graph: bool = False

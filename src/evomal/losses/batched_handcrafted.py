@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd import grad
 
-from evomal.losses.batched import BatchingError, formed
+from evomal.losses.batched import BatchingError, formed, reduced
 from evomal.losses.criterion import prepare, untouched
 from evomal.losses.handcrafted import HandcraftedLoss
 
@@ -78,7 +78,4 @@ class StackedHandcrafted:
             lanes = len(own)
             labels = y if lanes == 1 else y.expand_as(own).flatten(0, 1)
             found.append(loss.per_instance(own.flatten(0, 1), labels).unflatten(0, (lanes, -1)))
-        values = torch.cat(found)
-        if kept is not None:  # `where`, as what is ignored may be not finite
-            values = torch.where(kept, values, 0.0)
-        return values.flatten(1).sum(1) / (values[0].numel() if kept is None else kept.sum())
+        return reduced(torch.cat(found), kept, first.reduction)

@@ -19,6 +19,7 @@ from evomal.foundation.errors import SettingError
 from evomal.foundation.seeds import generator
 from evomal.local_search import tune
 from evomal.losses import SymbolicLoss
+from evomal.reproduction.numbers import STAND_INS
 from evomal.search import make_method
 from evomal.search.prices import Price
 from evomal.search.pricing import Costs, stages_of
@@ -32,7 +33,8 @@ LEAST_BATCH = 2  # batch normalisation needs two
 CANDIDATES = 2
 BUSY = 1.2
 WORK = 20  # base steps that all measurements of a network are worth, roughly
-SHAPES = dict.fromkeys(("mnist", "fashion-mnist"), (1, 28, 28))
+SHAPES = {"mnist": (1, 28, 28)}
+SHAPES |= {name: SHAPES[own] for name, own in STAND_INS.items() if own in SHAPES}
 COLOURED = (3, 32, 32)
 CLASSES = {"cifar100": 100}
 FORMULA = "square(sub(y, f))"  # what a step costs hardly depends on the formula

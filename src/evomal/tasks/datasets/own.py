@@ -86,10 +86,17 @@ def load_file(path: str | Path, target: str | None = None, regression: bool = Fa
 def _named_columns(path: Path) -> str:
     """The columns of a table as a message names them, nothing where they cannot be read."""
     try:
-        header = next(csv.reader([path.read_bytes()[: QUOTED**2].decode("utf-8-sig").splitlines()[0]]))
-    except (OSError, UnicodeDecodeError, csv.Error, IndexError, StopIteration):
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+        header = next(csv.reader([first], delimiter=_separator(first)), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
         return ""
-    return f" ({', '.join(name.strip() for name in header)})" if len(header) < QUOTED else ""
+    return f" ({', '.join(name.strip() for name in header)})" if 0 < len(header) < QUOTED else ""
+
+
+def _separator(first: str) -> str:
+    """What stands between the columns of a table, by its first line."""
+    return max(",;\t", key=first.count)
 
 
 def _require_labels(path: Path, y: NDArray[Any], several: bool) -> None:
@@ -169,17 +176,22 @@ def _channels_first(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2).contiguous() if last else x
 
 
-def _read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[Any], NDArray[Any]] | None]:
+def _may_be_archive(path: Path) -> bool:
+    """Whether a file begins as a zip does; one that is empty, or cannot be read, is left to whoever reads it."""
     try:
         with path.open("rb") as file:
-            zipped = file.read(2) in (b"PK", b"")  # an empty file is a damaged one
-        if not zipped:
-            raise DataError(f"{path} is no .npz file, which is a zip of arrays; save arrays x and y by numpy.savez")
+            return file.read(2) in (b"PK", b"")
+    except OSError:
+        return True
+
+
+def _read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[Any], NDArray[Any]] | None]:
+    if not _may_be_archive(path):
+        raise DataError(f"{path} is no .npz file, which is a zip of arrays; save arrays x and y by numpy.savez")
+    try:
         with np.load(path) as held:  # NumPy refuses objects, which could hold code
             found = {name: held[name] for name in ("x", "y", "x_test", "y_test") if name in held.files}
             names = list(held.files)
-    except DataError:
-        raise
     except ValueError as error:
         what = "objects, which may hold code" if "pickle" in str(error) else "what is no array"
         raise DataError(f"{path} holds {what}; save arrays of numbers by numpy.savez") from None
@@ -207,8 +219,7 @@ def _read_table(path: Path, target: str) -> tuple[NDArray[Any], NDArray[Any], No
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
             file.seek(0)
-            separator = max(",;\t", key=first.count)
-            rows = _rows(csv.reader(file, delimiter=separator), path)
+            rows = _rows(csv.reader(file, delimiter=_separator(first)), path)
             header = next(rows, (0, []))[1]
             if not header:
                 raise DataError(f"{path} is empty; give a line with the names of the columns, then numbers")
