@@ -34,9 +34,10 @@ ROOMS = [
     "sklearn",
     "cli",
 ]
+TOP = {"__init__.py", "__main__.py"}  # the public names, and the command as a module
 LEVEL = {room: level for level, room in enumerate(ROOMS)}
 SOURCE = Path(evomal.__file__).parent
-FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
+FILES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.name not in TOP)
 
 
 def _room(path):

@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 from typing import get_args
 
 import pytest
@@ -48,6 +50,12 @@ def test_learn_tells_of_progress_and_ends_with_all_that_is_needed(run, small, tm
     assert len(read_journal(folder)) == 8
     assert sorted(p.name for p in tmp_path.iterdir()) == ["runs"]
     assert not list((tmp_path / "runs").glob(".*"))
+
+
+def test_python_m_is_the_command(run):
+    command = [sys.executable, "-m", "evomal", "list", "--json"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout == run("list", "--json").out
 
 
 def test_learn_as_json_is_one_document_and_the_same_result(run, small, learned):

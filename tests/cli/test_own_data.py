@@ -48,6 +48,14 @@ def test_arrays_are_trained_on(run, tmp_path):
     assert Path(json.loads(ended.out)["task"]["data"]).name == "mine.npz"
 
 
+def test_a_search_says_how_a_file_was_understood(run, table):
+    ended = run("learn", "--data", "bank.csv", "--target", "kind", *TINY[:-1])
+    assert ended.out.splitlines()[0] == (
+        "bank/linear: classification, 2 classes; 43 training, 5 validation, 12 test instances; inputs [3]; metric "
+        "error_rate, task loss cross_entropy"
+    )
+
+
 def test_slugs_name_the_file():
     assert TaskSource(model="mlp", data="some/where/mine.npz", width=0.5).slug == "mine-mlp-width-0.5"
 

@@ -130,6 +130,15 @@ def test_reductions_belong_together(name):
 
 
 @every
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_no_instances_are_reduced_as_pytorch_does(name, reduction):
+    outputs, targets = _data(name, batch=0)
+    value = _make(name, reduction=reduction)(outputs, targets)
+    oracle = torch.nn.L1Loss(reduction=reduction)(outputs, outputs)
+    torch.testing.assert_close(value.sum(), oracle.sum(), equal_nan=True)
+
+
+@every
 def test_instances_do_not_see_each_other(name):
     outputs, targets = _data(name)
     loss = _make(name, reduction="none")

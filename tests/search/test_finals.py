@@ -4,6 +4,7 @@ import json
 import math
 import random
 import shutil
+import weakref
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 import evomal
 from evomal.config import fitting, learn_settings
 from evomal.evaluation.finals.shapes import ALIKE, shape_of, unlike
-from evomal.evaluation.finals.splits import final_split, fold_of, overlap_of, require_enough
+from evomal.evaluation.finals.splits import _LAST, final_split, fold_of, forget, overlap_of, require_enough
 from evomal.evaluation.finals.training import train_final, train_finals
 from evomal.evaluation.probing import probed
 from evomal.evaluation.watching import Watcher
@@ -324,6 +325,26 @@ def test_validation_data_of_the_users_own_is_never_mixed_in():
     alike = evomal.Task(lambda: nn.Linear(4, 3), (x, y), (x[:30] + 100, y[:30]), valid_alike=True)
     assert len(final_split(alike, 3, 0, 0)[0]) == 60
     assert overlap_of([alike], 3) == 0.5
+
+
+def test_one_split_of_a_task_is_kept_until_another_is_asked_for():
+    task = clouds()
+    train, test = final_split(task, 3, 0, 0)
+    again = final_split(task, 3, 0, 0)
+    assert (again[0] is train, again[1] is test) == (True, True)
+    kept = weakref.ref(train)
+    del train, again
+    other, _ = final_split(task, 3, 1, 0)
+    assert kept() is None
+    forget([task])
+    assert final_split(task, 3, 1, 0)[0] is not other
+    assert torch.equal(final_split(task, 3, 1, 0)[0].x, other.x)
+
+
+def test_a_search_keeps_no_split():
+    task = clouds()
+    EvoMAL(settings()).learn(task)
+    assert task not in _LAST
 
 
 def test_candidates_that_are_a_known_loss_again_or_one_another_take_part_once():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evomal.foundation.errors import EvomalError, RunFolderError
+from evomal.foundation.files import LEARNED, LOSS
 from evomal.foundation.plain_yaml import read_yaml
 from evomal.foundation.serialization import cleaned, finite_or_none
 from evomal.losses import LearnedLoss, load_loss
@@ -138,17 +139,17 @@ def read_search(folder: str | PathLike[str]) -> SearchRecord:
         evomal.foundation.errors.RunFolderError: 'none' holds no run; give a run folder, or that of a comparison
     """
     path = Path(folder)
-    if not any((path / name).is_file() for name in (CONFIG, JOURNAL, "loss.json")):
+    if not any((path / name).is_file() for name in (CONFIG, JOURNAL, LOSS)):
         raise RunFolderError(f"'{folder}' holds no run; give a run folder, or that of a comparison")
     problems: list[str] = []
     config = _config(path, problems)
     records = _tried(lambda: read_journal(path), problems) or []
     # What a search learned; the loss that its finals handed out may be another one.
-    learned = path / "learned.json"
-    file = learned if learned.is_file() else path / "loss.json"
+    learned = path / LEARNED
+    file = learned if learned.is_file() else path / LOSS
     loss = _tried(lambda: load_loss(file), problems) if file.is_file() else None
     loss = loss if isinstance(loss, LearnedLoss) else None
-    if loss is None and not (path / "loss.json").is_file():
+    if loss is None and not (path / LOSS).is_file():
         problems.append("there is no loss yet: no candidate was trained before the run ended, or it has just begun")
     state = next(iter(Checkpoints(path).read()), {})
     ended = state.get("ended")

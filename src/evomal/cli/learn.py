@@ -110,13 +110,16 @@ def _search(run: Run, quiet: bool, tensorboard: bool, stream: Any) -> "LearnResu
     from evomal.report.progress import make_progress
     from evomal.search import Watchers, make_method
     from evomal.tasks import TaskSet
+    from evomal.tasks.describing import described
 
     together = TaskSet.of(tasks)
     method = make_method(run.settings)
-    if (
-        len(method_entry(run.settings.method).phases) > 1 and not quiet and not run.folder.resumed
-    ):  # two phases are easily forgotten
-        print(f"budget: {method.budget(len(tasks))}", file=stream, flush=True)
+    if not quiet and not run.folder.resumed:
+        for source, task in zip(run.sources, tasks, strict=True):
+            if source.data is not None:  # a file may have been understood otherwise than it was meant
+                print(described(task), file=stream, flush=True)
+        if len(method_entry(run.settings.method).phases) > 1:  # two phases are easily forgotten
+            print(f"budget: {method.budget(len(tasks))}", file=stream, flush=True)
     logs = _logs(run, tensorboard)
     with make_progress(together.name, run.settings, stream, quiet) as progress:
         watcher = Watchers(progress, *logs)

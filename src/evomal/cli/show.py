@@ -11,6 +11,7 @@ from evomal.cli import options
 from evomal.cli.output import print_json
 from evomal.config import PRESETS
 from evomal.foundation.errors import SettingError
+from evomal.foundation.files import LEARNED, LOSS, write_atomically
 from evomal.foundation.serialization import cleaned
 
 if TYPE_CHECKING:
@@ -131,8 +132,8 @@ def show_as(name: str, form: str, out: Path | None, force: bool, as_json: bool) 
 
 def _learned_beside(path: Path) -> Path | None:
     """The best learned loss of the run that a loss file belongs to, where the run handed out another loss."""
-    learned = (path if path.is_dir() else path.parent) / "learned.json"
-    is_of_run = path.is_dir() or path.name == "loss.json"
+    learned = (path if path.is_dir() else path.parent) / LEARNED
+    is_of_run = path.is_dir() or path.name == LOSS
     return learned if is_of_run and learned.is_file() else None
 
 
@@ -142,8 +143,6 @@ def _written(content: str | bytes, out: Path, force: bool) -> Path:
     Raises:
         SettingError: It is there and `force` is not set, or it cannot be written.
     """
-    from evomal.foundation.files import write_atomically
-
     if out.exists() and not force:
         raise SettingError(f"'{out}' exists; give another --out, or --force to replace it")
     try:

@@ -15,7 +15,7 @@ from evomal.cli.train import SETTINGS, carried_out
 from evomal.cli.training import GivenTraining, new_job
 from evomal.config import LearnSettings, TrainSettings, flat_fields, learn_settings
 from evomal.foundation.errors import SettingError
-from evomal.foundation.files import require_free
+from evomal.foundation.files import LOSS, require_free
 
 if TYPE_CHECKING:
     from evomal.losses.loading import SavedLoss
@@ -139,7 +139,7 @@ def tune(
 ) -> int:
     """Tune the coefficients of an old formula for a new task; the formula stays as it is."""
     chosen = learn_settings(preset, **options.with_tuples(settings))
-    file = require_free(out, "loss.json", force)
+    file = require_free(out, LOSS, force)
     from evomal.losses.loading import tunable_by_name
     from evomal.search.tuning import saved, tuned
 

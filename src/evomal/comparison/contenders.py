@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from evomal.config import LearnSettings, fitting, learn_settings, method_entry, unused
 from evomal.foundation.errors import SettingError, unknown_name
+from evomal.foundation.files import LOSS
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss
 from evomal.losses.checks import checked_function
 from evomal.losses.criterion import LossFunction
@@ -131,7 +132,7 @@ class Contender:
         """What makes two contenders the same, whatever their names."""
         if self.kind == "file" and self.name not in PUBLISHED:
             path = Path(self.name).resolve()
-            return path / "loss.json" if path.is_dir() else path
+            return path / LOSS if path.is_dir() else path
         return self.settings or (self.name if self.given is None else id(self.given))
 
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, SupportsIndex
 
 from evomal.expressions.operators import OPERATORS, TERMINALS, Operator, take_in
-from evomal.foundation.errors import ExpressionError
+from evomal.foundation.errors import ExpressionError, nearest
 from evomal.foundation.serialization import by_value
 
 MAX_DEPTH = 64
@@ -215,8 +214,8 @@ def shortened(text: str, limit: int = 60) -> str:
 def unknown_symbol(symbol: str) -> str:
     """What is wrong with a symbol that does not exist, with the nearest one that does."""
     known = (*OPERATORS, *TERMINALS)
-    near = get_close_matches(symbol[:40].lower(), known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+    near = nearest(symbol[:40], known, cutoff=0.6)
+    hint = f"did you mean '{near}'?" if near else f"known are {', '.join(known)}"
     return f"unknown name '{shortened(symbol, 40)}'; {hint}"
 
 

@@ -12,6 +12,8 @@ from time import monotonic, sleep
 from evomal.foundation.errors import RunFolderError, SettingError, StorageError
 
 LOCK = ".lock"
+LOSS, LEARNED = "loss.json", "learned.json"
+"""In a run folder: what its verdict names, and the best learned loss where that is another one."""
 PAUSE = 0.05  # seconds between two looks
 
 

@@ -182,7 +182,7 @@ def class_balanced(outputs: Tensor, targets: Tensor, counts: Tensor, *, beta: fl
 
 def cost_weighted(outputs: Tensor, targets: Tensor, *, cost: float) -> Tensor:
     """-Σ w y log p, w = 1 for class 0 and the cost of missing it for all others (Elkan, 2001)."""
-    weight = torch.full_like(outputs[0].reshape(outputs.shape[1], -1)[:, 0], cost)
+    weight = outputs.new_full((outputs.shape[1],), cost)
     weight[0] = 1.0
     return _weighted(outputs, targets, weight)
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from evomal.foundation.errors import EvomalError, LossFileError, SettingError, unknown_name
+from evomal.foundation.files import LOSS
 from evomal.losses.checks import checked_label
 from evomal.losses.criterion import IGNORED, Reduction
 from evomal.losses.files import brief, loss_path, read_document, refuse
@@ -19,7 +20,6 @@ from evomal.losses.published import PUBLISHED, published_loss
 from evomal.losses.symbolic import SymbolicLoss
 from evomal.losses.taylor import TaylorLoss
 
-LOSS = "loss.json"
 OF_COMPARISON, OF_TRAINING = ("comparison.yaml", "table.json"), ("train.json", "train.trainings.jsonl")
 """Files by which folders of other results are known; later rooms write them."""
 

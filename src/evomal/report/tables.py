@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evomal.foundation.files import LEARNED
 from evomal.foundation.serialization import cleaned, duration
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _handed_out(result: "LearnResult", loss_file: Path) -> str:
     rate = "" if result.verdict.lr is None else f", at rate {result.verdict.lr:.3g}"
     if result.best_learned is None:
         return f" (the learned loss{rate})"
-    return f" ({result.verdict.name}{rate}; the best learned loss is {loss_file.with_name('learned.json')})"
+    return f" ({result.verdict.name}{rate}; the best learned loss is {loss_file.with_name(LEARNED)})"
 
 
 def _finals(result: "LearnResult") -> dict[str, str]:

@@ -8,7 +8,7 @@ from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.filters import FilterProbe
 from evomal.evaluation.finals import FinalsOutcome, FinalsPlan, hold_finals
 from evomal.evaluation.finals.plan import least_budget
-from evomal.evaluation.finals.splits import FEW, fewest, overlap_of, require_enough
+from evomal.evaluation.finals.splits import FEW, fewest, forget, overlap_of, require_enough
 from evomal.evaluation.lane_count import small_networks
 from evomal.evaluation.limits import LimitReached
 from evomal.executors import Executor
@@ -77,7 +77,10 @@ class Final:
             trainings = FinalsTrainings(stream, self.settings, those, journal, self.log, lanes)
             # One worker has no time to spare, and in lanes the company would be another.
             ahead = trainings.ahead if self.executor.workers > 1 and lanes == 1 else None
-            return hold_finals(entrants, plan, trainings.measure, ahead)
+            try:
+                return hold_finals(entrants, plan, trainings.measure, ahead)
+            finally:
+                forget(self.tasks)
 
     def _stopped(self, before: LearnResult, result: LearnResult) -> LearnResult:
         self.log.checkpointing.end(result.ended, before.baseline, len(before.members))

@@ -9,7 +9,7 @@ from typing import Any
 from evomal.config import LearnSettings, flat_fields, learn_settings
 from evomal.foundation.contexts import recording
 from evomal.foundation.errors import SettingError, unknown_name
-from evomal.foundation.files import require_free
+from evomal.foundation.files import LOSS, require_free
 from evomal.foundation.later_rooms import carried_out
 from evomal.foundation.seeds import generator
 from evomal.foundation.serialization import duration
@@ -123,7 +123,7 @@ def tune(
         if name not in SETTINGS:
             raise unknown_name("setting", name, SETTINGS)
     settings = learn_settings(preset, **flat)
-    file = None if out is None else require_free(Path(out), "loss.json", force)
+    file = None if out is None else require_free(Path(out), LOSS, force)
     named = fspath(loss) if isinstance(loss, str | PathLike) else type(loss).__name__
     given = loss.loss if isinstance(loss, LearnResult) else loss
     read = tunable_by_name(named) if isinstance(given, str | PathLike) else tunable(copy.deepcopy(given), named)

@@ -12,14 +12,12 @@ import yaml
 
 from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.errors import RunFolderError, StorageError
-from evomal.foundation.files import LOCK, FolderLock, write_atomically
+from evomal.foundation.files import LEARNED, LOCK, LOSS, FolderLock, write_atomically
 from evomal.store import placing
 from evomal.store.checkpoint import Checkpoints
 from evomal.store.config import CONFIG, FORMAT, VERSION, read_config
 from evomal.store.journal import FINALS, JOURNAL, Journal, read_journal, read_records
 from evomal.store.placing import bring_back, clear_torn, make_beside, replaced, sweep
-
-LOSS, LEARNED = "loss.json", "learned.json"
 
 
 class RunFolder:

@@ -7,12 +7,11 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from evomal.foundation.errors import EvomalError, SettingError, one_line
+from evomal.foundation.errors import EvomalError, SettingError, nearest, one_line
 from evomal.tasks.task import Task
 
 
@@ -116,8 +115,8 @@ def _function(module: ModuleType, name: str, spec: str, kind: str, wanted: str) 
         n for n, value in vars(module).items() if (inspect.isfunction if kind == "task" else inspect.isclass)(value)
     ]
     names = [n for n in names if not n.startswith("_")]
-    near = get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"did you mean '{near[0]}'?" if near else f"define it, so that it {wanted}"
+    near = nearest(name, names)
+    hint = f"did you mean '{near}'?" if near else f"define it, so that it {wanted}"
     what = "function" if kind == "task" else "class"
     raise SettingError(f"{kind} '{spec}': there is no {what} {name} in it; {hint}")
 

@@ -1,7 +1,8 @@
 """Fresh splits of a task's labelled data: stratified folds of training and validation data, or seeds in their place."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -66,13 +67,34 @@ def final_split(task: Task, folds: int, number: int, seed: int) -> tuple[AnySpli
         seed: Of the run.
 
     Returns:
-        Two parts of training and validation data; those of the task where they may not be mixed.
+        Two parts of training and validation data; those of the task where they may not be mixed. The task's last ones
+        are kept until `forget`: trainings on one split follow one another, and a copy takes as long as many steps.
     """
+    call = (folds, number, seed)
+    last = _LAST.pop(task, None)
+    if last is None or last[0] != call:
+        last = None  # the old copy goes before a new one is made
+        last = call, _parts(task, *call)
+    _LAST[task] = last
+    return last[1]
+
+
+def forget(tasks: Iterable[Task]) -> None:
+    """Give the memory of kept splits back."""
+    for task in tasks:
+        _LAST.pop(task, None)
+
+
+def _parts(task: Task, folds: int, number: int, seed: int) -> tuple[AnySplit, AnySplit]:
     together = task.pooled()
     if together is None:
         return task.train, task.valid
     rows = fold_of(_labels(task, together), len(together), folds, number, seed, task.key)
     return task.trained_on(together.subset(rows[0])), together.subset(rows[1])
+
+
+_LAST: WeakKeyDictionary[Task, tuple[tuple[int, int, int], tuple[AnySplit, AnySplit]]] = WeakKeyDictionary()
+"""Of each task the split that was asked for last, and by which call."""
 
 
 def overlap_of(tasks: Sequence[Task], folds: int) -> float:
