@@ -18,7 +18,9 @@ from evomal.tasks import Batches, Split, Task, probe
 from evomal.tasks.factories import NOTHING_OWN, UserOptimizer
 from evomal.training import fit
 from evomal.training.batched_fit import fit_lanes
-from evomal.training.optimizers import NAMED, base_optimizer, fitted_base, norm_of, shortened
+from evomal.training.clipping import norm_of, shortened
+from evomal.training.named_optimizers import NAMED
+from evomal.training.optimizers import base_optimizer, fitted_base
 
 # Settings, and the same for PyTorch.
 GRID = [

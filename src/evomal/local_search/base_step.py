@@ -16,7 +16,9 @@ from torch import Tensor
 
 from evomal.config import BaseSettings
 from evomal.tasks.factories import NOTHING_OWN, UserOptimizer
-from evomal.training.optimizers import CLIP_EPS, BaseOptimizer, State, base_optimizer, like, norm_of, shortened
+from evomal.training.clipping import CLIP_EPS, like, norm_of, shortened
+from evomal.training.optimizer import BaseOptimizer, State
+from evomal.training.optimizers import base_optimizer
 
 
 @dataclass(frozen=True, slots=True)

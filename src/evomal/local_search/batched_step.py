@@ -25,7 +25,7 @@ from evomal.losses.batched import BatchedLosses, BatchingError, finite_lanes, on
 from evomal.losses.criterion import LossFunction
 from evomal.tasks import Task
 from evomal.training.batched_model import BatchedModel, Lanes, require_faithful
-from evomal.training.optimizers import State
+from evomal.training.optimizer import State
 
 
 class BatchedMetaTrainer:

@@ -11,7 +11,7 @@ from evomal.local_search.functional import FunctionalModel
 from evomal.local_search.one_step import Batch, require_finite
 from evomal.losses.checks import require_scalar
 from evomal.losses.criterion import LossFunction
-from evomal.training.optimizers import State
+from evomal.training.optimizer import State
 
 
 def unrolled(

@@ -9,7 +9,8 @@ from torch.autograd import grad
 from evomal.local_search.base_step import BaseStep
 from evomal.local_search.functional import FunctionalModel
 from evomal.losses.criterion import LossFunction
-from evomal.training.optimizers import OwnOptimizer, shortened
+from evomal.training.clipping import shortened
+from evomal.training.optimizers import OwnOptimizer
 
 STEPS = 5
 """Of the optimiser with the task loss; the first is on the training batch that the loss itself meets."""

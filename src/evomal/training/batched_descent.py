@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from evomal.config import BaseSettings
 from evomal.tasks.factories import UserOptimizer
 from evomal.training.batched_model import Lanes
-from evomal.training.optimizers import base_optimizer, shortened
+from evomal.training.clipping import shortened
+from evomal.training.optimizers import base_optimizer
 from evomal.training.schedules import make_schedule, rates_of
 
 Gradients = Sequence[Tensor | None]
