@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from evomal.analysis.ablation import Ablation
-from evomal.losses.criterion import TaskType
+from evomal.losses.preparing import TaskType
 
 SAME, NEAR, GRID = 0.01, 0.15, 0.011  # of relative distances; of probabilities on a grid of 0.005
 

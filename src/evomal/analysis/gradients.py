@@ -9,7 +9,8 @@ from torch import Tensor
 
 from evomal.foundation.seeds import generator
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss
-from evomal.losses.criterion import Criterion, TaskType
+from evomal.losses.criterion import Criterion
+from evomal.losses.preparing import TaskType
 from evomal.losses.published import PUBLISHED, published_loss
 
 WIDTHS = (0.1, 1.0, 2.0, 4.0)  # standard deviations of logits: of fresh networks up to confident ones

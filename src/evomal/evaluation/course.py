@@ -10,7 +10,7 @@ from evomal.evaluation.racing import promising
 from evomal.evaluation.stages import Judgement, Partial
 from evomal.local_search import Tuned
 from evomal.losses import LearnedLoss
-from evomal.losses.criterion import TaskType
+from evomal.losses.preparing import TaskType
 
 
 class Course(Protocol):

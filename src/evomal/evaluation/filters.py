@@ -11,7 +11,8 @@ from evomal.config import FilterSettings
 from evomal.foundation.errors import EvomalError
 from evomal.foundation.seeds import derive, generator, seeded
 from evomal.local_search.one_step import require_finite
-from evomal.losses.criterion import STAGES, Criterion, LossFunction, TaskType, full_precision, told_progress
+from evomal.losses.criterion import STAGES, Criterion, LossFunction, told_progress
+from evomal.losses.preparing import TaskType, full_precision
 from evomal.losses.slopes import slope
 from evomal.tasks import Metric, Task
 from evomal.tasks.kinds import perfect_outputs

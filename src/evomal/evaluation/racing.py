@@ -13,7 +13,7 @@ from evomal.evaluation.filters import passes
 from evomal.evaluation.stages import Judgement, Partial
 from evomal.local_search import Tuned
 from evomal.losses import LearnedLoss
-from evomal.losses.criterion import TaskType
+from evomal.losses.preparing import TaskType
 
 
 def heat_settings(settings: LearnSettings) -> LearnSettings:

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from evomal.foundation.errors import ModelError
 from evomal.foundation.seeds import random_state, set_random_state
-from evomal.losses.criterion import untouched
+from evomal.losses.untouched import untouched
 from evomal.training.substitution import Substitution
 
 NORMALISATIONS = frozenset(

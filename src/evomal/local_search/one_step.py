@@ -27,8 +27,9 @@ from evomal.local_search.functional import FunctionalModel, replayed
 from evomal.local_search.replay import Recording, Replay
 from evomal.losses import SymbolicLoss
 from evomal.losses.checks import require_scalar
-from evomal.losses.criterion import LossFunction, untouched
+from evomal.losses.criterion import LossFunction
 from evomal.losses.slopes import Predictions, slope_at, slope_gradient
+from evomal.losses.untouched import untouched
 
 Batch = tuple[Tensor, Tensor]
 Phases = Generator[None, None, list[Tensor]]

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 
-from evomal.losses.criterion import Reduction, TaskType, full_precision, prepare, untouched
+from evomal.losses.criterion import Reduction
 from evomal.losses.learned import LearnedLoss
+from evomal.losses.preparing import TaskType, full_precision, prepare
+from evomal.losses.untouched import untouched
 
 
 class BatchingError(RuntimeError):

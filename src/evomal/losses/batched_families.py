@@ -10,9 +10,10 @@ from evomal.losses.array_formulas import ArrayFormulas, knows
 from evomal.losses.batched import BatchedLosses, BatchingError, formed
 from evomal.losses.batched_formulas import Levels
 from evomal.losses.batched_handcrafted import StackedHandcrafted, stackable
-from evomal.losses.criterion import Criterion, LossFunction, prepare
+from evomal.losses.criterion import Criterion, LossFunction
 from evomal.losses.fused_formulas import FusedFormulas, can_fuse, in_table
 from evomal.losses.learned import LearnedLoss
+from evomal.losses.preparing import prepare
 from evomal.losses.slopes import slope
 from evomal.losses.symbolic import SymbolicLoss
 

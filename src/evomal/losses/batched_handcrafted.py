@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.autograd import grad
 
 from evomal.losses.batched import BatchingError, formed, reduced
-from evomal.losses.criterion import prepare, untouched
 from evomal.losses.handcrafted import HandcraftedLoss
+from evomal.losses.preparing import prepare
+from evomal.losses.untouched import untouched
 
 
 def stackable(loss: Callable[[Tensor, Tensor], Tensor]) -> TypeGuard[HandcraftedLoss]:

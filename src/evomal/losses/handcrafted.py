@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.losses.checks import call_arguments, class_numbers
-from evomal.losses.criterion import IGNORED, Criterion, LossFunction, Reduction, prepare, shaped_weight
+from evomal.losses.criterion import IGNORED, Criterion, LossFunction, Reduction
 from evomal.losses.files import brief, write_document
 from evomal.losses.handcrafted_table import HANDCRAFTED, full_name
+from evomal.losses.preparing import prepare, shaped_weight
 
 NO_LABEL = -(2**63)  # no label ever; PyTorch's function always ignores one
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from evomal.foundation.errors import SettingError, unknown_name
 from evomal.losses import handcrafted_formulas as formulas
-from evomal.losses.criterion import TaskType
+from evomal.losses.preparing import TaskType
 
 _TEXT = re.compile(r"(?P<name>[a-z0-9_]+)\((?P<given>[^()]*)\)")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")

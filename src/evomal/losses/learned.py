@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from evomal.foundation.errors import DataError, SettingError
 from evomal.losses.checks import class_numbers, class_shares, finite_numbers
-from evomal.losses.criterion import IGNORED, Criterion, Reduction, TaskType
+from evomal.losses.criterion import IGNORED, Criterion, Reduction
 from evomal.losses.files import described, read_state, write_document, written_state
+from evomal.losses.preparing import TaskType
 
 MOST_SCALE = 1e30  # of float32, with room for values
 

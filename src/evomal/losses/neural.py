@@ -10,8 +10,9 @@ from torch.nn import functional
 from evomal.expressions.formula import scaled
 from evomal.foundation.errors import SettingError
 from evomal.losses.checks import finite_numbers, listed_numbers
-from evomal.losses.criterion import IGNORED, Reduction, TaskType
+from evomal.losses.criterion import IGNORED, Reduction
 from evomal.losses.learned import LearnedLoss
+from evomal.losses.preparing import TaskType
 
 MAX_HIDDEN = 256
 

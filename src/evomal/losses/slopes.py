@@ -10,8 +10,10 @@ from torch.autograd import grad
 
 from evomal.foundation.contexts import recording
 from evomal.losses.compiled import compile_dual
-from evomal.losses.criterion import Reduction, TaskType, prepare, untouched
+from evomal.losses.criterion import Reduction
+from evomal.losses.preparing import TaskType, prepare
 from evomal.losses.symbolic import SymbolicLoss
+from evomal.losses.untouched import untouched
 
 
 def _settings(loss: SymbolicLoss) -> tuple[TaskType, Reduction, int | None, tuple[int, ...] | None]:

@@ -14,8 +14,9 @@ from evomal.expressions.own_operators import require_modules
 from evomal.foundation.errors import DataError, ExpressionError, SettingError
 from evomal.losses.checks import checked_shares, class_shares, finite_numbers, listed_numbers
 from evomal.losses.compiled import compile_expression
-from evomal.losses.criterion import IGNORED, Reduction, TaskType
+from evomal.losses.criterion import IGNORED, Reduction
 from evomal.losses.learned import LearnedLoss
+from evomal.losses.preparing import TaskType
 
 OutputActivation = Literal["identity", "softplus"]
 

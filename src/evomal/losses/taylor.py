@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from evomal.expressions.formula import latex_number, plain_number, scaled, scaled_latex
 from evomal.losses.checks import finite_numbers, listed_numbers
-from evomal.losses.criterion import IGNORED, Reduction, TaskType
+from evomal.losses.criterion import IGNORED, Reduction
 from evomal.losses.learned import LearnedLoss
+from evomal.losses.preparing import TaskType
 
 PARAMETERS = 8
 TERMS = ((2, 1.0, 0, 1), (3, 1 / 2, 0, 2), (4, 1 / 6, 0, 3), (5, 1.0, 1, 1), (6, 1 / 2, 1, 2), (7, 1 / 2, 2, 1))

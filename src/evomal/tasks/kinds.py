@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evomal.foundation.errors import SettingError
-from evomal.losses.criterion import IGNORED, TaskType
+from evomal.losses.criterion import IGNORED
+from evomal.losses.preparing import TaskType
 from evomal.tasks.metrics import CLASSIFICATION, MULTILABEL, REGRESSION, Metric, get_metric
 
 # PyTorch's losses that tell what their targets are: yes-or-no answers as floats, classes, numbers.

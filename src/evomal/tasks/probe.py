@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from evomal.foundation.contexts import recording
 from evomal.foundation.errors import DataError, EvomalError, ModelError, SettingError, one_line
 from evomal.foundation.seeds import seeded
-from evomal.losses.criterion import IGNORED, full_precision
+from evomal.losses.criterion import IGNORED
+from evomal.losses.preparing import full_precision
 from evomal.tasks.inputs import Adapted, described, how_to_pick, require_taken
 from evomal.tasks.kinds import require_minimised
 from evomal.tasks.sampling import strata

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from evomal.foundation.errors import DataError
 from evomal.foundation.seeds import derive, seeded
-from evomal.losses.criterion import IGNORED, SOFT_SUM
+from evomal.losses.criterion import IGNORED
+from evomal.losses.preparing import SOFT_SUM
 from evomal.tasks.fetching import fetch
 from evomal.tasks.inputs import Form, pack
 from evomal.tasks.splits import AnySplit, LazySplit, Split

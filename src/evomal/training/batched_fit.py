@@ -12,7 +12,7 @@ from evomal.foundation.contexts import recording
 from evomal.foundation.seeds import seeded
 from evomal.losses.batched import BatchedLosses, BatchingError
 from evomal.losses.batched_families import MixedLosses
-from evomal.losses.criterion import full_precision
+from evomal.losses.preparing import full_precision
 from evomal.tasks import AnySplit, Batches, Metric, Split
 from evomal.tasks.factories import NOTHING_OWN, UserOptimizer
 from evomal.training.batched_descent import Descent, make_descent

@@ -15,7 +15,7 @@ from torch.autograd import grad
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from evomal.losses.criterion import untouched
+from evomal.losses.untouched import untouched
 from evomal.tasks.models import MLP, Linear
 
 ELEMENTWISE: dict[type[nn.Module], Callable[[Tensor], Tensor] | None] = {

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from evomal.config import BaseSettings
-from evomal.losses.criterion import IGNORED, TaskType
+from evomal.losses.criterion import IGNORED
+from evomal.losses.preparing import TaskType
 from evomal.tasks import AnySplit, Task
 from evomal.tasks.kinds import perfect_outputs
 from evomal.training.evaluate import CHUNK, evaluation_mode

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from evomal.losses.criterion import full_precision
+from evomal.losses.preparing import full_precision
 from evomal.tasks import AnySplit, Metric
 from evomal.training.pooling import fast_pooling
 
