@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from evomal.training.lane_layers import TilesPooling, quick_layers
+from evomal.training.lane_layers import quick_layers
+from evomal.training.lane_pooling import TilesPooling
 
 CASES = """
 import warnings
@@ -18,14 +19,14 @@ warnings.simplefilter("ignore")
 import torch
 from torch import nn
 from evomal.tasks.models import LeNet5
-from evomal.training import lane_layers
+from evomal.training import lane_convolution
 from evomal.training.batched_model import BatchedModel
 from evomal.training.lane_layers import layers_allowed
 
-assert all(lane_layers._faithful(torch.device("cpu"), strided) for strided in (False, True))
+assert all(lane_convolution.faithful(torch.device("cpu"), strided) for strided in (False, True))
 calls = []
-apply = lane_layers._LanesConvolution.apply
-lane_layers._LanesConvolution.apply = staticmethod(lambda *given: calls.append(1) or apply(*given))
+apply = lane_convolution._LanesConvolution.apply
+lane_convolution._LanesConvolution.apply = staticmethod(lambda *given: calls.append(1) or apply(*given))
 
 def gradients(model, x, allowed):
     lanes = BatchedModel(model).lanes(3)
