@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from evomal.foundation.errors import ModelError, SettingError, one_line
 from evomal.local_search.one_step import Batch
 from evomal.losses import get_handcrafted
-from evomal.losses.checks import checked_function, refuse_masked, require_scalar
+from evomal.losses.arguments import refuse_masked
+from evomal.losses.checks import checked_function, require_scalar
 from evomal.losses.criterion import Criterion, LossFunction
 from evomal.tasks.inputs import Form, pack
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from evomal.foundation.errors import SettingError
 from evomal.foundation.later_rooms import carried_out
-from evomal.losses.checks import call_arguments, checked_label
+from evomal.losses.arguments import call_arguments
+from evomal.losses.checks import checked_label
 from evomal.losses.preparing import TASK_TYPES, TaskType, misfit, prepare, shaped_weight
 
 Reduction = Literal["none", "mean", "sum"]

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from evomal.foundation.errors import DataError, SettingError, unknown_name
-from evomal.losses.checks import call_arguments, class_numbers
+from evomal.losses.arguments import call_arguments
+from evomal.losses.class_shares import class_numbers
 from evomal.losses.criterion import IGNORED, Criterion, LossFunction, Reduction
 from evomal.losses.files import brief, write_document
 from evomal.losses.handcrafted_table import HANDCRAFTED, full_name

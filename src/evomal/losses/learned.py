@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from evomal.foundation.errors import DataError, SettingError
-from evomal.losses.checks import class_numbers, class_shares, finite_numbers
+from evomal.losses.checks import finite_numbers
+from evomal.losses.class_shares import class_numbers, class_shares
 from evomal.losses.criterion import IGNORED, Criterion, Reduction
 from evomal.losses.files import described, read_state, write_document, written_state
 from evomal.losses.preparing import TaskType

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from evomal.foundation.errors import DataError
-from evomal.losses.checks import first_place
+from evomal.losses.arguments import first_place
 
 TaskType = Literal["classification", "regression", "multilabel"]
 TASK_TYPES: tuple[str, ...] = get_args(TaskType)

@@ -12,7 +12,8 @@ from evomal.expressions import Expression, parse, to_formula, to_text
 from evomal.expressions.formula import activated, scaled
 from evomal.expressions.own_operators import require_modules
 from evomal.foundation.errors import DataError, ExpressionError, SettingError
-from evomal.losses.checks import checked_shares, class_shares, finite_numbers, listed_numbers
+from evomal.losses.checks import finite_numbers, listed_numbers
+from evomal.losses.class_shares import checked_shares, class_shares
 from evomal.losses.compiled import compile_expression
 from evomal.losses.criterion import IGNORED, Reduction
 from evomal.losses.learned import LearnedLoss

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from evomal.foundation.errors import DataError, one_line
-from evomal.losses.checks import refuse_masked
+from evomal.losses.arguments import refuse_masked
 from evomal.tasks.inputs import Form, pack
 from evomal.tasks.tensors import as_tensor
 

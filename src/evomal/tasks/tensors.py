@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evomal.foundation.errors import DataError, one_line
-from evomal.losses.checks import refuse_masked
+from evomal.losses.arguments import refuse_masked
 from evomal.losses.criterion import IGNORED
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
