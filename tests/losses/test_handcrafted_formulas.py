@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from evomal.foundation.errors import SettingError, UnknownNameError
 from evomal.losses import HANDCRAFTED, HandcraftedLoss
+from evomal.losses.handcrafted_entries import split_name
 from evomal.losses.handcrafted_formulas import tempered_softmax
-from evomal.losses.handcrafted_table import full_name, split_name
+from evomal.losses.handcrafted_table import full_name
 
 COUNTS = [50, 3, 20, 7]
 N = np.array(COUNTS, dtype=float)

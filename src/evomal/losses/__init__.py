@@ -2,7 +2,8 @@
 
 from evomal.losses.criterion import Criterion, Reduction
 from evomal.losses.handcrafted import HandcraftedLoss, get_handcrafted
-from evomal.losses.handcrafted_table import HANDCRAFTED, USUAL, HandcraftedEntry
+from evomal.losses.handcrafted_entries import HandcraftedEntry
+from evomal.losses.handcrafted_table import HANDCRAFTED, USUAL
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.loading import SavedLoss, load_loss, loss_from_entries
 from evomal.losses.neural import NeuralLoss
