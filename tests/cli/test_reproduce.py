@@ -5,7 +5,7 @@ import json
 import pytest
 
 from evomal.reproduction import prices
-from evomal.reproduction.timing import StepTimes
+from evomal.reproduction.step_times import StepTimes
 from evomal.tasks.datasets import files
 
 ROW = ["--row", "mnist/lenet5"]

@@ -5,10 +5,11 @@ import pytest
 from evomal.config import learn_settings
 from evomal.foundation.errors import SettingError, UnknownNameError
 from evomal.reproduction.call import plan_price
+from evomal.reproduction.made_up import operations
 from evomal.reproduction.numbers import borrowed
 from evomal.reproduction.plans import GRID, WHATS, Wanted, parts_of
 from evomal.reproduction.prices import part_price, price_of
-from evomal.reproduction.timing import StepTimes, operations
+from evomal.reproduction.step_times import StepTimes
 from evomal.search.pricing import price
 from evomal.tasks import named_task
 

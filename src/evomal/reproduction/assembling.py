@@ -18,10 +18,11 @@ from evomal.losses.published import PUBLISHED
 from evomal.report import figures
 from evomal.report.drawing import save_figure
 from evomal.report.page.comparing import mean_outcomes
+from evomal.reproduction.made_up import CLASSES
 from evomal.reproduction.numbers import BASELINE, METHODS, TABLE5, UNREADABLE
 from evomal.reproduction.plans import PlanPart, Wanted, evaluated, slug
+from evomal.reproduction.step_times import StepTimes
 from evomal.reproduction.tables import Entry
-from evomal.reproduction.timing import CLASSES, StepTimes
 from evomal.training import TrainingRun
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import Any
 from evomal.foundation.serialization import duration
 from evomal.reproduction.numbers import borrowed
 from evomal.reproduction.plans import PlanPart, Wanted, evaluated
-from evomal.reproduction.timing import PROBE, StepTimes, time_networks
+from evomal.reproduction.step_times import StepTimes
+from evomal.reproduction.timing import PROBE, time_networks
 from evomal.tasks import DATASETS
 
 

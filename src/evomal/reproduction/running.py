@@ -21,8 +21,9 @@ from evomal.reproduction import assembling
 from evomal.reproduction.assembling import EVOMAL, Finished
 from evomal.reproduction.numbers import BASELINE, DOUBTS, borrowed, known_rows
 from evomal.reproduction.plans import PlanPart, Wanted, parts_for, parts_of, preset_of, rows_for
+from evomal.reproduction.step_times import StepTimes
 from evomal.reproduction.tables import Entry, Table, merged, read_entries
-from evomal.reproduction.timing import StepTimes, machine, time_steps
+from evomal.reproduction.timing import machine, time_steps
 from evomal.store.provenance import versions
 from evomal.tasks import DATASETS, Task, named_task
 
