@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import evomal
-from evomal.reproduction import running
+from evomal.reproduction import execution
 from evomal.tasks import DATASETS
 from evomal.tasks.datasets import files
 
@@ -61,7 +61,7 @@ def clouds(tmp_path, monkeypatch):
         factory = lambda: torch.nn.Linear(4, classes)  # noqa: E731
         return evomal.Task(factory, *parts, name=f"{dataset}/{model}", dataset=dataset, model_name=model)
 
-    monkeypatch.setattr(running, "named_task", named_task)
+    monkeypatch.setattr(execution, "named_task", named_task)
     for name in NEEDED:
         (tmp_path / "data" / name).mkdir(parents=True)
         for file in DATASETS[name].published.files:

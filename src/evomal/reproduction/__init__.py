@@ -5,9 +5,9 @@ Source:
 """
 
 from evomal.reproduction.call import plan_price, reproduce
+from evomal.reproduction.execution import Reproduction, ReproductionWatcher
 from evomal.reproduction.numbers import DOUBTS, PAPER, Printed
 from evomal.reproduction.plans import WHATS
-from evomal.reproduction.running import Reproduction, ReproductionWatcher
 from evomal.reproduction.tables import Entry, Table
 
 __all__ = [

@@ -7,9 +7,10 @@ from typing import Any
 
 from evomal.foundation.contexts import recording
 from evomal.foundation.errors import SettingError
+from evomal.reproduction.execution import Execution, Reproduction, ReproductionWatcher
 from evomal.reproduction.plans import LEARNERS, Wanted, parts_of
 from evomal.reproduction.prices import PlanPrice, price_of
-from evomal.reproduction.running import Execution, Reproduction, ReproductionRun, ReproductionWatcher
+from evomal.reproduction.running import ReproductionRun
 from evomal.reproduction.timing import PROBE
 
 SEEDS = (0, 1, 2, 3, 4)

@@ -1,111 +1,27 @@
 """Running what a plan says, one row after the other; what is finished is kept, and its tables are written at once."""
 
-import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from math import inf
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from evomal.analysis.landscape import Landscape, landscape
 from evomal.comparison import compare
-from evomal.comparison.running import ComparisonWatcher
-from evomal.foundation.errors import RunFolderError, SettingError, StorageError
-from evomal.foundation.files import storing, write_atomically
-from evomal.foundation.plain_json import NotPlainError, read_json
-from evomal.foundation.serialization import finite_or_none
+from evomal.foundation.errors import RunFolderError
 from evomal.losses import load_loss
 from evomal.reproduction import assembling
 from evomal.reproduction.assembling import EVOMAL, Finished
+from evomal.reproduction.execution import Execution, Reproduction
+from evomal.reproduction.folder import origin_of, read_document, require_room, require_same, write_document
 from evomal.reproduction.numbers import BASELINE, DOUBTS, borrowed, known_rows
 from evomal.reproduction.plans import PlanPart, Wanted, parts_for, parts_of, preset_of, rows_for
 from evomal.reproduction.step_times import StepTimes
 from evomal.reproduction.tables import Entry, Table, merged, read_entries
-from evomal.reproduction.timing import machine, time_steps
-from evomal.store.provenance import versions
-from evomal.tasks import DATASETS, Task, named_task
+from evomal.reproduction.timing import time_steps
+from evomal.tasks import DATASETS
 
-MARK = "evomal-reproduction"
-DOCUMENT = "reproduce.json"
-SEARCH_BYTES, EVALUATION_BYTES, SPARE_BYTES = 4_000_000, 4_000, 50_000_000
-"""What a search, a candidate's line in its journal, and everything else may need on a disk."""
 TIMED_STEPS = 2
-
-
-class ReproductionWatcher:
-    """Told of progress; every method may be overridden, and none has to be."""
-
-    comparison: ComparisonWatcher | None = None
-    """Told of each search and training."""
-
-    def part(self, part: PlanPart, number: int, of: int) -> None:
-        """A part begins, or is found finished."""
-
-    def written(self, paths: Sequence[Path]) -> None:
-        """A table or figure is written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """Where and with what things are run.
-
-    Args:
-        out: The folder of the reproduction.
-        data_dir: Where to look for data sets first.
-        device: Where networks are trained.
-        workers: Searches or trainings at a time.
-        force: Start anew what lies in `out`.
-        timed_batch: Instances in a timed batch of Table 4; None takes the preset's.
-        command: The command line, to be written down.
-        watcher: Told of progress.
-    """
-
-    out: Path
-    data_dir: str | PathLike[str] | None = None
-    device: str = "cpu"
-    workers: int = 1
-    force: bool = False
-    timed_batch: int | None = None
-    command: str | None = None
-    watcher: ReproductionWatcher = field(default_factory=ReproductionWatcher)
-
-    def folder(self, part: PlanPart) -> Path:
-        """Where a part lies."""
-        return self.out / part.folder
-
-    def task(self, row: str) -> Task:
-        """The task of a row."""
-        dataset, model = row.split("/")
-        data_dir = None if self.data_dir is None else Path(self.data_dir)
-        return named_task(dataset, model, data_dir=data_dir, device=self.device)
-
-
-@dataclass(frozen=True, slots=True)
-class Reproduction:
-    """What was reproduced; it prints as tables in Markdown and the names of figures.
-
-    Args:
-        tables: By name, with the rows of earlier calls in the same folder.
-        figures: The files of each figure.
-        folder: Where everything lies.
-    """
-
-    tables: Mapping[str, Table]
-    figures: Mapping[str, Sequence[Path]]
-    folder: Path
-
-    def __str__(self) -> str:
-        """The tables, and the files of figures."""
-        drawn = [f"{what}: {', '.join(map(str, paths))}" for what, paths in self.figures.items()]
-        return "\n\n".join([*map(str, self.tables.values()), *drawn])
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values."""
-        tables = {name: table.as_dict() for name, table in self.tables.items()}
-        figures = {name: [str(path) for path in paths] for name, paths in self.figures.items()}
-        return {"out": str(self.folder), "tables": tables, "figures": figures}
 
 
 class ReproductionRun:
@@ -132,12 +48,12 @@ class ReproductionRun:
             KeyboardInterrupt: Ctrl-C; what is finished is kept.
         """
         parts = parts_of(whats, rows, self._wanted)
-        self._require_room(parts)
+        require_room(self._place.out, parts)
         for dataset in dict.fromkeys(part.dataset for part in parts if part.kind != "steps"):
             published = DATASETS[dataset].published
             if published is not None:  # now, not after hours
                 published.folder(None if self._place.data_dir is None else Path(self._place.data_dir))
-        self._require_same()
+        require_same(self._place, self._wanted)
         tables, figures = {}, {}
         for what in dict.fromkeys(whats):
             asked = rows_for(what, tuple(rows))
@@ -180,10 +96,11 @@ class ReproductionRun:
         paths = assembling.figure_files(what, run, self._finished, self._landscapes, place)
         if what in ("fig9", "fig10"):
             named = {row: self._landscapes[run[row][-1].folder] for row in rows}
-            paths.append(self._write(place / "sharpness.json", assembling.sharpness(named)))
+            paths.append(write_document(place / "sharpness.json", assembling.sharpness(named)))
         notes = self._notes(what, rows)
         if notes:
-            paths.append(self._write(place / "notes.json", {"figure": what, "notes": list(notes)} | self._origin()))
+            document = {"figure": what, "notes": list(notes)} | self._origin()
+            paths.append(write_document(place / "notes.json", document))
         self._place.watcher.written(paths)
         return paths
 
@@ -247,83 +164,27 @@ class ReproductionRun:
         losses: dict[str, Any] = {BASELINE: task.handcrafted(BASELINE), EVOMAL: load_loss(best[EVOMAL])}
         path, known = self._place.folder(part) / "landscapes.json", {}
         if path.is_file() and not self._place.force:
-            known = {name: _landscape_of(each) for name, each in self._read(path).items()}
+            known = {name: _landscape_of(each) for name, each in read_document(path).items()}
         for name, loss in losses.items():
             if name not in known:
                 known[name] = landscape(task, loss.to(task.device), settings, settings.base.lr, seed)
-                self._write(path, {each: asdict(found) for each, found in known.items()})
+                write_document(path, {each: asdict(found) for each, found in known.items()})
         self._landscapes[part.folder] = known
 
     def _steps(self, part: PlanPart) -> None:
         path, base = self._place.folder(part) / "steps.json", self._wanted.training_of(part.row).base
         measured = self._place.timed_batch or base.batch_size
         if path.is_file() and not self._place.force:
-            known = StepTimes.of(self._read(path)["times"])
+            known = StepTimes.of(read_document(path)["times"])
             if (known.device, known.measured, known.batch) == (self._place.device, measured, base.batch_size):
                 self._times[part.model] = known
                 return
         times = time_steps(part.dataset, part.model, base, self._place.device, measured=measured, repeats=TIMED_STEPS)
-        self._write(path, {"times": times.as_dict()} | self._origin())
+        write_document(path, {"times": times.as_dict()} | self._origin())
         self._times[part.model] = times
 
-    def _require_room(self, parts: Sequence[PlanPart]) -> None:
-        searches = sum(len(part.searches) for part in parts)
-        evaluations = sum(part.evaluations for part in parts)
-        needed = SPARE_BYTES + searches * SEARCH_BYTES + evaluations * EVALUATION_BYTES
-        out = self._place.out
-        try:
-            there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-            free = shutil.disk_usage(there).free
-        except OSError as error:
-            raise SettingError(f"'{out}' cannot be used ({error.strerror}); give another `out`") from None
-        if free < needed:
-            raise StorageError(
-                f"'{out}' needs {needed / 1e6:,.0f} MB for {searches} searches, and has {free / 1e6:,.0f} MB; make "
-                "room there, or give another `out`"
-            )
-
-    def _require_same(self) -> None:
-        """One folder holds one scale and one set of settings, so that the rows of a table go together."""
-        path = self._place.out / DOCUMENT
-        now = _plain({"format": MARK, "scale": self._wanted.scale, "settings": self._wanted.flat})
-        if path.is_file() and not self._place.force:
-            before = self._read(path)
-            if before.get("format") != MARK or any(before.get(name) != now[name] for name in now):
-                told = f"scale {before.get('scale')}, settings {before.get('settings') or 'of the presets'}"
-                raise RunFolderError(
-                    f"'{self._place.out}' holds a reproduction with {told}; give the same ones, or another `out`"
-                )
-            return
-        self._write(path, now)
-
     def _origin(self) -> dict[str, Any]:
-        return {
-            "command": self._place.command,
-            "scale": self._wanted.scale,
-            "versions": dict(versions()),
-            "machine": machine(self._place.device),
-            "workers": self._place.workers,
-        }
-
-    def _read(self, path: Path) -> Any:
-        try:
-            return read_json(path.read_bytes())
-        except (OSError, NotPlainError) as error:
-            raise RunFolderError(f"'{path}' is damaged ({error}); remove it, and give the same command again") from None
-
-    def _write(self, path: Path, document: Any) -> Path:
-        with storing(path):
-            write_atomically(path, json.dumps(_plain(document), indent=2, allow_nan=False) + "\n")
-        return path
-
-
-def _plain(value: Any) -> Any:
-    """Plain values as JSON holds them: what is not finite is None."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return finite_or_none(value) if isinstance(value, float) else value
+        return origin_of(self._place, self._wanted)
 
 
 def _landscape_of(values: Mapping[str, Any]) -> Landscape:

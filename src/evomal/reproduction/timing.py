@@ -3,11 +3,7 @@
 On a processor it is its own time that is taken, one thread's, so that what else runs there counts little.
 """
 
-import os
-import platform
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 from time import perf_counter, process_time
 
 import torch
@@ -182,20 +178,3 @@ def time_networks(
         timed.append(found[model])
         slowdown = found[model].slowdown
     return found
-
-
-def machine(device: str) -> str:
-    """What computes, as far as the system says.
-
-    Example:
-        >>> machine("cpu").endswith("cores") or machine("cpu").endswith("core")
-        True
-    """
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cores = os.cpu_count() or 1
-    name = platform.processor() or platform.machine()
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line for line in lines if line.startswith("model name")).partition(":")[2].strip()
-    return f"{name}, {cores} core{'s' if cores > 1 else ''}"
