@@ -11,7 +11,8 @@ import evomal
 from evomal.config import learn_settings
 from evomal.engines.genome import Formula
 from evomal.expressions import parse
-from evomal.report.progress import LineProgress, LiveProgress, NotebookProgress, Progress, make_progress
+from evomal.report.counting import Progress
+from evomal.report.progress import LineProgress, LiveProgress, NotebookProgress, make_progress
 from evomal.search import Candidate
 from evomal.search.search_log import SearchLog
 from evomal.tasks import TaskSet
