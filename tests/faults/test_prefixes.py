@@ -16,7 +16,7 @@ CHECKPOINTS = ("as it is", "no latest", "no latest, torn", "none", "earlier", "m
 CASES = [
     (journal, CHECKPOINTS[place])
     for number, journal in enumerate(JOURNALS)
-    for place in sorted({0, 1 + number % 3, 3, 4 + number % 3})
+    for place in sorted({(3 * number) % 7, (3 * number + 4) % 7})  # two in turn
 ]
 
 
@@ -238,9 +238,9 @@ def test_runs_that_a_limit_ended_go_on_to_the_same_end(tmp_path, limit):
     settings = fast.settings(**LIMITS[limit])
     whole = fast.whole(tmp_path / "whole", settings)
     assert whole.told.result["ended"] == limit.split()[-1]
-    for shot in whole.shots[len(whole.shots) // 2 :]:
+    for shot in whole.shots[len(whole.shots) // 2 :: 2]:
         _goes_on(fast.lay(tmp_path / "a", shot), whole, wanted=settings)
-    for lines in range(len(whole.lines) // 2, len(whole.lines) + 1):
+    for lines in range(len(whole.lines), len(whole.lines) // 2, -2):
         left = whole.but(_journal(whole.lines, lines), {})
         _goes_on(fast.lay(tmp_path / "a", left), whole, wanted=settings)
 

@@ -28,7 +28,7 @@ from evomal.search import Watcher, make_method
 from evomal.tasks import named_task
 
 SMALL = dict(
-    population_size=6, generations=3, meta_steps=10, partial_steps=1000, rejection_steps=50, rejection_threshold=0.05,
+    population_size=6, generations=3, meta_steps=10, partial_steps=300, rejection_steps=50, rejection_threshold=0.05,
     finals=False,
 )
 
