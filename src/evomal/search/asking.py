@@ -36,6 +36,7 @@ from evomal.search.asked import (
     told,
     write_asked,
 )
+from evomal.search.generations import search_generations
 from evomal.search.methods import make_method
 from evomal.search.result import best_of
 from evomal.search.search_log import SearchLog
@@ -235,7 +236,7 @@ class Search:
         try:
             with log:
                 log.recall(first)
-                result = self._method._search(engine, evaluator, log, past, first)
+                result = search_generations(engine, evaluator, self.settings, log, past, first)
         except Waiting as waiting:
             write_asked(folder, waiting.candidates, self._tasks.task_type, self.settings)
             return waiting.candidates

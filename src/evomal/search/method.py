@@ -6,7 +6,6 @@ from copy import copy
 from dataclasses import replace
 from inspect import Signature, cleandoc
 from logging import getLogger
-from math import ceil
 from os import PathLike
 from time import perf_counter
 from types import MappingProxyType
@@ -27,7 +26,6 @@ from evomal.config import (
 from evomal.config.keywords import LearnKeywords
 from evomal.engines.engine import Engine
 from evomal.engines.warm_start import resolved, words_of
-from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.evaluator import Evaluator
 from evomal.evaluation.filters import FilterProbe
 from evomal.evaluation.probing import probed
@@ -37,7 +35,9 @@ from evomal.executors import Executor, make_executor
 from evomal.foundation.contexts import ctrl_c_noted, recording
 from evomal.foundation.errors import BaselineError, SettingError
 from evomal.search.asynchronous import search_asynchronously
+from evomal.search.budget import budget_of
 from evomal.search.finals import Final, require_finals, too_short_for_finals
+from evomal.search.generations import search_generations
 from evomal.search.result import LearnResult, SearchInterrupted, finished_result
 from evomal.search.search_log import SearchLog, shown
 from evomal.store import RunFolder
@@ -126,21 +126,7 @@ class Method(ABC):
             >>> GLO(preset="quick").budget()
             'at most 400 partial trainings (20 candidates in each of 10 + 10 generations)'
         """
-        settings = self.settings
-        extra = settings.generations - settings.genetic.generations
-        rounds = f"{settings.genetic.generations} + {extra}" if extra > 0 else str(settings.generations)
-        trainings = settings.evaluations * len(settings.fitness_lrs) * tasks
-        candidates = f"{settings.population} candidate{'s' if settings.population > 1 else ''}"
-        each = f" at {len(settings.fitness_lrs)} rates" if len(settings.fitness_lrs) > 1 else ""
-        on = f" on {tasks} tasks" if tasks > 1 else ""
-        if settings.racing.racing:
-            kept = ceil(settings.racing.racing_keep * settings.population) * settings.generations
-            kept *= len(settings.fitness_lrs) * tasks
-            full = f"at most {trainings} heats and {kept} partial trainings"
-            return f"{full} ({candidates} in each of {rounds} generations{each}{on})"
-        if settings.evaluations == 1:
-            return f"{trainings} partial training{'s' if trainings > 1 else ''} (1 candidate{each}{on})"
-        return f"at most {trainings} partial trainings ({candidates} in each of {rounds} generations{each}{on})"
+        return budget_of(self.settings, tasks)
 
     @recording()
     def learn(
@@ -250,34 +236,11 @@ class Method(ABC):
                 if alone:
                     found = search_asynchronously(engine, tasks, settings, probes, executor, log)
                 else:
-                    found = self._search(engine, evaluator, log, past, first)
+                    found = search_generations(engine, evaluator, settings, log, past, first)
                 return Final(given, settings, probes, executor, log).hold(found)
         finally:
             if given_executor is None:
                 executor.close()
-
-    def _search(
-        self, engine: Engine, evaluator: Evaluator, log: SearchLog, past: PreviousRun, first: int
-    ) -> LearnResult:
-        """The outer loop: ask the engine, evaluate, tell it, until the last generation."""
-
-        def search() -> None:
-            for generation in range(first, self.settings.generations):
-                members = [
-                    past.known(Candidate(generation, index, proposed.genome, proposed.origin, proposed.parents))
-                    for index, proposed in enumerate(engine.ask())
-                ]
-                if len(members) != self.settings.population:
-                    raise SettingError(
-                        f"the engine of method '{self.name}' proposes {len(members)} candidates in generation "
-                        f"{generation}, where settings say {self.settings.population}; let it propose `population_size`"
-                    )
-                log.begin(generation, members, engine)
-                evaluator.evaluate(members, log.add)
-                engine.tell([member.told for member in members])
-                log.generation(generation)
-
-        return log.concluded(search)
 
 
 def _show_settings(method: type[Method]) -> None:
