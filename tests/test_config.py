@@ -216,6 +216,8 @@ def test_settings_are_frozen_and_can_be_compared():
 @pytest.mark.parametrize(
     ("flat", "message"),
     [
+        ({"fitness_lrs": 0.1}, "setting 'fitness_lrs': give its values in brackets, fitness_lrs=(0.1,), not 0.1"),
+        ({"betas": 0.9}, "setting 'betas': give its values in brackets, betas=(0.9, …), not 0.9"),
         ({"lr": 0}, "setting 'lr': input should be greater than 0 (got 0)"),
         ({"lr": -0.1}, "setting 'lr': input should be greater than 0 (got -0.1)"),
         ({"lr": math.nan}, "setting 'lr': input should be a finite number (got nan)"),

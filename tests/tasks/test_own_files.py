@@ -5,7 +5,9 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import torch
+from sklearn.preprocessing import StandardScaler
 
+import evomal
 from evomal.foundation.errors import DataError, SettingError, UnknownNameError
 from evomal.tasks import file_task, load_file, probe
 
@@ -131,6 +133,39 @@ def test_odd_tables_are_one_line(tmp_path, rows, message):
     assert str(caught.value) == f"{path}{message}"
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["decimals", "whole numbers"])
+def test_a_regression_of_several_outputs(tmp_path, whole):
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(60, 3))
+    y = np.stack([x[:, 0] * 1000 + 5e6, x[:, 1] + x[:, 2]], axis=1)
+    y = np.round(y).astype(int) if whole else y
+    data = load_file(_save(tmp_path / "mine.npz", x=x, y=y), regression=whole)
+    assert (data.task_type, data.classes, data.outputs) == ("regression", None, 2)
+    parts = [torch.cat([data.train[1], data.valid[1], data.test[1]]), torch.cat([data.train[0], data.valid[0]])]
+    assert [list(part.shape) for part in parts] == [[60, 2], [48, 3]]
+    torch.testing.assert_close(data.train[1].mean(0), torch.zeros(2), rtol=0, atol=1e-5)
+    torch.testing.assert_close(data.train[1].std(0, correction=0), torch.ones(2))
+    centre, spread = data.target_scale
+    split = [(part * spread + centre).round(decimals=0 if whole else 2) for part in (data.train[1], data.test[1])]
+    rows = {tuple(row) for row in np.round(y, 0 if whole else 2).tolist()}
+    assert {tuple(row) for part in split for row in part.tolist()} <= rows
+    trained = StandardScaler().fit((data.train[1] * spread + centre).numpy())
+    torch.testing.assert_close(centre, torch.from_numpy(trained.mean_))
+    torch.testing.assert_close(spread, torch.from_numpy(trained.scale_))
+
+
+def test_losses_are_trained_with_and_searched_on_several_outputs(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    file = _save(tmp_path / "mine.npz", x=x, y=x[:, :2] * [1.0, 100.0])
+    task = file_task(file, "linear", metric="mse")
+    assert task.make_model(0)(task.test.x).shape == task.test.y.shape == (12, 2)
+    (trained,) = evomal.train(task, "mse", steps=300, lrs=(0.1,))
+    assert trained.test.mean < 1e-3  # y is a linear function of x
+    short = {"generations": 1, "population_size": 4, "meta_steps": 2, "partial_steps": 20, "rejection": False}
+    result = evomal.EvoMAL(preset="quick", **short).learn(task)
+    assert result.outcomes["trained"] > 0
+
+
 def test_columns(tmp_path):
     path = _csv(tmp_path / "mine.csv", _rows())
     with pytest.raises(UnknownNameError, match="unknown target column 'lef'; did you mean 'left'"):
@@ -163,8 +198,8 @@ def test_options_that_do_not_go_with_the_file(tmp_path):
         ({"x": X, "y": Y, "x_test": X}, " holds x, y, x_test but no y_test; name its arrays x and y"),
         (
             {"x": X, "y": Y[:19]},
-            " has x of shape [20, 2] and y of [19]; give x [N, ...] and y [N], or y [N, C] of 0 and 1 for several "
-            "labels",
+            " has x of shape [20, 2] and y of [19]; give x [N, ...] and y [N], or y [N, C] for several labels "
+            "or values",
         ),
         ({"x": X * np.nan, "y": Y}, "x of {} holds nan (first in row 0); remove or fill in such rows"),
         ({"x": X.astype(str), "y": Y}, "x of {} holds <U32 values; give numbers (class names as integers from 0)"),
@@ -178,18 +213,18 @@ def test_options_that_do_not_go_with_the_file(tmp_path):
          " has the class 7 in y_test, which y lacks; give every class to training"),
         (
             {"x": X, "y": np.array(1)},
-            " has x of shape [20, 2] and y of []; give x [N, ...] and y [N], or y [N, C] of 0 and 1 for several labels",
+            " has x of shape [20, 2] and y of []; give x [N, ...] and y [N], or y [N, C] for several labels or values",
         ),
         (
             {"x": X, "y": Y, "x_test": np.array(1), "y_test": Y},
-            " has x_test of shape [] and y_test of [20]; give x [N, ...] and y [N], or y [N, C] of 0 and 1 for several "
-            "labels",
+            " has x_test of shape [] and y_test of [20]; give x [N, ...] and y [N], or y [N, C] for several labels "
+            "or values",
         ),
         ({"x": np.zeros((20, 0)), "y": Y}, " has x of shape [20, 0]; give at least one feature"),
         (
-            {"x": X, "y": np.random.default_rng(0).normal(size=(20, 2))},
-            " has y of shape [20, 2]; give y [N], or for several labels at once y [N, C] of 0 and 1; a regression with "
-            "several outputs needs an evomal.Task of your own",
+            {"x": X, "y": np.arange(40).reshape(20, 2)},
+            " has y of shape [20, 2]; give y [N], for several labels at once y [N, C] of 0 and 1, or for a "
+            "regression with several outputs decimals",
         ),
         (
             {"x": np.where(np.arange(20)[:, None] == 3, -1e300, X), "y": Y},

@@ -237,6 +237,9 @@ def validated(kind: type[S], values: dict[str, Any]) -> S:
             raise unknown_name(where.replace("_", " "), first["input"], known) from None
         if where in OF_USERS and not isinstance(first["input"], PLAIN):
             raise SettingError(_belongs_to_the_task(where, first["input"])) from None
+        if first["type"] == "tuple_type" and isinstance(one := first["input"], int | float):
+            like = f"({one!r}, …)" if where == "betas" else f"({one!r},)"
+            raise SettingError(f"setting '{where}': give its values in brackets, {where}={like}, not {one!r}") from None
         if first["type"] == "value_error":  # our own sentence, which names its settings
             raise SettingError(message) from None
         raise SettingError(f"setting '{where}': {message[0].lower()}{message[1:]} (got {first['input']!r})") from None

@@ -21,7 +21,7 @@ class Raw(NamedTuple):
     """Instances as files hold them: x [N, ...] numbers, y [N] labels (int64) or targets (floats)."""
 
     x: Tensor
-    y: Tensor  # of several labels [N, C], 0 and 1
+    y: Tensor  # of several labels [N, C], 0 and 1; of several outputs [N, D]
     test: Pair | None = None  # the original test set, where there is one
     augmentation: Augmentation | None = None  # usual for this data set
 
@@ -34,12 +34,12 @@ class Data:
         name: Its registered name.
         task_type: ``"classification"``, ``"regression"`` or ``"multilabel"``.
         train: Training split: x [N, *input_shape] float32, or uint8 where there is a `normalisation`; y [N] int64
-            labels, or [N] float32 targets, or [N, C] floats of 0 and 1 for several labels.
+            labels, or [N] float32 targets ([N, D] for several outputs), or [N, C] floats of 0 and 1 for several labels.
         valid: Validation split, never part of training.
         test: Test split, never part of either.
         classes: Number of classes; None for regression.
         target_scale: Mean and standard deviation of the raw training targets, which turn outputs of a
-            regression back into the data's own units; None for classification.
+            regression back into the data's own units, float64 [D] for several; None for classification.
         normalisation: What makes inputs of each batch of coloured images, which are kept as bytes: a quarter of the
             memory.
         augmentation: What is usually done to its training batches; None for nothing.
@@ -51,7 +51,7 @@ class Data:
     valid: Pair
     test: Pair
     classes: int | None
-    target_scale: tuple[float, float] | None
+    target_scale: tuple[float, float] | tuple[Tensor, Tensor] | None
     normalisation: Normalisation | None = None
     augmentation: Augmentation | None = None
 
@@ -68,22 +68,23 @@ class Data:
 
     @property
     def outputs(self) -> int:
-        """Outputs that a model needs: the number of classes, or 1."""
-        return self.train[1].shape[1] if self.task_type == "multilabel" else self.classes or 1
+        """Outputs that a model needs: the number of classes, of labels or of values."""
+        return self.train[1].shape[1] if self.train[1].dim() > 1 else self.classes or 1
 
 
-def prepare(name: str, raw: Raw, classes: int | None) -> Data:
+def prepare(name: str, raw: Raw, classes: int | None, labels: bool = False) -> Data:
     """Split and normalise raw instances.
 
     A set without an original test set gives 20 % to it; 10 % of the rest become the validation split; both
     stratified by class, and always the same. Then x, and y of a regression, are shifted and scaled by mean
     and standard deviation of the training split: one of each for grey images, one of each per channel for coloured
-    ones, whose batches are normalised when they are taken, and one of each per feature for tables.
+    ones, whose batches are normalised when they are taken, and one of each per feature for tables and for several y.
 
     Args:
         name: What the data set is called.
         raw: The instances.
-        classes: Number of classes, or None for regression and for several labels (y [N, C]).
+        classes: Number of classes, or None for regression and for several labels.
+        labels: Whether y [N, C] are several labels, and not the outputs of a regression.
 
     Returns:
         The data set.
@@ -100,22 +101,21 @@ def prepare(name: str, raw: Raw, classes: int | None) -> Data:
     coloured = x.dtype == torch.uint8 and x.dim() == 4 and x.shape[1] > 1
     normalisation = channel_normalisation(x) if coloured else None
     mean, deviation = moments(x, per_feature=x.dim() == 2)
-    several = y.dim() > 1
-    centre, spread = moments(y.float() if several else y, per_feature=False)
+    values = classes is None and not labels
+    centre, spread = moments(y.double(), per_feature=y.dim() > 1)
 
     def normal(pair: Pair) -> Pair:
-        targets = pair[1].long() if classes is not None else _normal(pair[1], centre, spread)
-        targets = pair[1].float() if several else targets
+        targets = _normal(pair[1], centre, spread) if values else pair[1].float() if labels else pair[1].long()
         return (pair[0] if coloured else _normal(pair[0], mean, deviation)), targets
 
     return Data(
         name,
-        "multilabel" if several else "regression" if classes is None else "classification",
+        "multilabel" if labels else "regression" if values else "classification",
         train=normal((x, y)),
         valid=normal(valid),
         test=normal(test),
         classes=classes,
-        target_scale=(float(centre), float(spread)) if classes is None and not several else None,
+        target_scale=None if not values else (centre, spread) if y.dim() > 1 else (float(centre), float(spread)),
         normalisation=normalisation,
         augmentation=raw.augmentation,
     )

@@ -25,10 +25,10 @@ LARGEST = torch.finfo(torch.float32).max
 def load_file(path: str | Path, target: str | None = None, regression: bool = False, several: bool = False) -> Data:
     """A data set from a user's file, split and normalised as a registered one is.
 
-    An ``.npz`` holds arrays x [N, ...] and y [N] (or y [N, C] of 0 and 1 for several labels at once), and x_test,
-    y_test where there is a test set of its own. Images are bytes [N, H, W], [N, H, W, channels] or
-    [N, channels, H, W]. A ``.csv`` has a line with the names of its columns; one is the target, all others are
-    features, and hold numbers.
+    An ``.npz`` holds arrays x [N, ...] and y [N] (or y [N, C]: 0 and 1 for several labels at once, other decimals for a
+    regression with several outputs), and x_test, y_test where there is a test set of its own. Images are bytes
+    [N, H, W], [N, H, W, channels] or [N, channels, H, W]. A ``.csv`` has a line with the names of its columns; one is
+    the target, all others are features, and hold numbers.
 
     Targets that are text, whole numbers or truth values are classes, numbered in sorted order; others, or all if asked
     for, are those of a regression. Without a test set a fifth is held out, always the same, stratified by class.
@@ -62,10 +62,8 @@ def load_file(path: str | Path, target: str | None = None, regression: bool = Fa
     if test is not None:
         _require_shapes(path, *test, "_test")
     classes: int | None = None
-    labels = y.ndim == 2 and y.shape[1] > 1
-    if labels:
-        _require_labels(path, y, several)
-    if not labels and not regression and y.dtype.kind not in "f":
+    labels = y.ndim == 2 and _are_labels(path, y, regression, several)
+    if y.ndim == 1 and not regression and y.dtype.kind not in "f":
         names, y = np.unique(y, return_inverse=True)
         classes = _require_classes(path, len(names), len(y))
         if test is not None:
@@ -80,7 +78,7 @@ def load_file(path: str | Path, target: str | None = None, regression: bool = Fa
         )
     if len(pair[0]) < 10:
         raise DataError(f"{path} has {len(pair[0])} instances; give at least 10, so that parts can be held out")
-    return prepare(path.stem, Raw(*pair, held_out), classes)
+    return prepare(path.stem, Raw(*pair, held_out), classes, labels)
 
 
 def _named_columns(path: Path) -> str:
@@ -99,18 +97,27 @@ def _separator(first: str) -> str:
     return max(",;\t", key=first.count)
 
 
-def _require_labels(path: Path, y: NDArray[Any], several: bool) -> None:
-    """Refuse a matrix of targets that are not several labels, 0 or 1 each."""
+def _are_labels(path: Path, y: NDArray[Any], regression: bool, several: bool) -> bool:
+    """Whether the rows of a matrix of targets are several labels, 0 or 1 each, and not the numbers of a regression.
+
+    Raises:
+        DataError: They are neither, or look like something else.
+    """
+    if regression and y.dtype.kind in "biuf":
+        return False
     if y.dtype.kind not in "biuf" or not bool(((y == 0) | (y == 1)).all()):
+        if y.dtype.kind == "f" and not several:
+            return False
         raise DataError(
-            f"{path} has y of shape {list(y.shape)}; give y [N], or for several labels at once y [N, C] of 0 and 1; a "
-            "regression with several outputs needs an evomal.Task of your own"
+            f"{path} has y of shape {list(y.shape)}; give y [N], for several labels at once y [N, C] of 0 and 1, or "
+            "for a regression with several outputs decimals"
         )
     if not several and bool((y.sum(axis=1) == 1).all()):
         raise DataError(
             f"{path} has y of shape {list(y.shape)} with a single 1 in each row, as of one label; give y.argmax(1), or "
             "for several labels at once set the task loss to 'binary_cross_entropy'"
         )
+    return True
 
 
 def _require_classes(path: Path, classes: int, instances: int) -> int:
@@ -160,7 +167,7 @@ def _require_shapes(path: Path, x: NDArray[Any], y: NDArray[Any], part: str) -> 
     if x.ndim < 2 or y.ndim not in (1, 2) or len(x) != len(y):
         raise DataError(
             f"{path} has x{part} of shape {list(x.shape)} and y{part} of {list(y.shape)}; give x [N, ...] and y [N], "
-            "or y [N, C] of 0 and 1 for several labels"
+            "or y [N, C] for several labels or values"
         )
     if 0 in x.shape[1:]:
         raise DataError(f"{path} has x{part} of shape {list(x.shape)}; give at least one feature")
