@@ -1,20 +1,20 @@
 """A task: what a loss is learned for."""
 
-import copy
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from evomal.foundation.errors import DataError, SettingError, unknown_name
+from evomal.foundation.errors import SettingError
 from evomal.foundation.serialization import by_value
-from evomal.losses import HANDCRAFTED, HandcraftedEntry, HandcraftedLoss, TaskType, get_handcrafted
-from evomal.losses.checks import checked_function, checked_label
+from evomal.losses import HandcraftedLoss, TaskType, get_handcrafted
+from evomal.losses.checks import checked_function
 from evomal.losses.criterion import IGNORED, Criterion, LossFunction
 from evomal.tasks.augmentation import Augmentation, get_augmentation
+from evomal.tasks.checking import check_two_classes, checked_targets
+from evomal.tasks.dividing import are_of_one_form, joined, train_and_valid
 from evomal.tasks.factories import (
     OptimizerFactory,
     ScheduleFactory,
@@ -26,12 +26,13 @@ from evomal.tasks.factories import (
 )
 from evomal.tasks.inputs import Form, Outputs, adapted
 from evomal.tasks.kinds import fitting_metric, infer_task_type, with_own_label
-from evomal.tasks.metrics import CLASSIFICATION, MULTILABEL, REGRESSION, Metric
+from evomal.tasks.metrics import CLASSIFICATION, Metric
 from evomal.tasks.models.registry import ModelFactory
-from evomal.tasks.reading import check_labels, check_parts_fit, check_several_labels, check_two_classes, read_split
+from evomal.tasks.reading import read_split
 from evomal.tasks.sampling import split_off, strata
-from evomal.tasks.splits import AnySplit, LazySplit, Split, augmented, fingerprint
-from evomal.tasks.tensors import as_targets, first_row
+from evomal.tasks.splits import AnySplit, Split, augmented, fingerprint
+from evomal.tasks.task_loss import entry_of, ignored_label, on_device
+from evomal.tasks.tensors import as_targets
 
 CODE = ("factory", "outputs", "task_loss", "metric", "own")  # may be lambdas, or functions of a user's file
 
@@ -120,8 +121,8 @@ class Task:
         self.outputs = checked_function_of("outputs", outputs)
         self.own = UserOptimizer(checked_function_of("optimizer", optimizer), checked_function_of("schedule", schedule))
         self.task_loss_name = task_loss if isinstance(task_loss, str) else _name_of(task_loss)
-        loss: Any = _entry(task_loss) if isinstance(task_loss, str) else checked_function(task_loss, "task_loss")
-        ignored = _ignored_label(ignore_index, loss)
+        loss: Any = entry_of(task_loss) if isinstance(task_loss, str) else checked_function(task_loss, "task_loss")
+        ignored = ignored_label(ignore_index, loss)
         given = {"training": train, "validation": valid, "test": test}
         floating = None if isinstance(model, ModelFactory) else own_floats(self.factory)
         parts = {
@@ -137,26 +138,18 @@ class Task:
         self.metric = fitting_metric(metric, self.task_type, self.name)
         finish = partial(as_targets, task_type=self.task_type, ignore_index=ignored, floating=floating)
         parts = {part: split.map_targets(finish) for part, split in parts.items()}
-        self.classes, self.greatest_label = self._checked_targets(parts)
+        self.classes, self.greatest_label = checked_targets(parts, self.task_type, self.dataset)
         # Whatever label the user had for it; None, where nothing is ignored, saves losses the look.
         self.ignore_index: int | None = IGNORED if any(_may_ignore(split.y) for split in parts.values()) else None
-        own_views = parts["training"].augmentation if isinstance(parts["training"], Split) else None
-        views = own_views if augmentation is None else get_augmentation(augmentation)
-        parts = {part: augmented(split, None, part) for part, split in parts.items()}
-        if "validation" not in parts:
-            parts["training"], parts["validation"] = self._divided(parts["training"], valid_fraction)
-        if views is not None:
-            parts["training"] = augmented(parts["training"], views, f"the training split of data set '{self.dataset}'")
-        if self.task_type == CLASSIFICATION:
-            check_two_classes(parts["training"].y, self.dataset)
+        parts = self._as_used(parts, augmentation, valid_fraction)
         self.train: AnySplit = parts["training"].to(self.device)
         self.valid: AnySplit = parts["validation"].to(self.device)
         self.test: AnySplit | None = parts["test"].to(self.device) if "test" in parts else None
-        self.valid_alike = valid is None or (valid_alike and _are_of_one_form(self.train, self.valid))
+        self.valid_alike = valid is None or (valid_alike and are_of_one_form(self.train, self.valid))
         self._fingerprint: str | None = None
         # Last, as it may need the class counts.
         self.task_loss: LossFunction = (
-            self.handcrafted(task_loss) if isinstance(task_loss, str) else _moved(task_loss, self.device, ignored)
+            self.handcrafted(task_loss) if isinstance(task_loss, str) else on_device(task_loss, self.device, ignored)
         )
 
     @property
@@ -194,18 +187,7 @@ class Task:
 
         Validation data that a user brought may be of another kind, such as clean labels beside noisy training labels.
         """
-        train, valid = self.train, self.valid
-        if not self.valid_alike:
-            return None
-        if isinstance(train, Split) and isinstance(valid, Split):
-            x, y = torch.cat([train.x, valid.x]), torch.cat([train.y, valid.y])
-            return Split(x, y, train.normalisation, form=train.form)
-        assert isinstance(train, LazySplit)  # one data set, divided here
-        assert isinstance(valid, LazySplit)
-        rows = torch.cat([train.rows, valid.rows])
-        return replace(
-            train, rows=rows, y=None if train.y is None or valid.y is None else torch.cat([train.y, valid.y])
-        )
+        return joined(self.train, self.valid) if self.valid_alike else None
 
     def divided(self, share: float, most: int) -> "Task":
         """The same task with its training and validation data divided anew, always in the same way, stratified.
@@ -256,7 +238,7 @@ class Task:
             >>> named_task("iris", "linear").handcrafted("logit_adjusted_cross_entropy").class_counts.tolist()
             [36, 36, 36]
         """
-        entry = _entry(name)
+        entry = entry_of(name)
         self.require_kind(entry.task_type, name)
         counts = self.class_counts if entry.needs_class_counts else None
         if entry.needs_class_counts and counts is None:
@@ -315,7 +297,7 @@ class Task:
         moved = Task.__new__(Task)
         moved.__dict__.update(self.__dict__)
         moved.device = _usable_device(device)
-        moved.task_loss = _moved(self.task_loss, moved.device)
+        moved.task_loss = on_device(self.task_loss, moved.device)
         moved.train, moved.valid = self.train.to(moved.device), self.valid.to(moved.device)
         moved.test = None if self.test is None else self.test.to(moved.device)
         return moved
@@ -337,46 +319,21 @@ class Task:
         self.__dict__.update(state.pop("_code"))
         self.__dict__.update(state)
 
-    def _checked_targets(self, parts: dict[str, AnySplit]) -> tuple[int | None, str]:
-        """How many classes there are, as far as it is known, and where the label of the last one stands."""
-        check_parts_fit(parts, self.dataset)
-        if self.task_type == MULTILABEL:
-            for name, split in parts.items():
-                if split.y is not None:
-                    check_several_labels(split.y, name, self.dataset)
-        if self.task_type in (REGRESSION, MULTILABEL):
-            return None, ""
-        seen = {part: check_labels(s.y, part, self.dataset) for part, s in parts.items() if s.y is not None}
-        part = max(seen, key=lambda part: seen[part] or 0, default=None)
-        classes, y = (None, None) if part is None else (seen[part], parts[part].y)
-        if classes is None or y is None:
-            return None, ""
-        return classes, f"label {classes - 1} (first in row {first_row(y == classes - 1)} of the {part} split)"
-
-    def _divided(self, split: AnySplit, fraction: float) -> tuple[AnySplit, AnySplit]:
-        if not isinstance(fraction, int | float) or not 0 < fraction < 1:
-            raise SettingError(f"valid_fraction is {fraction!r}; choose a share above 0 and below 1, such as 0.1")
-        mask = split.counted if self.task_type == CLASSIFICATION else None
-        rows = torch.arange(len(split)) if mask is None else mask.nonzero()[:, 0]
-        if len(rows) < 2:
-            what = "1 instance" if mask is None else f"{len(rows)} instance with a label that counts"
-            raise DataError(
-                f"the training split of data set '{self.dataset}' has {what}, which leaves none for "
-                "validation; give valid=(x, y)"
-            )
-        labels = strata(split.y) if self.task_type == CLASSIFICATION else None
-        # Only what has a label can tell how good a loss is.
-        _, off = split_off(len(rows), fraction, None if labels is None else labels.cpu()[rows])
-        stay = torch.ones(len(split), dtype=torch.bool)
-        stay[rows[off]] = False
-        return split.subset(stay.nonzero()[:, 0]), split.subset(rows[off])
-
-
-def _are_of_one_form(train: AnySplit, valid: AnySplit) -> bool:
-    """Whether two splits that were given can be joined: tensors, with the same normalisation."""
-    if not isinstance(train, Split) or not isinstance(valid, Split):
-        return False
-    return train.normalisation == valid.normalisation
+    def _as_used(
+        self, parts: dict[str, AnySplit], augmentation: str | Augmentation | None, fraction: float
+    ) -> dict[str, AnySplit]:
+        """Splits as batches are taken from them: with validation data in any case, training data alone augmented."""
+        classes = self.task_type == CLASSIFICATION
+        own_views = parts["training"].augmentation if isinstance(parts["training"], Split) else None
+        views = own_views if augmentation is None else get_augmentation(augmentation)
+        parts = {part: augmented(split, None, part) for part, split in parts.items()}
+        if "validation" not in parts:
+            parts["training"], parts["validation"] = train_and_valid(parts["training"], fraction, classes, self.dataset)
+        if views is not None:
+            parts["training"] = augmented(parts["training"], views, f"the training split of data set '{self.dataset}'")
+        if classes:
+            check_two_classes(parts["training"].y, self.dataset)
+        return parts
 
 
 def _may_ignore(y: Tensor | None) -> bool:
@@ -395,26 +352,3 @@ def _usable_device(device: torch.device | str) -> torch.device:
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise SettingError(f"device '{device}' cannot be used here ({reason}); try device='cpu'") from None
-
-
-def _entry(name: str) -> HandcraftedEntry:
-    if name not in HANDCRAFTED:
-        raise unknown_name("loss", name, HANDCRAFTED)
-    return HANDCRAFTED[name]
-
-
-def _moved(loss: LossFunction, device: torch.device, ignored: int = IGNORED) -> LossFunction:
-    # A module may hold class weights; a copy leaves the user's own where it is.
-    if not isinstance(loss, nn.Module):
-        return loss
-    moved = copy.deepcopy(loss).to(device)
-    if ignored != IGNORED and getattr(moved, "ignore_index", None) == ignored:
-        setattr(moved, "ignore_index", IGNORED)  # noqa: B010  # as the labels that it will see
-    return moved
-
-
-def _ignored_label(given: int | None, loss: Any) -> int:
-    """The label that does not count: as given, else as the task loss has it."""
-    own = getattr(loss, "ignore_index", None) if given is None else given
-    label = checked_label(own)
-    return IGNORED if label is None else label
