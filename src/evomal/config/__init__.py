@@ -1,5 +1,6 @@
 """Settings, presets, and how one becomes the other."""
 
+from evomal.config.base_settings import OPTIMIZERS, SCHEDULE, BaseSettings, lacking
 from evomal.config.building import changed, fitting, learn_settings, train_settings, unused, validated
 from evomal.config.changes import Change, changes, holds, idle
 from evomal.config.fields import Meaning, Settings, fields_of, flat, flat_fields, given, meanings, setting, with_given
@@ -16,9 +17,6 @@ from evomal.config.methods import REGISTRY, MethodEntry, choosers, method_entry,
 from evomal.config.presets import IN_FULL, PAIRS, PRACTICE, PRESETS, Pair, paper_preset
 from evomal.config.settings import LearnSettings, TrainSettings, with_schedule_in_base
 from evomal.config.stages import (
-    OPTIMIZERS,
-    SCHEDULE,
-    BaseSettings,
     CmaSettings,
     ExecutionSettings,
     FilterSettings,
@@ -28,7 +26,6 @@ from evomal.config.stages import (
     LocalSearchSettings,
     NeuralSettings,
     RacingSettings,
-    lacking,
 )
 
 __all__ = [

@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from evomal.config.base_settings import OPTIMIZERS, BaseSettings, not_had
 from evomal.config.fields import Settings, flat_fields, given, meanings, with_given
 from evomal.config.fields import flat as by_name
 from evomal.config.methods import REGISTRY, MethodEntry, method_entry
 from evomal.config.presets import IN_FULL, PRESETS, SOURCES
 from evomal.config.settings import LearnSettings, TrainSettings
-from evomal.config.stages import OPTIMIZERS, BaseSettings, not_had
 from evomal.foundation.errors import SettingError, UnknownNameError, nearest, unknown_name
 
 OF_TASK = {

@@ -4,11 +4,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
 
+from evomal.config.base_settings import SCHEDULE, BaseSettings
 from evomal.config.fields import Count, CountOrZero, Positive, Rate, Settings, flat, setting
 from evomal.config.methods import REGISTRY, MethodEntry, method_entry
 from evomal.config.stages import (
-    SCHEDULE,
-    BaseSettings,
     CmaSettings,
     ExecutionSettings,
     FilterSettings,
