@@ -1,7 +1,6 @@
 """Ratios taken in one run: sides take turns (A B A B …), medians are compared, and the machine is named."""
 
 import os
-import platform
 import statistics
 import sys
 import time
@@ -100,13 +99,9 @@ def machine() -> str:
             packages.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             packages.append(f"{name} absent")
-    cpu = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
-    except OSError:
-        pass
-    return f"{cpu}, one thread, Python {sys.version.split()[0]}, {', '.join(packages)}"
+    from evomal.reproduction.folder import machine as hardware
+
+    return f"{hardware('cpu')}, one thread, Python {sys.version.split()[0]}, {', '.join(packages)}"
 
 
 def one_thread() -> None:

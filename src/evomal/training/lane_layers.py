@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from evomal.foundation.contexts import Switch
 from evomal.training.lane_convolution import LanesConvolution, Pair, faithful
 from evomal.training.lane_pooling import TilesPooling
+from evomal.training.pooling import pair
 
 layers_allowed = Switch()
 """Whether layers take our functions where these are to be had."""
@@ -72,11 +73,11 @@ def _convolution(
 ) -> Tensor | None:
     if not _batched(weight) or not _batched(x) or x.dim() != 4 or isinstance(padding, str):
         return None
-    if groups != 1 or _pair(dilation) != (1, 1) or not x.is_floating_point() or x.dtype == torch.float64:
+    if groups != 1 or pair(dilation) != (1, 1) or not x.is_floating_point() or x.dtype == torch.float64:
         return None
-    if torch.is_autocast_enabled(x.device.type) or (max(_pair(stride)) > 1) not in strided:
+    if torch.is_autocast_enabled(x.device.type) or (max(pair(stride)) > 1) not in strided:
         return None
-    result: Tensor = LanesConvolution.apply(x, weight, bias, _pair(stride), _pair(padding))  # type: ignore[no-untyped-call]
+    result: Tensor = LanesConvolution.apply(x, weight, bias, pair(stride), pair(padding))  # type: ignore[no-untyped-call]
     return result
 
 
@@ -89,18 +90,14 @@ def _pooling(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor | None:
-    size = _pair(kernel_size)
-    tiles = stride is None or _pair(stride) == size
-    if not tiles or _pair(padding) != (0, 0) or divisor_override is not None or x.dim() != 4 or not _batched(x):
+    size = pair(kernel_size)
+    tiles = stride is None or pair(stride) == size
+    if not tiles or pair(padding) != (0, 0) or divisor_override is not None or x.dim() != 4 or not _batched(x):
         return None
     if x.shape[2] % size[0] or x.shape[3] % size[1]:
         return None
     result: Tensor = TilesPooling.apply(x, size)  # type: ignore[no-untyped-call]
     return result
-
-
-def _pair(size: int | tuple[int, ...]) -> Pair:
-    return (size, size) if isinstance(size, int) else (size[0], size[-1])
 
 
 def _batched(tensor: Tensor) -> bool:

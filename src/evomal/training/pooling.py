@@ -41,18 +41,19 @@ def fast_pooling(model: nn.Module) -> Iterator[None]:
             layer.__dict__.pop("forward", None)
 
 
-def _pair(size: int | tuple[int, ...]) -> tuple[int, int]:
+def pair(size: int | tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of what PyTorch takes as one number or two."""
     return (size, size) if isinstance(size, int) else (size[0], size[-1])
 
 
 def _tiles(layer: nn.AvgPool2d) -> bool:
     """Whether every input value is in one window, and windows have no others."""
-    windows = _pair(layer.kernel_size) == _pair(layer.stride)
-    return windows and _pair(layer.padding) == (0, 0) and layer.divisor_override is None
+    windows = pair(layer.kernel_size) == pair(layer.stride)
+    return windows and pair(layer.padding) == (0, 0) and layer.divisor_override is None
 
 
 def _fast(layer: nn.AvgPool2d) -> Callable[[Tensor], Tensor]:
-    (height, width), slow = _pair(layer.kernel_size), layer.forward
+    (height, width), slow = pair(layer.kernel_size), layer.forward
 
     def forward(x: Tensor) -> Tensor:
         suits = x.dim() == 4 and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
