@@ -33,8 +33,9 @@ class ResidentCourse:
             fresh = course.model(number)
             for table, value in zip(self._starts, [*fresh.parameters(), *fresh.buffers()], strict=True):
                 table[number].copy_(value.detach(), non_blocking=True)
-        self._task, self._on_train = course.task, course.on_train
-        device = course.task.device
+        task, self._on_train = course.task, course.on_train
+        # Its data, not the task: what is kept for a task must not keep it.
+        self._data, device = (task.train, task.valid), task.device
         self._train = course.train_rows.table(0, steps, device)
         self._valid = self._train if self._on_train else course.valid_rows.table(0, steps, device)
 
@@ -47,8 +48,8 @@ class ResidentCourse:
         """
         for own, table in zip(self._own, self._starts, strict=True):
             own.copy_(table.index_select(0, number)[0])
-        train = _gathered(self._task.train, self._train, number)
-        return train, train if self._on_train else _gathered(self._task.valid, self._valid, number)
+        train = _gathered(self._data[0], self._train, number)
+        return train, train if self._on_train else _gathered(self._data[1], self._valid, number)
 
 
 def _gathered(split: object, rows: Tensor, number: Tensor) -> Batch:

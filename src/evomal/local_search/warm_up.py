@@ -45,6 +45,7 @@ def diagonal_scaling(
         used = [number for number, gradient in enumerate(found) if gradient is not None]
         clipped = shortened([g for g in found if g is not None], step.base.clip)
         before = [p.detach().clone() for p in parameters]
+        optimizer.zero_grad()
         for number, gradient in zip(used, clipped, strict=True):
             parameters[number].grad = gradient
             slopes[number] += gradient.square()
