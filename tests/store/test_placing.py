@@ -9,7 +9,20 @@ import pytest
 from evomal.foundation.errors import RunFolderError
 from evomal.foundation.files import FolderLock
 from evomal.store import RunFolder
-from evomal.store.placing import ASIDE, WITHIN, put_aside
+from evomal.store.placing import ASIDE, WITHIN, bring_back, make_beside, put_aside, replaced, sweep
+
+
+def test_runs_whose_long_names_begin_alike_leave_one_another_alone(tmp_path):
+    one, other = (tmp_path / ("x" * 110 + end) for end in "ab")
+    left = replaced(make_beside(one))
+    left.mkdir()
+    sweep(other)
+    bring_back(other)
+    assert left.exists()
+    assert not other.exists()
+    bring_back(one)
+    assert one.exists()
+
 
 BUSY = OSError(errno.EBUSY, "Device or resource busy")
 DENIED = PermissionError(errno.EACCES, "Permission denied")

@@ -9,6 +9,7 @@ from torch import nn
 import evomal
 from evomal.cli import main
 from evomal.config import LearnSettings, changes, fitting, flat, flat_fields, given, learn_settings, meanings
+from evomal.evaluation.watching import Watcher
 from evomal.executors import InProcess
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.search import GLO, make_method
@@ -464,6 +465,27 @@ def test_every_method_goes_on(method, tmp_path):
     make_method(settings).learn(stops.tasks.line(), tmp_path / "a", resume=True)
     assert stops.in_order(stops.lines(tmp_path / "a")) == stops.in_order(stops.lines(tmp_path / "whole"))
     assert (tmp_path / "a" / "loss.json").read_bytes() == (tmp_path / "whole" / "loss.json").read_bytes()
+
+
+def test_what_is_tuned_stays_tuned_where_an_engine_has_no_state(tmp_path):
+    class Stages(Watcher):
+        def __init__(self, last=None):
+            self.last, self.seen = last, []
+
+        def stage(self, name, count):
+            self.seen.append((name, count))
+            if name == self.last:
+                raise KeyboardInterrupt
+
+    flat = {"neural_steps": 2, "partial_steps": 4, "lr": 0.1, "rejection": False, "finals": False}
+    method = make_method(learn_settings(**fitting("ml3", flat)))
+    whole = method.learn(stops.tasks.line(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        method.learn(stops.tasks.line(), tmp_path / "a", watcher=Stages("train"))
+    again = Stages()
+    result = method.learn(stops.tasks.line(), tmp_path / "a", watcher=again, resume=True)
+    assert dict(again.seen)["tune"] == 0
+    assert result.loss.all_entries() == whole.loss.all_entries()
 
 
 def test_several_rates_and_scales_go_on(tmp_path):

@@ -30,7 +30,9 @@ class State(Settings):
 
     Attributes:
         generation: The generation in progress; those before it are complete.
-        engine: State of the engine when it was asked for this generation, random numbers included.
+        engine: State of the engine when it was asked for this generation, random numbers included; empty for one that
+            has none.
+        begun: Whether a generation was begun; else there is no state of an engine yet. None: older files do not say.
         tuned: Members of this generation that are tuned; what is finished of them is in the journal, too.
         baseline: The task loss's metric after partial training; None if that failed.
         seconds: Wall time of the search so far, over all calls.
@@ -40,11 +42,17 @@ class State(Settings):
 
     generation: CountOrZero = 0
     engine: dict[str, Any] = Field(default_factory=dict)
+    begun: bool | None = None
     tuned: tuple[TunedState, ...] = ()
     baseline: float | None = None
     seconds: NotNegative = 0.0
     ended: Ended | None = None
     members: CountOrZero = 0
+
+    @property
+    def holds_engine(self) -> bool:
+        """Whether an engine can be brought to where it stood."""
+        return bool(self.engine) if self.begun is None else self.begun
 
     @property
     def measured_baseline(self) -> float:
@@ -84,9 +92,9 @@ class Checkpointing(TuningMemory):
 
     def turn(self, generation: int, engine: Stateful, baseline: float) -> None:
         """A generation begins, or goes on."""
-        same = self.state.engine and generation == self.state.generation
+        same = self.state.holds_engine and generation == self.state.generation
         tuned = self.state.tuned if same else ()
-        known = {"baseline": finite_or_none(baseline), "engine": engine.state_dict()}
+        known = {"baseline": finite_or_none(baseline), "engine": engine.state_dict(), "begun": True}
         self._write(generation=generation, tuned=tuned, **known)
 
     def keep(self, tuned: Sequence[tuple[Candidate, LearnedLoss, Tuned]]) -> None:

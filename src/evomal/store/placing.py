@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 
@@ -76,7 +77,9 @@ def clear_torn(folder: Path) -> None:
 
 
 def _stem(place: Path) -> str:
-    return place.name[:100]
+    """The name of a place, short enough to be a part of another; a long one ends in what tells it from its like."""
+    name = place.name
+    return name if len(name) <= 100 else f"{name[:87]}-{sha256(name.encode()).hexdigest()[:12]}"
 
 
 def _is_idle(folder: Path) -> bool:

@@ -90,7 +90,7 @@ class PreviousRun:
             The generation to go on with.
         """
         for state in self.states:
-            if not state.engine or not self._complete(state.generation):
+            if not state.holds_engine or not self._complete(state.generation):
                 continue
             try:
                 engine.load_state_dict(state.engine)
@@ -109,7 +109,7 @@ class PreviousRun:
         Returns:
             The generation to go on with, by the number of those that are finished.
         """
-        self.state = next((state for state in self.states if state.engine and state.baseline is not None), None)
+        self.state = next((state for state in self.states if state.holds_engine and state.baseline is not None), None)
         return min(len(self.archive.members) // now.population, now.generations - 1)
 
     def baseline(self, measure: Callable[[], float]) -> float:
