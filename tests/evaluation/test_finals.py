@@ -99,6 +99,22 @@ def test_only_the_retest_decides():
     assert [row.mean for row in outcome.retested] == sorted(row.mean for row in outcome.retested)
 
 
+def test_of_equal_means_the_habit_is_handed_out_whatever_rounding_says():
+    """The same numbers in another order have the same mean, though not the same running sum."""
+    values = (0.1, 0.2, 0.3, 0.1, 0.1)
+
+    def measure(trials):
+        mine = {0: values, 1: (0.5,) * 5, 2: values[::-1]}
+        return [mine[t.entrant][t.split % 5] + (0.0 if t.lr == 0.1 else 0.3) if t.steps else 0.9 for t in trials]
+
+    entrants = [Entrant("habit", "task"), Entrant("other", "handcrafted"), Entrant("found", "learned", 0.1)]
+    outcome = hold_finals(entrants, plan(retests=1), measure)
+    first, second = outcome.rows[:2]
+    assert first.mean == second.mean
+    assert sum(first.retest) / 5 > sum(second.retest) / 5
+    assert first.entrant.name == "habit"
+
+
 def test_whoever_is_far_behind_leaves_and_costs_nothing_more():
     true = dict.fromkeys(range(8), 0.2) | {2: 0.8, 7: 0.8}
     bench = Bench(true)

@@ -178,6 +178,14 @@ def test_the_resampled_test_claims_nothing_where_there_is_no_spread_or_no_number
     assert resampled_test([0.3, math.inf], [0.2, 0.3], 0.25) is None
 
 
+def test_a_mean_of_nothing_with_a_spread_is_corrected_as_any_other():
+    one = [0.3, 0.32, 0.29, 0.35]
+    other = [0.32, 0.3, 0.35, 0.29]
+    test, beside = (resampled_test(one, [each + off for each in other], 0.25, compared=3) for off in (0.0, 1e-9))
+    assert paired_test(one, other).effect == 0
+    assert (test.low, test.high, test.p) == pytest.approx((beside.low, beside.high, 1.0), abs=1e-6)
+
+
 def test_under_the_null_overlapping_folds_mislead_the_plain_test_but_not_the_corrected_one():
     """Two learners alike but for chance, whose luck with a training set is shared by folds."""
     rng = np.random.default_rng(0)

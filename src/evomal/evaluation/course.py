@@ -6,7 +6,7 @@ from typing import Protocol
 from evomal.config import LearnSettings
 from evomal.evaluation.archive import Archive
 from evomal.evaluation.candidate import Candidate
-from evomal.evaluation.racing import promising
+from evomal.evaluation.filters import passes
 from evomal.evaluation.stages import Judgement, Partial
 from evomal.local_search import Tuned
 from evomal.losses import LearnedLoss
@@ -80,3 +80,12 @@ class FullEvaluation:
         candidate.trainings += partial.trainings
         candidate.reason = partial.reason or candidate.reason
         candidate.outcome = "failed" if partial.reason else "trained"
+
+
+def promising(candidate: Candidate, task_type: TaskType, settings: LearnSettings) -> bool:
+    """Whether a candidate passes the rejection filter (D8); one that does not is rejected, with the reason."""
+    if candidate.score is None or passes(candidate.score, task_type, settings.filters):
+        return True
+    candidate.reason = f"improves predictions by {candidate.score:.2f} of what is possible"
+    candidate.outcome = "rejected"
+    return False

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from evomal.config import LearnSettings
 from evomal.evaluation.candidate import Candidate
-from evomal.evaluation.filters import passes
+from evomal.evaluation.course import promising
 from evomal.evaluation.stages import Judgement, Partial
 from evomal.local_search import Tuned
 from evomal.losses import LearnedLoss
@@ -73,15 +73,6 @@ def _goes_on(candidate: Candidate, reason: str | None) -> bool:
     candidate.reason = reason
     candidate.outcome = "failed" if reason else None
     return reason is None
-
-
-def promising(candidate: Candidate, task_type: TaskType, settings: LearnSettings) -> bool:
-    """Whether a candidate passes the rejection filter (D8); one that does not is rejected, with the reason."""
-    if candidate.score is None or passes(candidate.score, task_type, settings.filters):
-        return True
-    candidate.reason = f"improves predictions by {candidate.score:.2f} of what is possible"
-    candidate.outcome = "rejected"
-    return False
 
 
 def drop_losers(

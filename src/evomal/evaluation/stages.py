@@ -164,11 +164,16 @@ def _at_rate(tasks: TaskSet, settings: LearnSettings, loss: LossFunction | None,
     return Partial(fmean(values), None, 0.0, rate, len(values), fmean(ties) if settings.break_ties else None)
 
 
+WORST_TIE = 1e30
+"""The task loss where it is not finite, or greater: a number, as JSON holds no infinity."""
+
+
 def task_loss_metric(task: Task) -> Metric:
     """The task loss as something that is measured; what is not finite counts as the worst."""
 
     def measured(outputs: Tensor, targets: Tensor) -> Tensor:
-        return torch.nan_to_num(task.task_loss(outputs, targets).reshape(()), nan=math.inf, posinf=math.inf)
+        value = task.task_loss(outputs, targets).reshape(())
+        return torch.nan_to_num(value, nan=WORST_TIE, posinf=WORST_TIE, neginf=WORST_TIE).clamp(max=WORST_TIE)
 
     return Metric(task.task_loss_name, measured, (task.task_type,))
 

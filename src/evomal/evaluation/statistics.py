@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import stdev
 
 from evomal.foundation.errors import DataError
 
@@ -144,13 +145,13 @@ def resampled_test(
     Source: C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52, 2003.
     """
     plain = paired_test(baseline, contender)
-    if plain is None or not plain.effect:  # without a spread there is nothing to correct
+    if plain is None or plain.effect is None or plain.low == plain.high:  # without a spread nothing is to be corrected
         return plain
 
     from scipy.stats import t as student
 
-    spread = plain.gain / plain.effect  # d_z = gain / s
-    error = spread * math.sqrt(1 / plain.seeds + overlap)
+    differences = [one - other for one, other in zip(baseline, contender, strict=True)]
+    error = stdev(differences) * math.sqrt(1 / plain.seeds + overlap)
     freedom = plain.seeds - 1
     p = 2 * float(student.sf(abs(plain.gain) / error, freedom))
     reach = error * float(student.isf((1 - CONFIDENCE) / compared / 2, freedom))

@@ -57,14 +57,15 @@ class Progress(Watcher):
 
     def final(self, entrant: Entrant, trial: Trial, value: float) -> None:
         """Count base steps of the finals."""
-        self.final_steps += trial.steps
+        self.final_steps += trial.steps * (1 if self.plan is None else self.plan.tasks)
 
     @property
     def finals_text(self) -> str:
         """What the finals are, in words; nothing before they begin."""
         if self.plan is None:
             return ""
-        return f"finals: {self.entrants} losses, {self.plan.steps} steps a training, {self.plan.budget} in all at most"
+        plan = self.plan
+        return f"finals: {self.entrants} losses, {plan.steps} steps a training, {plan.whole_budget} in all at most"
 
     @property
     def seconds(self) -> float:

@@ -73,7 +73,7 @@ class LineProgress(Progress):
     def stage(self, name: str, count: int) -> None:
         """Say what the finals train next."""
         if name == "finals" and count:
-            budget = 0 if self.plan is None else self.plan.budget
+            budget = 0 if self.plan is None else self.plan.whole_budget
             told = f"finals: {count} trainings next; {self.final_steps} of {budget} steps spent"
             print(told, file=self._stream, flush=True)
 
@@ -87,7 +87,9 @@ def rows_of(progress: Progress, stage: str) -> list[tuple[str, str]]:
         ("outcomes", outcomes_text(progress.counts)),
     ]
     if progress.plan is not None:
-        rows.append(("finals", f"{progress.final_steps} of {progress.plan.budget} steps, {progress.entrants} losses"))
+        rows.append(
+            ("finals", f"{progress.final_steps} of {progress.plan.whole_budget} steps, {progress.entrants} losses")
+        )
     return [*rows, ("pace", f"{progress.pace}, {duration(progress.seconds)} so far")]
 
 

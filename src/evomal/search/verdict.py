@@ -93,7 +93,7 @@ class Verdict(Settings):
         spent: Base steps of all finals.
         budget: Base steps that they might have cost.
         rank_correlation: Spearman's ρ between fitness and finals over the finalists that the search found.
-        places: All entrants by place.
+        places: All entrants that took part, by place.
         notes: Remarks, one sentence each.
     """
 
@@ -198,8 +198,8 @@ def judged(outcome: FinalsOutcome, metric: str, formulas: dict[str, str] | None 
         splits=len(first.retest),
         chance=_mean(outcome.chance),
         steps=outcome.plan.steps,
-        spent=outcome.spent,
-        budget=outcome.plan.budget,
+        spent=outcome.spent * outcome.plan.tasks,
+        budget=outcome.plan.whole_budget,
         rank_correlation=outcome.rank_correlation,
         places=tuple(_place(row, formulas or {}) for row in outcome.rows),
         notes=_notes(outcome),

@@ -1,12 +1,13 @@
 """Finals from beginning to end, on plain numbers."""
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 
 from evomal.evaluation.finals.ledger import Follow, Ledger, Measure, Trial
 from evomal.evaluation.finals.plan import Entrant, FinalsPlan, least_budget
 from evomal.evaluation.finals.race import race
 from evomal.evaluation.finals.retest import retest
-from evomal.evaluation.finals.screening import admitted, screen, screening_steps
+from evomal.evaluation.finals.screening import admitted, screen
 from evomal.evaluation.finals.standings import FinalsOutcome, Places, Runner, StandingsRow
 
 
@@ -49,13 +50,13 @@ def hold_finals(
     count = len(again)
     best = sorted(ordered[:count], key=lambda runner: _decided(again[runner.number], entrants[runner.number], runner))
     rows = tuple(_row(runner, entrants, again, ledger) for runner in [*best, *ordered[count:]])
-    return FinalsOutcome(rows, chance, plan, ledger.spent, screening_steps(plan, len(numbers)))
+    return FinalsOutcome(rows, chance, plan, ledger.spent)
 
 
 def _none_held(entrants: Sequence[Entrant], plan: FinalsPlan) -> FinalsOutcome:
     """Everybody, candidates in their ranking first, as nothing is known that was worth its cost."""
     ranked = sorted(entrants, key=lambda entrant: not entrant.learned)
-    return FinalsOutcome(tuple(StandingsRow(entrant, None, 0, None, (), ()) for entrant in ranked), (), plan, 0, 0)
+    return FinalsOutcome(tuple(StandingsRow(entrant, None, 0, None, (), ()) for entrant in ranked), (), plan, 0)
 
 
 def _chance(
@@ -73,7 +74,7 @@ _PLAIN_FIRST = ("task", "handcrafted", "known", "learned")
 
 def _decided(values: Sequence[float], entrant: Entrant, runner: Runner) -> tuple[float, int, int]:
     """Sorting key of the re-test: the mean; of equal ones what everybody knows."""
-    return sum(values) / len(values), _PLAIN_FIRST.index(entrant.kind), runner.number
+    return fmean(values), _PLAIN_FIRST.index(entrant.kind), runner.number
 
 
 def _row(

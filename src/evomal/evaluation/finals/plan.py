@@ -38,9 +38,10 @@ class FinalsPlan:
         folds: Splits of the race, K.
         repeats: How often the race may go through fresh splits; more than once where data are few.
         retests: How often the re-test goes through K fresh splits, at most.
-        budget: Base steps in all.
+        budget: Base steps in all, on one task.
         overlap: Instances tested on / instances trained on, see `resampled_test`; 0 where splits are seeds.
         looks: Splits of the screening; more than one where there are few instances to test on.
+        tasks: On how many tasks every training is done.
 
     Example:
         >>> FinalsPlan(1000, (0.025, 0.1, 0.4), 5, 1, 3, 150_000, 0.25).trainings
@@ -55,6 +56,12 @@ class FinalsPlan:
     budget: int
     overlap: float
     looks: int = 1
+    tasks: int = 1
+
+    @property
+    def whole_budget(self) -> int:
+        """Base steps in all, on all tasks."""
+        return self.budget * self.tasks
 
     @property
     def trainings(self) -> int:

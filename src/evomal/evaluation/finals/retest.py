@@ -52,7 +52,7 @@ def _fresh(first: int, count: int) -> range:
 
 
 def _by_claim(field: Sequence[Runner], entrants: Sequence[Entrant]) -> list[Runner]:
-    """Those first that the verdict is about, then the other specialists and candidates by turns, the best first."""
+    """Those first that the verdict is about, then the best of all and of those that nobody learned, then the others."""
     ranked = sorted(field, key=lambda runner: runner.rank)
     claims = needed(field, entrants)
     others = [runner for runner in ranked if not entrants[runner.number].learned]

@@ -83,7 +83,7 @@ def _look_again(runners: Sequence[Runner], steps: int, ledger: Ledger) -> None:
         return
     ledger.run(trials)
     for runner in runners:
-        runner.mean = runner.screening = ledger.mean(runner.number, runner.lr, splits, steps)
+        runner.mean = ledger.mean(runner.number, runner.lr, splits, steps)
 
 
 def _beyond(number: int, steps: int, ledger: Ledger) -> list[float]:
@@ -108,4 +108,4 @@ def _by_score(number: int, steps: int, ledger: Ledger) -> list[float]:
 def _runner(number: int, steps: int, ledger: Ledger) -> Runner:
     lrs = _by_score(number, steps, ledger)[:2]
     score = ledger.scores[Trial(number, lrs[0], 0, steps)] if lrs else math.inf
-    return Runner(number, lrs, score, mean=score)
+    return Runner(number, lrs, mean=score)

@@ -45,7 +45,7 @@ def fold_of(labels: Tensor | None, length: int, folds: int, number: int, *seed: 
     return torch.from_numpy(train), torch.from_numpy(test)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # its keys are long
 def _folds(labels: tuple[int, ...] | None, length: int, folds: int, shuffle: int) -> list[np.ndarray]:
     # The import takes more than a second; most commands never split.
     from sklearn.model_selection import KFold, StratifiedKFold
@@ -83,6 +83,7 @@ def forget(tasks: Iterable[Task]) -> None:
     """Give the memory of kept splits back."""
     for task in tasks:
         _LAST.pop(task, None)
+    _folds.cache_clear()
 
 
 def _parts(task: Task, folds: int, number: int, seed: int) -> tuple[AnySplit, AnySplit]:

@@ -16,14 +16,12 @@ class Runner:
     Args:
         number: Of the entrant.
         lrs: The rates that are still open, the better first.
-        screening: Its metric in the screening at the best rate.
         folds: Folds that it was trained on in full.
         mean: Its mean metric over these at the better rate; that of the screening before there are any.
     """
 
     number: int
     lrs: list[float]
-    screening: float
     folds: int = 0
     mean: float = math.inf
 
@@ -74,19 +72,17 @@ class FinalsOutcome:
     """All that finals found out.
 
     Args:
-        rows: Every entrant, in the order of places: the re-test first, then who came furthest in the race.
+        rows: Everybody who took part, in the order of places: the re-test first, then who came furthest in the race.
         chance: The metric of whoever has learned nothing on every split of the re-test: an untrained network, or
             constant predictions, if those are better.
         plan: How the finals were held.
         spent: Base steps.
-        screening: Steps of a training in the screening.
     """
 
     rows: tuple[StandingsRow, ...]
     chance: tuple[float, ...]
     plan: FinalsPlan
     spent: int
-    screening: int
 
     @property
     def retested(self) -> tuple[StandingsRow, ...]:
