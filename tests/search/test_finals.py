@@ -4,6 +4,8 @@ import json
 import math
 import random
 import shutil
+import signal
+import sys
 import weakref
 
 import pytest
@@ -12,14 +14,17 @@ from torch import nn
 
 import evomal
 from evomal.config import fitting, learn_settings
+from evomal.engines.genome import Formula
+from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.finals.shapes import ALIKE, shape_of, unlike
-from evomal.evaluation.finals.splits import _LAST, final_split, fold_of, forget, overlap_of, require_enough
+from evomal.evaluation.finals.splits import _LAST, _folds, final_split, fold_of, forget, overlap_of, require_enough
 from evomal.evaluation.finals.training import train_final, train_finals
 from evomal.evaluation.probing import probed
 from evomal.evaluation.watching import Watcher
+from evomal.expressions import parse
 from evomal.foundation.errors import DataError, RunFolderError, SettingError
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, SymbolicLoss
-from evomal.search import EvoMAL, make_method
+from evomal.search import EvoMAL, SearchInterrupted, make_method
 from evomal.search.finalists import finalists, points_of
 from evomal.search.finals import plan_of, too_short_for_finals
 from evomal.search.prices import steps_taken
@@ -345,6 +350,50 @@ def test_a_search_keeps_no_split():
     task = clouds()
     EvoMAL(settings()).learn(task)
     assert task not in _LAST
+    assert _folds.cache_info().currsize == 0
+
+
+def test_what_is_told_of_several_tasks_is_what_all_of_them_take():
+    told = []
+
+    class Told(Watcher):
+        def finals(self, entrants, plan):
+            told.append(plan.whole_budget)
+
+    out = EvoMAL(settings(finals_budget=2000)).learn([clouds(), clouds(name="others")], watcher=Told())
+    assert told == [2000]
+    assert 1000 < out.verdict.spent <= out.verdict.budget == 2000
+
+
+@pytest.mark.parametrize("place", ["finals.finalists", "search_log.best_of", "finals.judged"])
+def test_ctrl_c_between_a_search_and_its_end_loses_nothing(monkeypatch, place):
+    module, name = f"evomal.search.{place}".rsplit(".", 1)
+    real = getattr(sys.modules[module], name)
+
+    def pressed(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return real(*arguments)
+
+    monkeypatch.setattr(f"{module}.{name}", pressed)
+    with pytest.raises(SearchInterrupted) as caught:
+        EvoMAL(settings()).learn(clouds())
+    found = caught.value.result
+    assert (found.ended, len(found.members)) == ("interrupt", 12)
+    assert found.fitness is not None
+
+
+def test_time_is_counted_from_the_call_on(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("evomal.evaluation.limits.monotonic", lambda: now[0])
+
+    def slow(*arguments):
+        now[0] += 60
+        return probed(*arguments)
+
+    monkeypatch.setattr("evomal.search.method.probed", slow)
+    with pytest.raises(SettingError, match=r"^the search stopped at its time limit before its first candidate"):
+        EvoMAL(settings(max_time=30)).learn(clouds())
+    assert len(EvoMAL(settings(max_time=90)).learn(clouds()).members) == 12
 
 
 def test_candidates_that_are_a_known_loss_again_or_one_another_take_part_once():
@@ -378,6 +427,17 @@ def test_shapes_see_what_a_loss_does_not_how_long_its_gradient_is():
     assert shape_of(flat, probes) is None
     smoothed = task.handcrafted("label_smoothed_cross_entropy")
     assert list(unlike((x, shape_of(x, probes)) for x in (task.task_loss, smoothed))) == [task.task_loss, smoothed]
+
+
+def test_steps_taken_by_a_race():
+    racing = learn_settings(racing=True, partial_steps=500)
+
+    def taken(outcome, trainings, heat=None):
+        one = Candidate(0, 0, Formula(parse("mul(y, f)")), "initial", outcome=outcome, trainings=trainings, heat=heat)
+        return steps_taken([one], racing)
+
+    assert [taken("failed", 1), taken("dropped", 1, 0.3), taken("rejected", 1, 0.3)] == [50, 50, 50]
+    assert taken("trained", 2, 0.3) == 550
 
 
 def test_steps_taken_by_a_search(finished):

@@ -60,14 +60,14 @@ class Final:
         """
         if not self.settings.finals.finals or result.ended in ("time", "interrupt"):
             return result
-        those = finalists(self.tasks, self.settings, self.probes, result.members)
         try:
+            those = finalists(self.tasks, self.settings, self.probes, result.members)
             outcome = self._held(those, plan_of(self.tasks, self.settings, result.members))
+            return self._handed_out(result, those, outcome)
         except LimitReached as limit:
             return self._stopped(result, replace(result, ended=limit.ended))
         except KeyboardInterrupt:
             return self._stopped(result, replace(result, ended="interrupt"))
-        return self._handed_out(result, those, outcome)
 
     def _held(self, those: Sequence[Finalist], plan: FinalsPlan) -> FinalsOutcome:
         self.log.watcher.finals([finalist.entrant for finalist in those], plan)
@@ -160,7 +160,8 @@ def plan_of(tasks: TaskSet, settings: LearnSettings, members: Sequence[Candidate
     repeats = 2 if overlap and fewest(tasks) < FEW else 1
     grid = (lr / FACTOR, lr, lr * FACTOR)
     looks = 1 if fewest(tasks) >= finals.folds * SURE else LOOKS
-    return FinalsPlan(finals.steps, grid, finals.folds, repeats, finals.retests, budget // len(tasks), overlap, looks)
+    each = budget // len(tasks)
+    return FinalsPlan(finals.steps, grid, finals.folds, repeats, finals.retests, each, overlap, looks, len(tasks))
 
 
 def require_finals(tasks: TaskSet, settings: LearnSettings) -> None:

@@ -28,6 +28,7 @@ from evomal.engines.engine import Engine
 from evomal.engines.warm_start import resolved, words_of
 from evomal.evaluation.evaluator import Evaluator
 from evomal.evaluation.filters import FilterProbe
+from evomal.evaluation.limits import Limits
 from evomal.evaluation.probing import probed
 from evomal.evaluation.stages import train_stage
 from evomal.evaluation.watching import Watcher, Watchers
@@ -169,7 +170,7 @@ class Method(ABC):
             StorageError: Nothing more can be written; what is finished is kept.
             SearchInterrupted: Ctrl-C.
         """
-        start = perf_counter()
+        start, limits = perf_counter(), Limits(self.settings.limits)
         tasks = TaskSet.of(task)
         method = copy(self)
         method.settings = fitted_settings(resolved(self.settings, tasks.task_type), (each.own for each in tasks))
@@ -182,7 +183,7 @@ class Method(ABC):
             if finished is None:
                 with shown(tasks.name, method.settings, progress) as display, ctrl_c_noted() as pressed:
                     told = display if watcher is None else Watchers(display, watcher)
-                    result = method._learn(tasks, folder, told, past, start, engine, executor)
+                    result = method._learn(tasks, folder, told, past, start, limits, engine, executor)
                 if pressed and result.interrupted:
                     raise SearchInterrupted(result, None if folder is None else folder.loss)
                 return result
@@ -200,6 +201,7 @@ class Method(ABC):
         watcher: Watcher,
         past: PreviousRun,
         start: float,
+        limits: Limits,
         given_engine: Engine | None,
         given_executor: Executor | None,
     ) -> LearnResult:
@@ -228,7 +230,7 @@ class Method(ABC):
                 remarks.append(too_short_for_finals(given, settings))
             for remark in filter(None, remarks):
                 getLogger("evomal").warning("%s", remark)
-            log = SearchLog(given, settings, folder, watcher, baseline, checkpointing, past.archive)
+            log = SearchLog(given, settings, folder, watcher, baseline, checkpointing, past.archive, limits)
             evaluator = Evaluator(tasks, settings, probes, executor, watcher, checkpointing, log.limits, past.archive)
             with log:
                 watcher.baseline(baseline)

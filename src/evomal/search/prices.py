@@ -117,12 +117,12 @@ def steps_taken(members: Sequence[Candidate], settings: LearnSettings) -> int:
 
 
 def _training_steps(member: Candidate, settings: LearnSettings) -> int:
-    if member.heat is None:
+    if not settings.racing.racing:
         return round(member.trainings * _each(settings))
-    short = heat_settings(settings)
-    if member.outcome == "dropped":
-        return round(member.trainings * _each(short))
-    return round(member.trainings * (_each(short) + _each(settings)) / 2)
+    short = _each(heat_settings(settings))
+    if member.heat is None or member.outcome not in ("trained", "failed"):  # the heat's trainings were all it had
+        return round(member.trainings * short)
+    return round(member.trainings * (short + _each(settings)) / 2)
 
 
 def steps_of_trainings(count: int, settings: LearnSettings) -> float:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from time import perf_counter
 from types import TracebackType
 from typing import Self
@@ -38,6 +39,7 @@ class SearchLog:
         baseline: The task loss's metric after the same partial training.
         checkpointing: Where the search stands.
         archive: What earlier calls had finished.
+        limits: When the search ends; those of its settings, from now on, if left out.
     """
 
     def __init__(
@@ -49,11 +51,12 @@ class SearchLog:
         baseline: float,
         checkpointing: Checkpointing | None = None,
         archive: Archive | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.tasks, self.settings, self.folder, self.watcher = tasks, settings, folder, watcher
         self.baseline = baseline
         self.checkpointing = checkpointing or Checkpointing(start=perf_counter())
-        self.limits = Limits(settings.limits)
+        self.limits = limits or Limits(settings.limits)
         self.archive = Archive() if archive is None else archive
         self.journal: Journal | None = None
         self._unknown = True
@@ -165,7 +168,20 @@ class SearchLog:
             if not self.archive.members:
                 raise
             ended = "interrupt"
-        return self.result(ended)
+        return self._unlost(ended)
+
+    def _unlost(self, ended: Ended) -> LearnResult:
+        """`result`; Ctrl-C while it is made makes it that of a search that was stopped."""
+        found: list[LearnResult] = []
+        try:
+            with uninterrupted():
+                found.append(self.result(ended))
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            self.checkpointing.end("interrupt", self.baseline, len(found[0].members))
+            return replace(found[0], ended="interrupt")
+        return found[0]
 
     def result(self, ended: Ended) -> LearnResult:
         """The result of the search, saved.
