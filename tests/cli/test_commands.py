@@ -90,7 +90,7 @@ def test_learn_replaces_a_run_only_when_forced(run, small, tmp_path):
 
 
 def test_learn_says_so_if_everything_was_rejected(run, small, monkeypatch):
-    monkeypatch.setattr("evomal.evaluation.racing.passes", lambda *args: False)
+    monkeypatch.setattr("evomal.evaluation.course.passes", lambda *args: False)
     ended = run("learn", *small, "--generations", 1, "--population", 2, "--out", "a")
     assert ended.code == 0
     assert "none of the 2 candidates could be trained" in ended.out

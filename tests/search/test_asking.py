@@ -16,6 +16,17 @@ from helpers.tasks import blobs, line
 SMALL = {"population_size": 6, "generations": 3}
 
 
+def test_a_terminal_that_needs_a_task_is_refused_without_one():
+    terminals = ("y", "f", "1", "-1", "prior")
+    with pytest.raises(SettingError) as caught:
+        evomal.Search("gplfl", "classification", outputs=3, terminals=terminals, **SMALL)
+    assert str(caught.value) == (
+        "terminal 'prior' is the classes' share of the training labels, which a search without a task does not know; "
+        "give `task`, or leave it out"
+    )
+    assert evomal.Search("gplfl", task=blobs(), terminals=terminals, **SMALL).ask()
+
+
 def _sized(candidates):
     """A metric that takes no training: how large the formula is."""
     return {candidate.id: float(candidate.loss.expression.size) for candidate in candidates}

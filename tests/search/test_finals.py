@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from evomal.evaluation.watching import Watcher
 from evomal.expressions import parse
 from evomal.foundation.errors import DataError, RunFolderError, SettingError
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, SymbolicLoss
+from evomal.report.tables import result_pairs
 from evomal.search import EvoMAL, SearchInterrupted, make_method
 from evomal.search.finalists import finalists, points_of
 from evomal.search.finals import plan_of, too_short_for_finals
@@ -344,6 +346,30 @@ def test_one_split_of_a_task_is_kept_until_another_is_asked_for():
     forget([task])
     assert final_split(task, 3, 1, 0)[0] is not other
     assert torch.equal(final_split(task, 3, 1, 0)[0].x, other.x)
+
+
+def test_a_verdict_that_names_a_function_says_what_is_saved(tmp_path, monkeypatch):
+    def pin(outputs, targets):
+        return torch.nn.functional.cross_entropy(outputs, targets)
+
+    task = evomal.Task(lambda: nn.Linear(4, 3), clouds().train, name="own", task_loss=pin)
+    # Everybody is equal then, and of equal ones the task loss is handed out.
+    monkeypatch.setattr("evomal.evaluation.finals.holding.fmean", lambda values: 0.0)
+    result = EvoMAL(settings()).learn(task, out=tmp_path / "a")
+    assert result.loss is task.task_loss
+    note = "pin is a function of your own, which no file holds: what is saved is the best learned loss"
+    assert note in result.verdict.notes
+    saved = [evomal.load_loss(tmp_path / "a" / name).all_entries() for name in ("loss.json", "learned.json")]
+    assert saved == [result.learned.all_entries()] * 2
+    assert note in Verdict.of(evomal.load_loss(tmp_path / "a").info["verdict"]).notes
+    assert "(the best learned loss; what the verdict names is a function" in result_pairs(result, tmp_path)["loss file"]
+
+
+def test_the_result_of_any_search_can_be_tuned_further(finished):
+    result, _ = finished
+    handed = replace(result, loss=HandcraftedLoss("focal"), best_learned=result.learned)
+    tuned = evomal.tune(clouds(), handed, meta_steps=1)
+    assert tuned.loss.expression == result.learned.expression
 
 
 def test_a_search_keeps_no_split():

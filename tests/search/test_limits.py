@@ -251,7 +251,7 @@ def test_of_two_limits_the_first_counts(reference, tmp_path):
 
 
 def test_a_search_that_trains_nothing_is_out_of_patience_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("evomal.evaluation.racing.passes", lambda *arguments: False)
+    monkeypatch.setattr("evomal.evaluation.course.passes", lambda *arguments: False)
     result = stops.learn(tmp_path / "a", patience=2)
     assert result.fitness is None
     assert (result.ended, len(result.members)) == ("patience", 12)
@@ -319,8 +319,10 @@ def test_time_that_is_over_before_the_first_candidate(tmp_path, monkeypatch):
     with pytest.raises(SettingError) as caught:
         stops.learn(tmp_path / "a", max_time=1)
     assert str(caught.value).startswith(
-        "the search stopped at its time limit before its first candidate was finished; "
+        "the search stopped at its time limit before its first candidate was finished; go on with"
     )
+    with pytest.raises(SettingError, match=r"before its first candidate was finished; give it more time$"):
+        stops.learn(None, max_time=1)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,6 +1,7 @@
 """Metrics against scikit-learn's, on logits of every accepted shape."""
 
 import math
+from statistics import fmean
 
 import pytest
 import torch
@@ -32,6 +33,30 @@ def test_class_metrics_equal_scikit_learns_with_absent_classes_too(seed, instanc
     }
     for name, value in expected.items():
         assert METRICS[name](logits, labels).item() == pytest.approx(value, abs=1e-12)
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(seed=st.integers(0, 10**6), instances=st.integers(8, 60), classes=st.integers(2, 5), ties=st.booleans())
+def test_the_area_under_the_curve_is_scikit_learns(seed, instances, classes, ties):
+    logits, labels = logits_and_labels(seed, instances, classes)
+    labels[: 2 * classes] = torch.arange(2 * classes).clamp(max=instances - 1)[: len(labels)] % classes
+    logits = logits.round() if ties else logits
+    # Log shares order instances as shares do; equal ones stay equal to the last bit.
+    shares = logits.double().log_softmax(1) if classes > 2 else logits - logits.flip(1)
+    expected = [
+        reference.roc_auc_score(labels == number, shares[:, number].numpy())
+        for number in range(classes)
+        if 0 < (labels == number).sum() < instances
+    ]
+    assert METRICS["one_minus_auc"](logits, labels).item() == pytest.approx(1 - fmean(expected), abs=1e-6)
+
+
+def test_the_area_under_the_curve_needs_two_classes():
+    assert METRICS["one_minus_auc"](torch.randn(5, 2), torch.ones(5, dtype=torch.long)).isnan()
+    scores, labels = torch.tensor([0.3, 0.1, 9.0, 0.5, -9.0]), torch.tensor([0, 1, -100, 1, -100])
+    kept = labels >= 0
+    assert METRICS["one_minus_auc"](scores, labels).item() == 0.5
+    assert METRICS["one_minus_auc"](scores[kept], labels[kept]).item() == 0.5
 
 
 @pytest.mark.parametrize("shape", [(20,), (20, 1), (20, 3)])
@@ -67,7 +92,7 @@ def test_outputs_and_targets_of_other_shapes_are_refused(name):
 def test_one_output_means_class_1_above_0(output_shape, target_shape, dtype):
     g = torch.Generator().manual_seed(1)
     logits, labels = torch.randn(50, generator=g), torch.randint(0, 2, (50,), generator=g)
-    for name in ("error_rate", "balanced_error_rate", "macro_f1"):
+    for name in ("error_rate", "balanced_error_rate", "macro_f1", "one_minus_auc"):
         two_outputs = METRICS[name](torch.stack([torch.zeros(50), logits], 1), labels)
         one_output = METRICS[name](logits.reshape(output_shape), labels.reshape(target_shape).to(dtype))
         assert one_output.item() == two_outputs.item() > 0

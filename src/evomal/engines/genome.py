@@ -217,8 +217,13 @@ def prior_counts(tasks: TaskSet) -> Tensor:
     """Training labels of each class, which the terminal `prior` is made of.
 
     Raises:
-        SettingError: A task cannot say, or tasks differ in it.
+        SettingError: A task cannot say, tasks differ in it, or there is none.
     """
+    if not tasks:
+        raise SettingError(
+            "terminal 'prior' is the classes' share of the training labels, which a search without a task does not "
+            "know; give `task`, or leave it out"
+        )
     counts = [task.class_counts for task in tasks]
     for task, own in zip(tasks, counts, strict=True):
         if own is None:

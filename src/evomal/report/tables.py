@@ -84,6 +84,8 @@ def _handed_out(result: "LearnResult", loss_file: Path) -> str:
     rate = "" if result.verdict.lr is None else f", at rate {result.verdict.lr:.3g}"
     if result.best_learned is None:
         return f" (the learned loss{rate})"
+    if not hasattr(result.loss, "save"):
+        return " (the best learned loss; what the verdict names is a function of your own)"
     return f" ({result.verdict.name}{rate}; the best learned loss is {loss_file.with_name(LEARNED)})"
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Unpack
 
 from evomal.config import LearnSettings, learn_settings, meanings, signature_with, unused, used_elsewhere
 from evomal.config.keywords import AskKeywords
+from evomal.engines.genome import prior_counts
 from evomal.engines.warm_start import resolved
 from evomal.evaluation.candidate import Candidate
 from evomal.evaluation.filters import FilterProbe
@@ -300,6 +301,8 @@ def _settings(tasks: TaskSet, preset: str | None, flat: dict[str, Any]) -> Learn
         raise SettingError(
             f"method {chosen.method} tunes its losses on a task; give `task`, or method 'gplfl', 'glo' or 'taylorglo'"
         )
+    if not tasks and "prior" in chosen.genetic.terminals:
+        prior_counts(tasks)  # refuses
     own = [task.own for task in tasks]
     settings = resolved(chosen, tasks.task_type)
     return fitted_settings(settings, own) if own else settings

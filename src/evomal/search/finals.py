@@ -93,6 +93,8 @@ class Final:
         verdict = judged(outcome, self.tasks.metric_name, formulas)
         if verdict.kind == "not tested":
             return self._untested(result, verdict)
+        if not isinstance(by_name[verdict.name].loss or self.tasks[0].task_loss, SavedLoss):
+            verdict = verdict.model_copy(update={"notes": (*verdict.notes, _unsaved(verdict.name))})
         rates = {row.entrant.name: row.lr for row in outcome.rows}
         learned = next((row.entrant.name for row in outcome.rows if row.entrant.learned), None)
         best = result.learned if learned is None else self._told(by_name[learned], verdict, rates[learned])
@@ -203,6 +205,11 @@ def too_short_for_finals(tasks: TaskSet, settings: LearnSettings) -> str | None:
         f"search takes, and need {least} for trainings of {finals.steps} steps; give a finals_budget, fewer steps, or "
         "a longer search"
     )
+
+
+def _unsaved(name: str) -> str:
+    """What to say of a verdict that names a loss which no file can hold."""
+    return f"{name} is a function of your own, which no file holds: what is saved is the best learned loss"
 
 
 def _formula(loss: LossFunction | None) -> str:

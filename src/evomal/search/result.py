@@ -109,10 +109,11 @@ class LearnResult:
     def _searched(self) -> str:
         """What came out of the search alone."""
         count = len(self.members)
+        after = f"after {count} candidate{'s' * (count > 1)}"
         if self.fitness is None and self.best.outcome == "dropped":
             return f"none of the {count} candidates was trained in full; the loss is the one that was best in its heat"
         if self.fitness is None and self.ended != "generations":
-            stopped = f"stopped {ENDINGS[self.ended]} after {count} candidates"
+            stopped = f"stopped {ENDINGS[self.ended]} {after}"
             return f"{stopped}, before any was trained; the loss has no fitness"
         if self.fitness is None and count == 1:
             return f"the loss could not be trained ({self.best.reason}); it has no fitness"
@@ -125,7 +126,7 @@ class LearnResult:
         worse = f" (worse than {self.baseline:.4f} of the task loss in the same training)" if lost else ""
         if self.ended == "generations":
             return f"fitness {self.fitness:.4f}{worse}, from {count} candidates"
-        return f"fitness {self.fitness:.4f}{worse}, stopped {ENDINGS[self.ended]} after {count} candidates"
+        return f"fitness {self.fitness:.4f}{worse}, stopped {ENDINGS[self.ended]} {after}"
 
     def plot(self, what: str = "search", ax: Any = None) -> Any:
         """A figure of the search, or of its loss.

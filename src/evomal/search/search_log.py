@@ -191,9 +191,8 @@ class SearchLog:
         """
         members = tuple(self.archive.members[place] for place in sorted(self.archive.members))
         if not members:
-            raise SettingError(
-                f"the search stopped {ENDINGS[ended]} before its first candidate was finished; go on with `resume=True`"
-            )
+            way = "give it more time" if self.folder is None else "go on with `resume=True`"
+            raise SettingError(f"the search stopped {ENDINGS[ended]} before its first candidate was finished; {way}")
         best = best_of(members)
         loss = self._save(best)
         self.checkpointing.end(ended, self.baseline, len(members))

@@ -125,7 +125,7 @@ def tune(
     settings = learn_settings(preset, **flat)
     file = None if out is None else require_free(Path(out), LOSS, force)
     named = fspath(loss) if isinstance(loss, str | PathLike) else type(loss).__name__
-    given = loss.loss if isinstance(loss, LearnResult) else loss
+    given = loss.learned if isinstance(loss, LearnResult) else loss
     read = tunable_by_name(named) if isinstance(given, str | PathLike) else tunable(copy.deepcopy(given), named)
     result = tuned(task, read, named, settings, fresh)
     if result.reason is not None:

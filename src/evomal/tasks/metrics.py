@@ -12,6 +12,7 @@ from torch import Tensor
 
 from evomal.foundation.errors import DataError, EvomalError, SettingError, one_line, unknown_name
 from evomal.losses.criterion import IGNORED
+from evomal.tasks.predicted import area_under_curve, as_rows, classes_of, confusion, exact_dtype
 
 CLASSIFICATION = "classification"
 REGRESSION = "regression"
@@ -59,10 +60,10 @@ def error_rate(outputs: Tensor, targets: Tensor) -> Tensor:
         >>> error_rate(torch.tensor([1.5, -2.0, 0.3]), torch.tensor([1, 1, 1]))
         tensor(0.3333, dtype=torch.float64)
     """
-    predicted, labels = _classes(outputs, targets)
+    predicted, labels = classes_of(outputs, targets)
     kept = labels != IGNORED
     wrong = (predicted != labels) & kept
-    exact = _exact_dtype(outputs)
+    exact = exact_dtype(outputs)
     return wrong.sum().to(exact) / kept.sum().to(exact)
 
 
@@ -73,9 +74,9 @@ def balanced_error_rate(outputs: Tensor, targets: Tensor) -> Tensor:
         >>> balanced_error_rate(torch.tensor([1.0, 1.0, 1.0, 1.0]), torch.tensor([1, 1, 1, 0]))
         tensor(0.5000, dtype=torch.float64)
     """
-    confusion = _confusion(outputs, targets)
-    members = confusion.sum(1)
-    recall = confusion.diagonal()[members > 0] / members[members > 0]
+    counts = confusion(outputs, targets)
+    members = counts.sum(1)
+    recall = counts.diagonal()[members > 0] / members[members > 0]
     return 1 - recall.mean()
 
 
@@ -86,10 +87,36 @@ def macro_f1(outputs: Tensor, targets: Tensor) -> Tensor:
         >>> macro_f1(torch.tensor([1.0, 1.0, -1.0]), torch.tensor([1, 1, 0]))
         tensor(0., dtype=torch.float64)
     """
-    confusion = _confusion(outputs, targets)
-    present = confusion.sum(0) + confusion.sum(1)
-    f1 = 2 * confusion.diagonal()[present > 0] / present[present > 0]
+    counts = confusion(outputs, targets)
+    present = counts.sum(0) + counts.sum(1)
+    f1 = 2 * counts.diagonal()[present > 0] / present[present > 0]
     return 1 - f1.mean()
+
+
+def one_minus_auc(outputs: Tensor, targets: Tensor) -> Tensor:
+    """One minus the area under the ROC curve; shapes as in `error_rate`.
+
+    Of more than two classes it is the mean over those that some instances have and others have not, each against all
+    the rest. NaN where there is no such class.
+
+    Example:
+        >>> one_minus_auc(torch.tensor([0.1, 0.4, 0.4, 0.8]), torch.tensor([0, 0, 1, 1]))
+        tensor(0.1250, dtype=torch.float64)
+    """
+    labels = classes_of(outputs, targets)[1].reshape(-1)
+    rows = as_rows(outputs).movedim(1, -1).flatten(0, -2)[kept := labels != IGNORED]
+    labels = labels[kept]
+    if rows.shape[1] > 2:
+        scores = rows.to(exact_dtype(outputs)).log_softmax(1)
+    else:
+        scores = rows if rows.shape[1] == 1 else rows[:, 1:] - rows[:, :1]
+    first = int(scores.shape[1] == 1)  # two classes have one curve
+    areas = [
+        area_under_curve(score, positive)
+        for score, positive in ((scores[:, number], labels == number + first) for number in range(scores.shape[1]))
+        if bool(positive.any()) and not bool(positive.all())
+    ]
+    return 1 - torch.stack(areas).mean() if areas else torch.full((), math.nan, dtype=exact_dtype(outputs))
 
 
 def mse(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -143,9 +170,9 @@ def _label_counts(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """For each label [C] how often it is rightly predicted, and how often wrongly or wrongly not."""
     if outputs.shape != targets.shape:
         raise DataError(f"outputs {list(outputs.shape)} do not fit targets {list(targets.shape)}; give both one shape")
-    scores, y = (_as_rows(each).movedim(1, -1).reshape(-1, _as_rows(each).shape[1]) for each in (outputs, targets))
+    scores, y = (as_rows(each).movedim(1, -1).reshape(-1, as_rows(each).shape[1]) for each in (outputs, targets))
     predicted, true, kept = scores > 0, y > 0.5, y != IGNORED
-    exact = _exact_dtype(outputs)
+    exact = exact_dtype(outputs)
     hits = (predicted & true & kept).sum(0).to(exact)
     return hits, ((predicted != true) & kept).sum(0).to(exact)
 
@@ -160,6 +187,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "error_rate": Metric("error_rate", error_rate, (CLASSIFICATION,)),
         "balanced_error_rate": Metric("balanced_error_rate", balanced_error_rate, (CLASSIFICATION,)),
         "macro_f1": Metric("macro_f1", macro_f1, (CLASSIFICATION,)),
+        "one_minus_auc": Metric("one_minus_auc", one_minus_auc, (CLASSIFICATION,)),
         "micro_f1_of_labels": Metric("micro_f1_of_labels", micro_f1_of_labels, (MULTILABEL,)),
         "macro_f1_of_labels": Metric("macro_f1_of_labels", macro_f1_of_labels, (MULTILABEL,)),
         "mse": Metric("mse", mse, (REGRESSION,)),
@@ -232,36 +260,8 @@ def _alone(targets: Tensor) -> str:
     return f" and targets that are all {first.item():g}" if first.numel() and bool((targets == first).all()) else ""
 
 
-def _classes(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Predicted classes and labels, both [N, ...]."""
-    if outputs.dim() > 1 and outputs.shape[1] > 1:
-        soft = targets.is_floating_point() and targets.shape == outputs.shape
-        return outputs.argmax(1), targets.argmax(1) if soft else targets.long()
-    single = outputs if outputs.dim() == 1 else outputs.squeeze(1)
-    labels = targets.reshape(single.shape)
-    return (single > 0).long(), (labels > 0.5).long() if labels.is_floating_point() else labels.long()
-
-
-def _confusion(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Counts [C, C]: rows are labels, columns predictions."""
-    predicted, labels = _classes(outputs, targets)
-    classes = outputs.shape[1] if outputs.dim() > 1 and outputs.shape[1] > 1 else 2
-    kept = labels != IGNORED
-    cells = labels[kept] * classes + predicted[kept]
-    return torch.bincount(cells, minlength=classes**2).reshape(classes, classes).to(_exact_dtype(outputs))
-
-
-def _exact_dtype(outputs: Tensor) -> torch.dtype:
-    # Counts divide exactly enough to be compared and printed in float64, which Apple's GPUs lack.
-    return torch.float32 if outputs.device.type == "mps" else torch.float64
-
-
 def _like(outputs: Tensor, targets: Tensor) -> Tensor:
     # Without this [N, 1] against [N] would broadcast to [N, N].
-    if _as_rows(outputs).shape != _as_rows(targets).shape:
+    if as_rows(outputs).shape != as_rows(targets).shape:
         raise DataError(f"outputs {list(outputs.shape)} do not fit targets {list(targets.shape)}; give both one shape")
     return targets.reshape(outputs.shape)
-
-
-def _as_rows(values: Tensor) -> Tensor:
-    return values.unsqueeze(1) if values.dim() == 1 else values
