@@ -54,4 +54,5 @@ def area_under_curve(scores: Tensor, positive: Tensor) -> Tensor:
     exact = exact_dtype(scores)
     ranks = (counts.cumsum(0).to(exact) - (counts.to(exact) - 1) / 2)[place]
     many = positive.sum().to(exact)
-    return (ranks[positive].sum() - many * (many + 1) / 2) / (many * (len(scores) - many))
+    above: Tensor = ranks[positive].sum() - many * (many + 1) / 2
+    return above / (many * (len(scores) - many))
