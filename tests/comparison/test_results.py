@@ -6,8 +6,8 @@ from statistics import fmean, stdev
 import pytest
 from scipy.stats import ttest_rel
 
-from evomal.comparison import Comparison, Contender, Origin, SearchSummary
-from evomal.foundation.errors import DataError, SettingError, UnknownNameError
+from evomal.comparison import Comparison, Contender, Origin, SearchSummary, read_comparison, write_tables
+from evomal.foundation.errors import DataError, RunFolderError, SettingError, UnknownNameError
 from evomal.training import TrainingRun
 
 GOOD = {0: 0.20, 1: 0.25, 2: 0.18, 3: 0.22, 4: 0.21}
@@ -303,7 +303,7 @@ def test_everything_as_plain_values():
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert list(document) == [
         *("task", "metric", "baseline", "fixed_lr", "lrs", "seeds", "settings", "command", "versions"),
-        *("earlier_versions", "contenders", "notes", "verdict"),
+        *("earlier_versions", "contenders", "remarks", "notes", "verdict"),
     ]
     assert document["settings"] == {"steps": 10, "nested": {"lrs": [1, None]}}
     assert (document["lrs"], document["seeds"], document["notes"]) == ([0.1, 1.0], [0, 1], comparison.notes())
@@ -358,3 +358,18 @@ def test_a_training_that_is_missing():
         str(caught.value)
         == "the comparison lacks the training of 'a' at lr 0.1 with seed 2; finish it or leave 'a' out"
     )
+
+
+def test_what_is_read_is_what_was_written(tmp_path):
+    remarks = ("cross_entropy itself hardly learns", "the loss of a.json was tuned for optimizer adam")
+    comparison = replace(_comparison(_contender("ce", {0.1: GOOD}), lrs=(0.1,)), remarks=remarks)
+    *_, table = write_tables(comparison, tmp_path)
+    assert read_comparison(tmp_path) == comparison
+    assert read_comparison(tmp_path).notes() == comparison.notes() == [*remarks]
+    older = json.loads(table.read_text())
+    assert older.pop("remarks") == [*remarks]
+    table.write_text(json.dumps(older))
+    assert read_comparison(tmp_path) == replace(comparison, remarks=())
+    table.write_text(json.dumps(older | {"remarks": 3}))
+    with pytest.raises(RunFolderError, match=r"^'.*table.json' is no table of a comparison \(TypeError"):
+        read_comparison(tmp_path)

@@ -165,6 +165,7 @@ def test_losses_tuned_for_another_rate_are_known(compare, finished, tmp_path):
 def test_compare_leaves_the_table_in_its_folder(iris, tmp_path):
     comparison = evomal.compare(iris, ["focal"], SEEDS, out=tmp_path / "c", preset="quick", steps=5)
     assert json.loads((tmp_path / "c/table.json").read_text()) == comparison.as_dict()
+    assert evomal.comparison.read_comparison(tmp_path / "c") == comparison
     assert (tmp_path / "c/table.md").read_text() == as_markdown(comparison)
     assert (tmp_path / "c/table.csv").read_text() == as_csv(comparison)
 

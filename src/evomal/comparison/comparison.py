@@ -88,7 +88,8 @@ class Comparison(Results):
             row.contender.as_dict() | {"fixed": asdict(row.fixed), "best": asdict(row.best)} for row in self.rows()
         ]
         made = {"settings": self.settings, **self.origin.as_dict()}
-        document = {**shown, **made, "contenders": contenders, "notes": self.notes(), "verdict": self.verdict}
+        told = {"remarks": self.remarks, "notes": self.notes(), "verdict": self.verdict}
+        document = {**shown, **made, "contenders": contenders, **told}
         return {name: finite(value) for name, value in document.items()}
 
 
@@ -163,6 +164,9 @@ def _comparison(document: Any) -> Comparison:
         contenders=tuple(_contender(each) for each in document["contenders"]),
         settings=dict(document["settings"]),
         origin=_origin(document),
+        remarks=tuple(
+            map(str, document.get("remarks", ()))
+        ),  # tables of an older evomal have them among their notes alone
     )
 
 
