@@ -81,8 +81,8 @@ def test_a_module_that_keeps_something_begins_each_training_as_it_was_given(comp
 class Sending(InProcess):
     """Sends jobs as worker processes get them, without the price of starting some."""
 
-    def map(self, function, shared, jobs):
-        return super().map(function, shared, pickle.loads(pickle.dumps(by_value({"jobs": jobs})))["jobs"])
+    def as_finished(self, function, shared, jobs):
+        return super().as_finished(function, shared, pickle.loads(pickle.dumps(by_value({"jobs": jobs})))["jobs"])
 
 
 def test_workers_get_the_code_of_functions(compare, tmp_path):

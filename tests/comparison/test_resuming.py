@@ -5,6 +5,7 @@ import pytest
 import evomal
 from evomal.foundation.errors import EvomalError
 from evomal.losses import TaylorLoss
+from helpers.chance import Chance
 
 NAMES = ("cross_entropy", "ml3", "taylorglo")
 RATES = (0.1, 0.5)
@@ -22,6 +23,22 @@ def test_it_goes_on_where_it_was_stopped(compare, recorder, finished, stop_after
     assert again.watcher.left == (4 - min(stop_after, 4), 12 - max(0, stop_after - 4))
     assert stopped.told + again.watcher.told == finished.watcher.told
     assert again.timeless == finished.timeless
+
+
+def test_what_is_finished_behind_a_slow_training_is_kept(compare, recorder, finished):
+    slow_first = Chance(3, lambda running: len(running) - 1)
+    stopped = recorder(4 + 5)
+    with pytest.raises(KeyboardInterrupt):
+        compare(watcher=stopped, executor=slow_first)
+    trained = [job for job in slow_first.finished if job.function.__name__ == "_train_once"]
+    assert len(trained) == 5
+    assert ("cross_entropy", 0.1, 0) not in stopped.told
+    again = compare()
+    assert again.watcher.left == (0, 12 - 5)
+    assert sorted(stopped.told + again.watcher.told) == sorted(finished.watcher.told)
+    assert again.timeless == finished.timeless
+    table = (again.folder / "table.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in table[1::2]] == [*NAMES]
 
 
 WRITTEN = ("comparison.yaml", ".lock", "table.md", "table.csv", "table.json")  # each time

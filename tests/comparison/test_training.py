@@ -11,6 +11,7 @@ from evomal.cli import main
 from evomal.foundation.errors import EvomalError
 from evomal.losses import SymbolicLoss
 from evomal.training import meta_testing
+from helpers.chance import Chance
 
 FEW = {"steps": 5, "seeds": (0, 1)}
 SHELL = ["--dataset", "iris", "--model", "linear", "--steps", "5", "--seeds", "0", "1", "--quiet"]
@@ -110,6 +111,25 @@ def test_it_goes_on_where_ctrl_c_stopped_it(iris, here, count):
     with pytest.raises(EvomalError, match=r"^loss 'doubled' has changed since 'r.json' was begun; bring back"):
         evomal.train(iris, ["focal", changed], resume="r.json")
     assert main(["train", "--resume", "r.json"]) == 2  # it has no task that the shell could name
+
+
+def test_what_is_finished_behind_a_slow_training_is_kept(iris, here, count, monkeypatch):
+    whole = evomal.train(iris, ["focal", doubled], out="whole.json", **FEW)
+    executor = Chance(2, lambda running: len(running) - 1)
+    monkeypatch.setattr("evomal.comparison.training.make_executor", lambda workers: executor)
+    count.stop = count() + 2
+    with pytest.raises(KeyboardInterrupt):
+        evomal.train(iris, ["focal", doubled], out="r.json", **FEW)
+    lines = [json.loads(line) for line in (here / "r.trainings.jsonl").read_text().splitlines()]
+    assert [(line["contender"], line["seed"]) for line in lines[1:]] == [("focal", 1), ("doubled", 0)]
+    before = count()
+    again = evomal.train(iris, ["focal", doubled], resume="r.json")
+    assert count() == before + 2
+    assert [[run.test for run in each.test.runs] for each in again] == [
+        [run.test for run in each.test.runs] for each in whole
+    ]
+    one, other = (json.loads((here / name).read_text()) for name in ("whole.json", "r.json"))
+    assert _timeless(one) == _timeless(other)
 
 
 def test_what_the_command_began_goes_on_in_python(iris, here, count):

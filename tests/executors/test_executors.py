@@ -56,6 +56,22 @@ def test_results_come_in_the_order_of_the_jobs(executor):
     assert list(executor.map(slow_first, {"offset": 10}, jobs)) == [10, 11, 12, 13, 14, 15]
 
 
+def test_what_is_finished_waits_for_no_slow_job(processes):
+    def until(shared, number, file):
+        while number == 0 and not os.path.exists(file):
+            time.sleep(0.01)
+        return shared + number
+
+    file = Path(tempfile.mkdtemp()) / "all others are finished"
+    seen = []
+    for place, result in processes.as_finished(until, 10, [(number, str(file)) for number in range(4)]):
+        seen.append((place, result))
+        if len(seen) == 3:
+            file.touch()
+    assert sorted(seen[:3]) == [(1, 11), (2, 12), (3, 13)]
+    assert seen[3] == (0, 10)
+
+
 def test_of_jobs_that_wait_the_most_urgent_begins_next():
     with InProcess().stream([]) as stream:
         for number, rank in enumerate([(2, 0), (0, 1), (1, 5), (0, 0), (1, 5)]):

@@ -158,9 +158,13 @@ def train_left(
     settings: TrainSettings,
     executor: Executor,
 ) -> Iterator[tuple[Key, TrainingRun]]:
-    """Do trainings, in their order whatever the executor; each begins with a loss as it was given."""
+    """Do trainings, each as soon as it is finished: none is lost while a slow one goes on; readers go by its key.
+
+    Each begins with a loss as it was given.
+    """
     jobs = [(losses[name, seed], settings, lr, seed) for name, lr, seed in left]
-    yield from zip(left, executor.map(_train_once, task, jobs) if jobs else (), strict=True)
+    for place, run in executor.as_finished(_train_once, task, jobs) if jobs else ():
+        yield left[place], run
 
 
 def _train_once(task: Task, loss: LossFunction, settings: TrainSettings, lr: float, seed: int) -> TrainingRun:

@@ -6,7 +6,8 @@ finish; what a caller makes of them by their number does not depend on who worke
 
 import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from itertools import count
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -94,18 +95,32 @@ class Executor(ABC):
     def stream(self, shared: Any) -> Stream:
         """Begin to work with a shared object; to be used as a context manager."""
 
+    def as_finished(
+        self, function: Function[Result], shared: Any, jobs: Sequence[tuple[Any, ...]]
+    ) -> Generator[tuple[int, Result], None, None]:
+        """Yield the place of every job and its ``function(shared, *job)``, as soon as that is there.
+
+        What is finished waits for no other job. An exception that a job raises comes as soon as it is known.
+        """
+        with self.stream(shared) as stream:
+            places = {stream.submit(function, job): place for place, job in enumerate(jobs)}
+            while places:
+                number, result = stream.next_finished()
+                yield places.pop(number), result
+
     def map(self, function: Function[Result], shared: Any, jobs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
         """Yield ``function(shared, *job)`` for every job, in their order, as soon as it and those before it are there.
 
         An exception that a job raises comes as soon as it is known.
         """
         found: dict[int, Result] = {}
-        with self.stream(shared) as stream:
-            for number in [stream.submit(function, job) for job in jobs]:
-                while number not in found:
-                    other, result = stream.next_finished()
-                    found[other] = result
-                yield found.pop(number)
+        due = 0
+        with closing(self.as_finished(function, shared, jobs)) as results:
+            for place, result in results:
+                found[place] = result
+                while due in found:
+                    yield found.pop(due)
+                    due += 1
 
     def close(self) -> None:
         """Give back what the executor holds."""
