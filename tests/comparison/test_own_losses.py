@@ -124,6 +124,18 @@ def test_a_change_is_seen_where_a_fresh_network_sees_none(iris):
     assert digest(taylor) == digest(taylor, iris)  # told by its file, however it was given
 
 
+def test_what_tells_a_handcrafted_loss(iris):
+    focal, steeper = get_handcrafted("focal"), get_handcrafted("focal(gamma=3)")
+    assert None is not digest(focal) == digest(get_handcrafted("focal")) != digest(steeper)
+    one, other = (get_handcrafted("class_weighted_cross_entropy", class_counts=[n, 10, 10]) for n in (10, 20))
+    assert digest(one) != digest(other)
+    assert digest(cross_entropy) is None
+    # A class of the user's own may compute something else under the same name.
+    doubled = get_handcrafted("focal")
+    doubled.per_instance = lambda f, y: 2 * cross_entropy(f, y, reduction="none")
+    assert digest(doubled, iris) != digest(focal, iris)
+
+
 def test_one_file_is_one_contender_however_its_path_is_written(compare, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     TaylorLoss([0, 0, 0, 0, 0, 2.0, 0, 0], **CLASSES).save("l.json")

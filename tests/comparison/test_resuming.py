@@ -1,10 +1,11 @@
+import json
 import shutil
 
 import pytest
 
 import evomal
 from evomal.foundation.errors import EvomalError
-from evomal.losses import TaylorLoss
+from evomal.losses import HandcraftedLoss, TaylorLoss
 from helpers.chance import Chance
 
 NAMES = ("cross_entropy", "ml3", "taylorglo")
@@ -127,10 +128,28 @@ def test_trainings_with_another_loss_are_done_again(iris, compare, copied):
     assert compare(copied).watcher.left == (0, 0)
 
 
+def test_handcrafted_losses_that_searches_chose_are_told_from_one_another(compare, copied):
+    for name, left in (("focal", 2), ("focal", 0), ("focal(gamma=3)", 2), ("label_smoothed_cross_entropy", 2)):
+        HandcraftedLoss(name).save(copied / "searches/taylorglo-seed0/loss.json")
+        assert compare(copied).watcher.left == (0, left)
+
+
+def test_of_handcrafted_losses_an_older_journal_says_the_names_alone(compare, copied):
+    file = copied / "trainings.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    plain = [line | {"loss": None} if line["contender"] == "cross_entropy" else line for line in lines]
+    assert plain != lines
+    file.write_text("".join(json.dumps(line) + "\n" for line in plain))
+    assert compare(copied).watcher.left == (0, 0)
+
+
 def test_a_loss_file_that_was_written_anew_is_trained_with_again(compare, tmp_path):
     file = tmp_path / "mine.json"
     for slope, left in ((1.0, 8), (1.0, 0), (2.0, 4)):
         TaylorLoss([0, 0, 0, 0, 0, slope, 0, 0], **CLASSES).save(file)
+        assert compare(methods=(str(file),)).watcher.left == (0, left)
+    for name, left in (("focal", 4), ("focal", 0), ("focal(gamma=3)", 4)):
+        HandcraftedLoss(name).save(file)
         assert compare(methods=(str(file),)).watcher.left == (0, left)
 
 

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 import evomal
 from evomal.cli import main
 from evomal.foundation.errors import EvomalError
-from evomal.losses import SymbolicLoss
+from evomal.losses import HandcraftedLoss, SymbolicLoss
 from evomal.training import meta_testing
 from helpers.chance import Chance
 
@@ -111,6 +111,24 @@ def test_it_goes_on_where_ctrl_c_stopped_it(iris, here, count):
     with pytest.raises(EvomalError, match=r"^loss 'doubled' has changed since 'r.json' was begun; bring back"):
         evomal.train(iris, ["focal", changed], resume="r.json")
     assert main(["train", "--resume", "r.json"]) == 2  # it has no task that the shell could name
+
+
+def test_a_file_that_holds_another_handcrafted_loss_is_noticed(iris, here, count):
+    HandcraftedLoss("focal").save("l.json")
+    evomal.train(iris, ["cross_entropy", "l.json"], out="r.json", **FEW)
+    journal, before = here / "r.trainings.jsonl", count()
+    HandcraftedLoss("focal(gamma=3)").save("l.json")
+    with pytest.raises(EvomalError, match=r"^loss 'l.json' has changed since 'r.json' was begun; bring back that of "):
+        evomal.train(iris, resume="r.json")
+    HandcraftedLoss("focal").save("l.json")
+    first, *rest = map(json.loads, journal.read_text().splitlines())
+    first["losses"] = [loss | {"digest": None} for loss in first["losses"]]  # as an older evomal wrote it
+    journal.write_text("".join(json.dumps(line) + "\n" for line in [first, *rest]))
+    evomal.train(iris, resume="r.json")
+    assert count() == before
+    SymbolicLoss("square(sub(y, f))", task_type="classification").save("l.json")
+    with pytest.raises(EvomalError, match=r"^loss 'l.json' has changed since"):
+        evomal.train(iris, resume="r.json")
 
 
 def test_what_is_finished_behind_a_slow_training_is_kept(iris, here, count, monkeypatch):

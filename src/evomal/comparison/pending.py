@@ -123,7 +123,7 @@ def trainings_left(
         if trained is None or (contender.name, seed) not in digests:
             return trained is not None  # a search that is still to be done may find the same
         now = digests[contender.name, seed]
-        # Older journals do not say which loss of a file or a search it was.
+        # Older journals do not say which handcrafted loss it was, or of a file or a search not even which loss.
         return trained.loss == now or (trained.loss is None and contender.kind != "own")
 
     return [item for item in plan.trainings if not is_done(*item)]

@@ -1,6 +1,6 @@
 """What a call of `evomal train` does, as plain values, and whether another call may go on with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import Field, ValidationError
@@ -150,11 +150,14 @@ class TrainCall(Settings):
             "workers": self.workers,
         }
 
-    def require_same(self, digests: Mapping[str, str | None], task: Mapping[str, Any], out: object) -> None:
+    def require_same(
+        self, digests: Mapping[str, str | None], handcrafted: Collection[str], task: Mapping[str, Any], out: object
+    ) -> None:
         """Make sure that losses and task are still those of the finished trainings.
 
         Args:
             digests: That of each loss, by name.
+            handcrafted: Names of the losses that people wrote: an older evomal wrote down no digest of these.
             task: What `task_identity` says of the task.
             out: What the call is told by in an error.
 
@@ -162,7 +165,8 @@ class TrainCall(Settings):
             RunFolderError: One has changed.
         """
         for loss in self.losses:
-            if digests[loss.name] != loss.digest:
+            older = loss.digest is None and loss.name in handcrafted
+            if digests[loss.name] != loss.digest and not older:
                 raise RunFolderError(
                     f"loss '{loss.name}' has changed since '{out}' was begun; bring back that of then, or give another "
                     "`out`"

@@ -208,5 +208,6 @@ def go_on(job: TrainJob, call: TrainCall) -> None:
         RunFolderError: One has changed.
     """
     assert job.journal is not None
-    call.require_same(job.digests, task_identity(job.task), job.journal.out)
+    handcrafted = [name for name, loss in job.losses.items() if isinstance(loss, HandcraftedLoss)]
+    call.require_same(job.digests, handcrafted, task_identity(job.task), job.journal.out)
     job.journal.go_on(call)

@@ -19,7 +19,7 @@ from evomal.executors import Executor
 from evomal.foundation.errors import EvomalError, SettingError, one_line
 from evomal.foundation.seeds import derive, generator, seeded
 from evomal.foundation.serialization import finite_or_none
-from evomal.losses import LearnedLoss
+from evomal.losses import HandcraftedLoss, LearnedLoss
 from evomal.losses.checks import require_scalar
 from evomal.losses.criterion import Criterion, LossFunction
 from evomal.losses.loading import learned_by_name
@@ -41,7 +41,7 @@ class FinishedTraining(NamedTuple):
 
     Args:
         run: What it came to.
-        loss: `digest` of the loss that it was done with; None if people wrote it.
+        loss: `digest` of the loss that it was done with; None if it has none, or an older evomal wrote none.
     """
 
     run: TrainingRun
@@ -77,17 +77,18 @@ def _copied(loss: LossFunction) -> LossFunction:
 def digest(loss: LossFunction, own_on: Task | None = None) -> str | None:
     """16 hexadecimal digits that tell a loss, however it came to be.
 
-    A learned loss is told by what its file would hold. A function or module of the user's own has no file: it is told
-    by what it computes, which is the same after a new start of Python and on another machine. Values and gradients
-    count, of a fresh network's outputs on the task's first instances and of wider ones, to four digits. So a changed
-    formula or parameter is noticed, and new names, comments or a new place of the code are not.
+    A loss is told by what its file would hold, whether it was learned or written by hand. A function or module of the
+    user's own has no file: it is told by what it computes, which is the same after a new start of Python and on another
+    machine. Values and gradients count, of a fresh network's outputs on the task's first instances and of wider ones,
+    to four digits. So a changed formula or parameter is noticed, and new names, comments or a new place of the code are
+    not.
 
     Args:
         loss: The loss.
         own_on: The task, for a loss of the user's own; None for a loss that has a name or a file.
 
     Returns:
-        The digits; None for a loss that is known by its name alone.
+        The digits; None for a task loss that is a function of the user: the task's identity tells it.
 
     Example:
         >>> from evomal.losses import TaylorLoss
@@ -95,7 +96,8 @@ def digest(loss: LossFunction, own_on: Task | None = None) -> str | None:
         >>> digest(one) == digest(one), digest(one) == digest(other)
         (True, False)
     """
-    if isinstance(loss, LearnedLoss):
+    # One written by hand that was given as an object may be a class of the user's own, with other values.
+    if isinstance(loss, LearnedLoss) or (own_on is None and isinstance(loss, HandcraftedLoss)):
         told: object = loss.all_entries()
     elif own_on is not None:
         told = [f"{number:.4g}" for number in computed(loss, own_on)]
