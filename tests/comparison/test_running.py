@@ -164,6 +164,21 @@ def test_losses_tuned_for_another_rate_are_known(compare, finished, tmp_path):
     assert [each.tuned_lrs for each in finished.comparison.contenders[1:]] == [(0.1, 0.1)] * 2
 
 
+def test_handcrafted_losses_that_finals_chose_are_known_too(iris, compare, tmp_path):
+    focal = get_handcrafted("focal")
+    focal.info = {"tuned_for": {"optimizer": "adam", "lr": 0.3}}
+    focal.save(tmp_path / "chosen.json")
+    name = str(tmp_path / "chosen.json")
+    comparison = compare(methods=(name, load_loss(name), "focal")).comparison  # as a file, as an object, by name
+    assert [each.tuned_lrs for each in comparison.contenders] == [(None,) * 2, (0.3,) * 2, (0.3,) * 2, (None,) * 2]
+    for told in (name, "focal-2"):
+        past = f"the loss of {told} was tuned or chosen for"
+        assert f"{past} lr 0.3, not for the fixed lr 0.1" in comparison.notes()
+        assert f"{past} optimizer adam, and is used here with sgd" in comparison.notes()
+    assert len(comparison.remarks) == 2
+    assert evomal.comparison.read_comparison(tmp_path / "c") == comparison
+
+
 def test_compare_leaves_the_table_in_its_folder(iris, tmp_path):
     comparison = evomal.compare(iris, ["focal"], SEEDS, out=tmp_path / "c", preset="quick", steps=5)
     assert json.loads((tmp_path / "c/table.json").read_text()) == comparison.as_dict()

@@ -4,6 +4,7 @@ import json
 from math import nan
 
 import pytest
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 import evomal
@@ -83,6 +84,17 @@ def test_one_loss_or_several_of_any_kind(iris, here, count):
     with pytest.raises(EvomalError, match=r"^unknown loss 'double'; did you mean 'doubled'\?"):
         result["double"]
     assert sorted(path.name for path in here.iterdir()) == ["l.json"]
+
+
+def test_what_a_module_of_the_user_calls_info_is_its_own_affair(iris):
+    class Noted(nn.Module):
+        info = "doubled, as we like it"
+
+        def forward(self, outputs, targets):
+            return doubled(outputs, targets)
+
+    (note,) = evomal.train(iris, Noted(), **FEW)["Noted"].notes
+    assert note.startswith("its first gradients are 2 ×")
 
 
 def test_it_goes_on_where_ctrl_c_stopped_it(iris, here, count):

@@ -9,13 +9,12 @@ from typing import Any
 from evomal.comparison.comparison import Comparison, write_tables
 from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.folder import ComparisonFolder
+from evomal.comparison.past import other_optimizers, tuned_lr
 from evomal.comparison.pending import Left, Losses, Searches, losses_of, trainings_left, unfinished, what_is_left
 from evomal.comparison.plan import Plan
 from evomal.comparison.searches import Job, run_search
 from evomal.comparison.trainings import FinishedTraining, digests_of, train_left, training_record
 from evomal.executors import Executor
-from evomal.losses import LearnedLoss
-from evomal.losses.criterion import LossFunction
 from evomal.search import METHODS
 from evomal.tasks import Task
 from evomal.training import TrainingRun
@@ -137,10 +136,12 @@ def _comparison(task: Task, plan: Plan, searches: Searches, losses: Losses, fold
             searches=tuple(searches[name, seed] for seed in settings.seeds if learned),
             runs=tuple(trainings[name, lr, seed].run for lr in settings.lrs for seed in settings.seeds),
             ratios=tuple(gradient_norm_ratio(loss, task, base.batch_size, seed) for seed, loss in own.items()),
-            tuned_lrs=tuple(_tuned_lr(loss) for loss in own.values()),
+            tuned_lrs=tuple(tuned_lr(loss) for loss in own.values()),
         )
 
     contenders = tuple(finished(contender) for contender in plan.contenders)
+    first = {each.name: losses[each.name, settings.seeds[0]] for each in contenders}
+    optimizer = task.own.names().get("optimizer", base.optimizer)
     return Comparison(
         task=task.name,
         metric=task.metric.name,
@@ -151,7 +152,7 @@ def _comparison(task: Task, plan: Plan, searches: Searches, losses: Losses, fold
         contenders=contenders,
         settings=plan.as_dict(),
         origin=folder.origin,
-        remarks=(*_chance(task, plan, contenders), *_other_optimizers(task, plan, losses)),
+        remarks=(*_chance(task, plan, contenders), *other_optimizers(contenders, first, optimizer)),
     )
 
 
@@ -163,25 +164,3 @@ def _chance(task: Task, plan: Plan, contenders: Sequence[Contender]) -> list[str
         return []
     remark = hardly_learns([task], fmean(run.valid for run in runs), base)
     return [] if remark is None else [remark]
-
-
-def _other_optimizers(task: Task, plan: Plan, losses: Losses) -> list[str]:
-    """Which finished losses were tuned for another optimiser than they meet here."""
-    now, remarks = task.own.names().get("optimizer", plan.training.base.optimizer), []
-    for contender in plan.contenders:
-        known = _tuned_for(losses[contender.name, plan.training.seeds[0]])
-        then = known.get("optimizer") if contender.kind in ("file", "found") else None
-        if isinstance(then, str) and then != now:
-            remarks.append(f"the loss of {contender.name} was tuned for optimizer {then}, and is used here with {now}")
-    return remarks
-
-
-def _tuned_lr(loss: LossFunction) -> float | None:
-    """The rate that a loss was tuned or chosen for, if its file says one."""
-    lr = _tuned_for(loss).get("lr")
-    return float(lr) if isinstance(lr, int | float) and not isinstance(lr, bool) else None
-
-
-def _tuned_for(loss: LossFunction) -> dict[str, Any]:
-    known = loss.info.get("tuned_for") if isinstance(loss, LearnedLoss) else None
-    return known if isinstance(known, dict) else {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from evomal.comparison.past import entries_of
 from evomal.comparison.tables import markdown_table, markdown_text
 from evomal.config import TrainSettings
 from evomal.foundation.errors import unknown_name
@@ -91,8 +92,7 @@ class TrainedLoss:
 
     def _history(self) -> list[str]:
         """What the loss file says of its past that this use differs from."""
-        info = getattr(self.loss, "info", {})
-        tuned = _entries(info, "tuned_for")
+        tuned = entries_of(self.loss, "tuned_for")
         used = self.settings.base.known() | self.task.own.names() | {"lr": self.test.lr}
         notes = []
         pairs = {name: (tuned.get(name, usual), used.get(name, usual)) for name, usual in COMPARED.items() if tuned}
@@ -102,8 +102,8 @@ class TrainedLoss:
             then = ", ".join(f"{name} {_shown(before)}" for name, (before, _) in differ.items())
             now = ", ".join(f"{name} {_shown(after)}" for name, (_, after) in differ.items())
             notes.append(f"tuned for {then}; used here with {now}")
-        word = "tuned_on" if "tuned_on" in info else "learned_on"
-        origin = _entries(info, word)
+        word = "tuned_on" if entries_of(self.loss, "tuned_on") else "learned_on"
+        origin = entries_of(self.loss, word)
         here = {"dataset": self.task.dataset, "model": self.task.model_name}
         if any(name in origin and origin[name] != value for name, value in here.items()):
             past = f"{cleaned(origin.get('dataset'))}/{cleaned(origin.get('model'))}"
@@ -217,9 +217,3 @@ def rows_of_trained(results: Sequence[TrainedLoss]) -> list[list[str]]:
 
 def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else cleaned(value)
-
-
-def _entries(info: dict[str, Any], name: str) -> dict[str, Any]:
-    """A group of entries of a loss file; a file written by hand may hold anything."""
-    value = info.get(name)
-    return value if isinstance(value, dict) else {}
