@@ -16,6 +16,7 @@ from evomal.comparison.searches import Job, run_search
 from evomal.comparison.trainings import FinishedTraining, digests_of, train_left, training_record
 from evomal.executors import Executor
 from evomal.search import METHODS
+from evomal.store.provenance import base_training
 from evomal.tasks import Task
 from evomal.training import TrainingRun
 from evomal.training.chance import hardly_learns
@@ -141,7 +142,7 @@ def _comparison(task: Task, plan: Plan, searches: Searches, losses: Losses, fold
 
     contenders = tuple(finished(contender) for contender in plan.contenders)
     first = {each.name: losses[each.name, settings.seeds[0]] for each in contenders}
-    optimizer = task.own.names().get("optimizer", base.optimizer)
+    optimizer = base_training(base, task)["optimizer"]
     return Comparison(
         task=task.name,
         metric=task.metric.name,

@@ -14,6 +14,7 @@ from evomal.foundation.later_rooms import carried_out
 from evomal.foundation.serialization import cleaned
 from evomal.losses import LearnedLoss
 from evomal.losses.criterion import LossFunction
+from evomal.store.provenance import base_training
 from evomal.tasks import Task
 from evomal.training import MetaTest
 from evomal.training.chance import hardly_learns
@@ -93,7 +94,7 @@ class TrainedLoss:
     def _history(self) -> list[str]:
         """What the loss file says of its past that this use differs from."""
         tuned = entries_of(self.loss, "tuned_for")
-        used = self.settings.base.known() | self.task.own.names() | {"lr": self.test.lr}
+        used = base_training(self.settings.base, self.task) | {"lr": self.test.lr}
         notes = []
         pairs = {name: (tuned.get(name, usual), used.get(name, usual)) for name, usual in COMPARED.items() if tuned}
         # What only one of two optimisers has says nothing about the other.

@@ -1,6 +1,6 @@
 """Where a loss came from and what it was tuned for; with which command and versions a run or a comparison was made."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from evomal.config import LearnSettings
+from evomal.config import BaseSettings, LearnSettings
 from evomal.evaluation.candidate import Candidate
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses import LearnedLoss, SavedLoss
@@ -49,14 +49,14 @@ def _versions() -> dict[str, str]:
 
 def chosen(loss: SavedLoss, tasks: TaskSet, settings: LearnSettings, baseline: float) -> dict[str, Any]:
     """The entries of the file of a loss that the search did not find, but that its finals chose."""
-    entries = {
+    return {
         "learned_on": described_all(tasks),
         "method": settings.method,
         "seed": settings.seed,
         "baseline": {"loss": tasks.task_loss_name, "fitness": finite_or_none(baseline)},
-        "tuned_for": {"optimizer": "sgd", **settings.base.model_dump()},
+        "tuned_for": base_training(settings.base, tasks[0]),
+        "versions": _versions(),
     }
-    return entries | {"versions": _versions()}
 
 
 def _trained_elsewhere(candidate: Candidate, tasks: TaskSet, settings: LearnSettings) -> dict[str, Any]:
@@ -95,11 +95,21 @@ def tuned_for(loss: LearnedLoss, tasks: Task | TaskSet, settings: LearnSettings)
     """The base training that a loss's coefficients were tuned for; of several tasks, the mean ratio in the log."""
     base, seed, tasks = settings.base, settings.seed, TaskSet.of(tasks)
     return {
-        **base.known(),
-        **tasks[0].own.names(),
+        **base_training(settings.base, tasks[0]),
         "meta_steps": settings.tuning.meta_steps,
         "gradient_norm_ratio": _ratio(loss, tasks, base.batch_size, seed),
     }
+
+
+def base_training(base: BaseSettings, task: Task) -> dict[str, Any]:
+    """How networks are trained: the settings that matter for the optimiser, and what is the user's own by its name.
+
+    Example:
+        >>> from evomal.tasks import named_task
+        >>> base_training(BaseSettings(lr=0.1), named_task("iris", "linear"))["optimizer"]
+        'sgd'
+    """
+    return {**base.known(), **task.own.names()}
 
 
 def _ratio(loss: LearnedLoss, tasks: TaskSet, batch_size: int, seed: int) -> float | None:
