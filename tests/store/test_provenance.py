@@ -72,3 +72,9 @@ def test_a_loss_that_was_chosen_says_what_for_as_one_that_was_tuned_does(name):
     test = MetaTest("error_rate", 0.1, (TrainingRun(0.1, 0, 0.1, 0.1, 9, 1.0),))
     used = TrainSettings(base=settings.base, lrs=(0.1,))
     assert TrainedLoss("focal", focal, test, task, used, None).notes == []
+
+
+def test_a_loss_names_the_versions_that_computed_it():
+    focal = HandcraftedLoss("focal")
+    told = chosen(focal, TaskSet.of(_task()), learn_settings(), 0.5)["versions"]
+    assert told == {name: versions()[name] for name in ("evomal", "python", "torch")}

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
-import torch
-
 from evomal.config import BaseSettings, LearnSettings
 from evomal.evaluation.candidate import Candidate
 from evomal.foundation.serialization import finite_or_none
@@ -16,6 +14,7 @@ from evomal.tasks import Task, TaskSet
 from evomal.training.step_size import mean_norm_ratio
 
 PACKAGES = ("torch", "numpy", "scipy", "cma")
+OF_A_LOSS = ("torch",)  # of these, what its file names
 EARLIER = "earlier_versions"
 
 
@@ -35,16 +34,8 @@ def provenance(
         "baseline": {"loss": tasks.task_loss_name, "fitness": finite_or_none(baseline)},
         "found": {"generation": candidate.generation, "index": candidate.index},
         "tuned_for": tuned_for(loss, tasks, settings) | fitness_rate,
-        "versions": _versions(),
+        "versions": versions(packages=OF_A_LOSS),
     }
-
-
-def _versions() -> dict[str, str]:
-    import platform
-
-    import evomal
-
-    return {"evomal": evomal.__version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def chosen(loss: SavedLoss, tasks: TaskSet, settings: LearnSettings, baseline: float) -> dict[str, Any]:
@@ -55,7 +46,7 @@ def chosen(loss: SavedLoss, tasks: TaskSet, settings: LearnSettings, baseline: f
         "seed": settings.seed,
         "baseline": {"loss": tasks.task_loss_name, "fitness": finite_or_none(baseline)},
         "tuned_for": base_training(settings.base, tasks[0]),
-        "versions": _versions(),
+        "versions": versions(packages=OF_A_LOSS),
     }
 
 
@@ -67,7 +58,7 @@ def _trained_elsewhere(candidate: Candidate, tasks: TaskSet, settings: LearnSett
         "seed": settings.seed,
         "fitness": candidate.own_fitness,
         "found": {"generation": candidate.generation, "index": candidate.index},
-        "versions": _versions(),
+        "versions": versions(packages=OF_A_LOSS),
     }
 
 
@@ -157,19 +148,22 @@ class Origin:
         return told
 
 
-def versions() -> dict[str, str]:
+def versions(*, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """The versions of evomal, Python and the packages that compute.
 
+    Args:
+        packages: Names of packages; one that was not installed by its name is left out.
+
     Example:
-        >>> list(versions())
-        ['evomal', 'python', 'torch', 'numpy', 'scipy', 'cma']
+        >>> list(versions()), list(versions(packages=["torch"]))
+        (['evomal', 'python', 'torch', 'numpy', 'scipy', 'cma'], ['evomal', 'python', 'torch'])
     """
     import platform
 
     import evomal
 
     known = {"evomal": evomal.__version__, "python": platform.python_version()}
-    for name in PACKAGES:
+    for name in packages:
         with suppress(metadata.PackageNotFoundError):  # installed in some way of its own
             known[name] = metadata.version(name)
     return known
