@@ -8,9 +8,11 @@ from tempfile import mkdtemp
 
 import pytest
 
+import evomal
 from evomal.foundation.errors import RunFolderError, StorageError
 from evomal.search import Watcher
 from evomal.store import comparable, read_journal
+from evomal.tasks import named_task
 from helpers import fast, forks, operations
 
 ARGUMENTS = ["learn", *forks.IRIS, "--generations", "6", "--quiet"]  # its journal is longer than a checkpoint
@@ -151,6 +153,66 @@ def test_the_disk_is_full(tmp_path, monkeypatch, reference, name, every, within,
         assert not any(Path(each).name.startswith(".") and each != ".lock" for each in left)
         assert fast.told(fast.learn(folder / "a", resume=True), folder / "a") == reference.told
         shutil.rmtree(folder)
+
+
+SMALL = {
+    "population_size": 2, "generations": 1, "partial_steps": 4, "rejection": False, "batch_size": 32, "steps": 3,
+    "finals": False,
+}  # fmt: skip
+
+
+class NoRoom(operations.Point):
+    """The disk is full for a file of one name, or for the journals from one line on."""
+
+    def __init__(self, name="", lines=1000):
+        super().__init__()
+        self.name, self.lines = name, lines
+
+    def before(self, name, what, some):
+        self.lines -= name == "append"
+        if (name, what) == ("replace", self.name) or self.lines < 0:
+            raise OSError(28, "No space left on device")
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Compares in a folder, or in one of its own, and gives what the trainings came to."""
+    iris, own = named_task("iris", "linear"), tmp_path_factory.mktemp("compared") / "c"
+
+    def compared(folder=own):
+        evomal.compare(iris, ["gplfl", "focal"], (0, 1), out=folder, **SMALL)
+        contenders = json.loads((folder / "table.json").read_text())["contenders"]
+        return [[(run["lr"], run["seed"], run["valid"], run["test"]) for run in each["runs"]] for each in contenders]
+
+    return compared
+
+
+@pytest.mark.parametrize(
+    ("point", "where"),
+    [
+        ({"name": "loss.json"}, "searches/gplfl-seed0/loss.json"),
+        ({"name": "search.json"}, "searches/gplfl-seed0/search.json"),
+        ({"lines": 1}, "searches/gplfl-seed0/journal.jsonl"),
+        ({"lines": 7}, "trainings.jsonl"),
+        ({"name": "table.md"}, "table.md"),
+        ({"name": "table.csv"}, "table.csv"),
+        ({"name": "table.json"}, "table.json"),
+    ],
+    ids=str,
+)
+def test_the_disk_is_full_while_losses_are_compared(tmp_path, monkeypatch, compared, point, where):
+    with monkeypatch.context() as patch:
+        operations.install(NoRoom(**point), patch.setattr)
+        with pytest.raises(StorageError) as caught:
+            compared(tmp_path / "c")
+    assert str(caught.value) == (
+        f"'{tmp_path / 'c' / where}' cannot be written (No space left on device); what is finished is kept: make room "
+        "there, then do the same again"
+    )
+    kept = tmp_path / "c" / "trainings.jsonl"
+    before = kept.read_bytes() if kept.exists() else b""
+    assert compared(tmp_path / "c") == compared()
+    assert kept.read_bytes().startswith(before)
 
 
 DENIED = "cannot be written (Permission denied); "

@@ -13,7 +13,7 @@ from evomal.comparison.notes import notes_of, verdict_of
 from evomal.comparison.results import Results
 from evomal.comparison.tables import as_csv, as_markdown
 from evomal.foundation.errors import EvomalError, RunFolderError
-from evomal.foundation.files import write_atomically
+from evomal.foundation.files import AGAIN, storing, write_atomically
 from evomal.foundation.later_rooms import carried_out
 from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.foundation.serialization import finite
@@ -103,6 +103,9 @@ def write_tables(comparison: Comparison, folder: str | PathLike[str]) -> list[Pa
     Returns:
         ``table.md``, ``table.csv`` and ``table.json`` in the folder.
 
+    Raises:
+        StorageError: One cannot be written.
+
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> from evomal.comparison import Contender
@@ -116,7 +119,8 @@ def write_tables(comparison: Comparison, folder: str | PathLike[str]) -> list[Pa
     document = json.dumps(comparison.as_dict(), indent=2, allow_nan=False) + "\n"
     paths = [Path(folder) / name for name in TABLES]
     for path, text in zip(paths, (as_markdown(comparison), as_csv(comparison), document), strict=True):
-        write_atomically(path, text)
+        with storing(path, AGAIN):
+            write_atomically(path, text)
     return paths
 
 

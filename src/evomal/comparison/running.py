@@ -15,6 +15,7 @@ from evomal.comparison.plan import Plan
 from evomal.comparison.searches import Job, run_search
 from evomal.comparison.trainings import FinishedTraining, digests_of, train_left, training_record
 from evomal.executors import Executor
+from evomal.foundation.files import AGAIN, going_on
 from evomal.search import METHODS
 from evomal.store.provenance import base_training
 from evomal.tasks import Task
@@ -62,6 +63,7 @@ def run_comparison(
 
     Raises:
         EvomalError: A contender does not fit the task, or the folder holds another comparison; nothing was done then.
+        StorageError: A disk is full, or the folder was taken away; what is finished is kept.
         WorkerError: A worker process died; what is finished is kept.
         KeyboardInterrupt: Ctrl-C; what is finished is kept.
     """
@@ -72,11 +74,12 @@ def run_comparison(
         # Another process may have finished something before this one had the folder.
         left = unfinished(task, plan, folder)
         watcher.start(plan, left)
-        searches = _search(task, left, folder, executor, watcher)
-        losses = losses_of(task, plan, folder, searches)
-        _train(task, plan, losses, folder, executor, watcher)
-        comparison = _comparison(task, plan, searches, losses, folder)
-        write_tables(comparison, folder.path)
+        with going_on(AGAIN):
+            searches = _search(task, left, folder, executor, watcher)
+            losses = losses_of(task, plan, folder, searches)
+            _train(task, plan, losses, folder, executor, watcher)
+            comparison = _comparison(task, plan, searches, losses, folder)
+            write_tables(comparison, folder.path)
         return comparison
     finally:
         folder.end()

@@ -9,7 +9,7 @@ from evomal.comparison.contenders import SearchSummary
 from evomal.comparison.trainings import is_number
 from evomal.config import LearnSettings
 from evomal.foundation.errors import EvomalError, StorageError
-from evomal.foundation.files import write_atomically
+from evomal.foundation.files import storing, write_atomically
 from evomal.foundation.serialization import finite_or_none
 from evomal.losses import load_loss
 from evomal.search import LearnResult, make_method
@@ -52,7 +52,8 @@ def run_search(task: Task, job: Job) -> SearchSummary | None:
     if job.method is not None:
         enter(job.method["method"])
     path = Path(job.folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
         run, result = _learn(task, job, path, resume=(path / CONFIG).exists())
     except StorageError:
@@ -77,7 +78,8 @@ def run_search(task: Task, job: Job) -> SearchSummary | None:
         workers=job.workers,
         verdict=None if result.verdict is None else result.verdict.kind,
     )
-    write_atomically(path / SUMMARY, json.dumps(asdict(summary), indent=2, allow_nan=False) + "\n")
+    with storing(path / SUMMARY):
+        write_atomically(path / SUMMARY, json.dumps(asdict(summary), indent=2, allow_nan=False) + "\n")
     return summary
 
 

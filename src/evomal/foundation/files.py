@@ -15,6 +15,8 @@ LOCK = ".lock"
 LOSS, LEARNED = "loss.json", "learned.json"
 """In a run folder: what its verdict names, and the best learned loss where that is another one."""
 PAUSE = 0.05  # seconds between two looks
+GO_ON, AGAIN = "go on with `resume=True`", "do the same again"
+"""What to do once there is room: where a run is resumed by name, and where the same call goes on by itself."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -108,8 +110,12 @@ def _settle(folder: Path) -> None:
 
 
 @contextmanager
-def storing(path: Path) -> Iterator[None]:
+def storing(path: Path, then: str = GO_ON) -> Iterator[None]:
     """Say in one sentence what became of a file that could not be written in the middle of a run.
+
+    Args:
+        path: The file.
+        then: What to do once there is room.
 
     Raises:
         StorageError: The system refused.
@@ -127,8 +133,26 @@ def storing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"'{path}' cannot be written ({error.strerror or error}); what is finished is kept: make room there, then "
-            "go on with `resume=True`"
+            f"{then}"
         ) from None
+
+
+@contextmanager
+def going_on(then: str) -> Iterator[None]:
+    """Within it, errors of runs say what to do where they are but parts of something that is resumed otherwise.
+
+    Example:
+        >>> try:
+        ...     with going_on(AGAIN), storing(Path("c/trainings.jsonl")):
+        ...         raise OSError(28, "No space left on device")
+        ... except StorageError as error:
+        ...     print(str(error).partition(": ")[2])
+        make room there, then do the same again
+    """
+    try:
+        yield
+    except StorageError as error:
+        raise StorageError(str(error).replace(GO_ON, then)) from None
 
 
 class FolderLock:

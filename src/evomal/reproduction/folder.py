@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from evomal.foundation.errors import RunFolderError, SettingError, StorageError
-from evomal.foundation.files import storing, write_atomically
+from evomal.foundation.files import AGAIN, storing, write_atomically
 from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.foundation.serialization import finite_or_none
 from evomal.reproduction.execution import Execution
@@ -115,7 +115,7 @@ def write_document(path: Path, document: Any) -> Path:
     Raises:
         StorageError: It cannot be written.
     """
-    with storing(path):
+    with storing(path, AGAIN):
         write_atomically(path, json.dumps(_plain(document), indent=2, allow_nan=False) + "\n")
     return path
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from evomal.foundation.errors import RunFolderError
-from evomal.foundation.files import storing, write_atomically
+from evomal.foundation.files import AGAIN, storing, write_atomically
 from evomal.foundation.plain_json import NotPlainError, read_json
 from evomal.foundation.serialization import cleaned, finite_or_none
 from evomal.reproduction.numbers import METHODS, PAPER, Printed, original
@@ -147,7 +147,7 @@ class Table:
         texts = {"md": f"{self}\n", "csv": self.as_csv(), "json": document}
         paths = [folder / f"{self.what}.{ending}" for ending in texts]
         for path, text in zip(paths, texts.values(), strict=True):
-            with storing(path):
+            with storing(path, AGAIN):
                 write_atomically(path, text)
         return paths
 
