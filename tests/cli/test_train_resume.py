@@ -195,7 +195,7 @@ def test_a_full_disk_keeps_what_is_finished(run, command, monkeypatch, tmp_path)
     assert ended.err == (
         "evomal: 1 of 4 trainings are finished and kept; go on with evomal train --resume r.json\n"
         f"evomal: error: '{JOURNAL}' cannot be written (No space left on device); what is finished is kept: make room "
-        "there, then go on with --resume\n"
+        "there, then go on with --resume r.json\n"
     )
     assert run("train", "--resume", "r.json", "--quiet").code == 0
 

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 import evomal
 from evomal.cli import main
-from evomal.foundation.errors import EvomalError
+from evomal.foundation.errors import EvomalError, StorageError
 from evomal.losses import HandcraftedLoss, SymbolicLoss
 from evomal.training import meta_testing
 from helpers.chance import Chance
@@ -123,6 +123,23 @@ def test_it_goes_on_where_ctrl_c_stopped_it(iris, here, count):
     with pytest.raises(EvomalError, match=r"^loss 'doubled' has changed since 'r.json' was begun; bring back"):
         evomal.train(iris, ["focal", changed], resume="r.json")
     assert main(["train", "--resume", "r.json"]) == 2  # it has no task that the shell could name
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.trainings.jsonl"])
+def test_a_full_disk_says_how_to_go_on_in_python(iris, here, count, monkeypatch, name):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "evomal.foundation.files.os.replace" if name == "r.json" else "evomal.store.journal.os.fsync", full
+        )
+        with pytest.raises(StorageError) as caught:
+            evomal.train(iris, ["focal"], out="r.json", **FEW)
+    assert str(caught.value) == (
+        f"'{name}' cannot be written (No space left on device); what is finished is kept: make room there, then go on "
+        "with `resume='r.json'`"
+    )
 
 
 def test_a_file_that_holds_another_handcrafted_loss_is_noticed(iris, here, count):

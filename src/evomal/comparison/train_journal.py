@@ -8,7 +8,7 @@ from evomal.comparison.train_call import MARK, VERSION, TrainCall
 from evomal.comparison.trainings import FinishedTraining, Key, read_trainings, training_record
 from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.errors import RunFolderError
-from evomal.foundation.files import FolderLock
+from evomal.foundation.files import FolderLock, going_on
 from evomal.store import Journal
 from evomal.store.journal import damaged
 from evomal.store.provenance import Origin
@@ -43,6 +43,11 @@ class TrainingJournal:
         self._done: dict[Key, FinishedTraining] = {}
         self._lock: FolderLock | None = None
         self._journal: Journal | None = None
+
+    @property
+    def remedy(self) -> str:
+        """How a call that was stopped goes on."""
+        return f"go on with `resume={str(self.out)!r}`"
 
     @property
     def finished(self) -> int:
@@ -127,12 +132,13 @@ class TrainingJournal:
 
     def go_on(self, call: TrainCall) -> None:
         """Write from now on; what the call does is written down where it differs from what stands there."""
-        self._journal = Journal(self.path)
         said = {"command": call.command, "given": call.given}
         before = [each.model_copy(update=said) for each in self._calls[-1:]]
-        if before != [call]:
-            self._journal.write(call.as_record())
-            self._calls.append(call)
+        with going_on(self.remedy):
+            self._journal = Journal(self.path)
+            if before != [call]:
+                self._journal.write(call.as_record())
+                self._calls.append(call)
 
     def write(self, loss: str, trained: FinishedTraining) -> None:
         """Write down a finished training; it is on the disk when this returns.
@@ -141,7 +147,10 @@ class TrainingJournal:
             StorageError: It cannot be written; those before are as they were.
         """
         assert self._journal is not None
-        with uninterrupted():  # a Ctrl-C in between would call a training unfinished that is on the disk
+        with (
+            going_on(self.remedy),
+            uninterrupted(),
+        ):  # a Ctrl-C in between would call a training unfinished that is on the disk
             self._journal.write(training_record(loss, trained))
             self._done[loss, trained.run.lr, trained.run.seed] = trained
 

@@ -85,7 +85,7 @@ class TrainJob:
             StorageError: It cannot be written; what is finished is kept.
         """
         if self.journal is not None and len(result):
-            with storing(self.journal.out):
+            with storing(self.journal.out, self.journal.remedy):
                 text = json.dumps(finite(result.as_dict()), indent=2, allow_nan=False)
                 write_atomically(self.journal.out, text + "\n")
 
