@@ -209,12 +209,12 @@ def markdown_table(rows: Sequence[Sequence[str]], left: Sequence[str] = ()) -> s
 def as_csv(comparison: Results) -> str:
     """A comparison as CSV, a row for each contender and learning rate, with unrounded numbers.
 
-    The header: ``loss``, ``kind`` (handcrafted, learned, file), ``rates`` (``fixed``, or ``best`` where each side has
-    its own best rate), ``lr``, ``mean`` and ``sd`` of the test metric over seeds, ``diverged`` (trainings); against
-    the baseline ``gain``, ``gain_low``, ``gain_high`` (95 %), ``d_z``, ``p``, ``p_holm``; for each seed of a learned
-    loss the mean ``search_seconds``, ``evaluations`` (partial trainings) and ``meta_steps``; ``gradient_ratio`` (median
-    over seeds, to the task loss's); and ``test_seed_N``, the test metric of seed N. What does not exist or is
-    not finite is empty.
+    The header: ``loss``, ``kind`` (handcrafted, learned, file, found, own), ``rates`` (``fixed``, or ``best`` where
+    each side has its own best rate), ``lr``, ``mean`` and ``sd`` of the test metric over seeds, ``diverged``
+    (trainings); against the baseline ``gain``, ``gain_low``, ``gain_high`` (95 %), ``d_z``, ``p``, ``p_holm``; for each
+    seed of a learned loss the mean ``search_seconds``, ``evaluations`` (partial trainings) and ``meta_steps``;
+    ``gradient_ratio`` (median over seeds, to the task loss's); and ``test_seed_N``, the test metric of seed N. What
+    does not exist or is not finite is empty.
 
     Args:
         comparison: The comparison.
