@@ -225,11 +225,8 @@ class Method(ABC):
             first = past.recalled(settings) if alone else past.restore(engine)
             checkpointing = Checkpointing(folder, past.state, start)
             baseline = past.baseline(lambda: _baseline(tasks, settings))
-            remarks = [hardly_learns(tasks, baseline, settings.base)]
-            if not past.archive.members:
-                remarks.append(too_short_for_finals(given, settings))
-            for remark in filter(None, remarks):
-                getLogger("evomal").warning("%s", remark)
+            _warn(hardly_learns(tasks, baseline, settings.base))
+            _warn(None if past.archive.members else too_short_for_finals(given, settings))
             log = SearchLog(given, settings, folder, watcher, baseline, checkpointing, past.archive, limits)
             evaluator = Evaluator(tasks, settings, probes, executor, watcher, checkpointing, log.limits, past.archive)
             with log:
@@ -255,6 +252,11 @@ def _show_settings(method: type[Method]) -> None:
     method.__signature__ = signature_with(Method.__init__, fields, entry.defaults)
     if method.__doc__ is not None and "name" in method.__dict__:
         method.__doc__ = f"{cleandoc(method.__doc__)}\n\nSettings:\n{listed(fields)}"
+
+
+def _warn(remark: str | None) -> None:
+    if remark is not None:
+        getLogger("evomal").warning("%s", remark)
 
 
 def _baseline(tasks: TaskSet, settings: LearnSettings) -> float:
