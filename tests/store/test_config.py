@@ -3,7 +3,7 @@ import yaml
 
 from evomal.config import given, learn_settings
 from evomal.foundation.errors import RunFolderError
-from evomal.store.config import CONFIG, MAX_BYTES, described, read_config, stored_settings
+from evomal.store.config import CONFIG, MAX_BYTES, read_config, settings_entries, stored_settings
 
 GOOD = {"format": "evomal-run", "version": 1, "settings": {"seed": 3}, "note": "φ", "later": [1, None]}
 
@@ -103,7 +103,7 @@ def test_what_is_no_plain_yaml_is_data_and_never_code(tmp_path, monkeypatch, dat
 
 def test_settings_come_back_with_what_somebody_gave(tmp_path):
     settings = learn_settings("practice", momentum=0.9, seed=3)
-    _write(tmp_path, GOOD | described(settings))
+    _write(tmp_path, GOOD | settings_entries(settings))
     config = read_config(tmp_path)
     again = stored_settings(config, tmp_path)
     assert (again, given(again)) == (settings, {"momentum", "seed"})
@@ -113,7 +113,7 @@ def test_settings_come_back_with_what_somebody_gave(tmp_path):
 
 @pytest.mark.parametrize("names", [3, "lr", [3], [["lr"]], None, {"lr": 1}])
 def test_odd_names_of_what_was_given_are_damage(tmp_path, names):
-    config = described(learn_settings()) | {"given": names}
+    config = settings_entries(learn_settings()) | {"given": names}
     with pytest.raises(RunFolderError) as caught:
         stored_settings(config, tmp_path)
     assert str(caught.value) == (

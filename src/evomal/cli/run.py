@@ -10,7 +10,7 @@ from evomal.cli.source import TaskSource, found_here, resume_command, same_codes
 from evomal.config import PRACTICE, LearnSettings, changed, learn_settings
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.store import RunFolder
-from evomal.store.config import CONFIG, described, require_own_training, stored_settings
+from evomal.store.config import CONFIG, require_own_training, settings_entries, stored_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def new_run(given: GivenSearch, out: Path | None, force: bool) -> Run:
             "task": sources[0].stored(),
             "also": list(given.also),
             "directory": str(Path.cwd()),
-            **described(settings),
+            **settings_entries(settings),
             **({} if given.method is None else {"method_from": given.method}),
         }
     )

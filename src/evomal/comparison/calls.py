@@ -20,7 +20,7 @@ from evomal.foundation.errors import SettingError, StorageError
 from evomal.losses import HANDCRAFTED
 from evomal.losses.published import PUBLISHED
 from evomal.search import LearnResult
-from evomal.store.provenance import described
+from evomal.store.provenance import task_entries
 from evomal.tasks import Task
 
 
@@ -197,9 +197,9 @@ def _begun(
     if not contenders:
         raise SettingError("there is nothing to train with; give at least one of `losses`")
     if out is None:
-        return job_of(task, contenders, settings, workers, described(task))
+        return job_of(task, contenders, settings, workers, task_entries(task))
     with new_journal(Path(out), force) as journal:
-        job = job_of(task, contenders, settings, workers, described(task), journal)
+        job = job_of(task, contenders, settings, workers, task_entries(task), journal)
         begin(job, force, options={}, preset=preset)
     return job
 
@@ -210,7 +210,7 @@ def _resumed(
     with old_journal(out) as (journal, before):
         call = before.agreed({name: value for name, value in given.items() if value is not None}, override, journal.out)
         known = contenders or _known(call, task)
-        job = job_of(task, known, call.settings, call.workers, call.options or described(task), journal)
+        job = job_of(task, known, call.settings, call.workers, call.options or task_entries(task), journal)
         go_on(job, call)
     return job
 

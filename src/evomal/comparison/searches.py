@@ -16,7 +16,7 @@ from evomal.search import LearnResult, make_method
 from evomal.search.method import enter
 from evomal.store import RunFolder
 from evomal.store.config import CONFIG
-from evomal.store.provenance import described
+from evomal.store.provenance import task_entries
 from evomal.tasks import Task
 
 SUMMARY = "search.json"
@@ -87,7 +87,7 @@ def _learn(task: Task, job: Job, path: Path, resume: bool) -> tuple[RunFolder, L
     # A worker whose caller was killed may still be at work there for a moment.
     run = RunFolder(path, force=path.exists() and not resume, resume=resume, patience=PATIENCE)
     if not resume:
-        run.prepare({"task": described(task), "settings": job.settings.model_dump(mode="json")})
+        run.prepare({"task": task_entries(task), "settings": job.settings.model_dump(mode="json")})
     return run, make_method(job.settings).learn(task, out=run, progress=False)
 
 

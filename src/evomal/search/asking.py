@@ -43,7 +43,7 @@ from evomal.search.result import best_of
 from evomal.search.search_log import SearchLog
 from evomal.store import RunFolder
 from evomal.store.checkpointing import Checkpointing
-from evomal.store.config import CONFIG, described
+from evomal.store.config import CONFIG, settings_entries
 from evomal.store.provenance import origin_now
 from evomal.store.resuming import PreviousRun, describe, require_settings, require_tasks
 from evomal.store.task_identity import identity
@@ -183,7 +183,7 @@ class Search:
         there = (self._path / CONFIG).exists()
         if not there:
             tasks = [identity(task) for task in self._tasks]
-            config = {"asked": kind, **described(settings), "tasks": tasks}
+            config = {"asked": kind, **settings_entries(settings), "tasks": tasks}
             self._make({**config, **origin_now(None, {}).as_dict()})
         with self._opened() as folder:
             before = folder.config.get("asked")
@@ -194,7 +194,7 @@ class Search:
             require_settings(PreviousRun(folder), settings, override)
             if there:  # whatever is asked for next, told, or looked at
                 require_tasks(folder, self._tasks)
-            folder.describe(described(settings))
+            folder.describe(settings_entries(settings))
 
     def _make(self, config: dict[str, Any]) -> None:
         """A new folder, unless another process is quicker."""

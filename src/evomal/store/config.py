@@ -57,7 +57,7 @@ def require_own_training(config: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def described(settings: LearnSettings) -> dict[str, Any]:
+def settings_entries(settings: LearnSettings) -> dict[str, Any]:
     """The settings of a search as a configuration has them, with the names of those that somebody gave."""
     return {"settings": settings.model_dump(mode="json"), "given": sorted(given(settings))}
 

@@ -27,7 +27,7 @@ def provenance(
     # The loss was chosen for what it does at this rate.
     fitness_rate = {} if candidate.fitness_lr == 1 else {"lr": settings.base.lr * candidate.fitness_lr}
     return {
-        "learned_on": described_all(tasks),
+        "learned_on": tasks_entries(tasks),
         "method": settings.method,
         "seed": settings.seed,
         "fitness": candidate.own_fitness,
@@ -41,7 +41,7 @@ def provenance(
 def chosen(loss: SavedLoss, tasks: TaskSet, settings: LearnSettings, baseline: float) -> dict[str, Any]:
     """The entries of the file of a loss that the search did not find, but that its finals chose."""
     return {
-        "learned_on": described_all(tasks),
+        "learned_on": tasks_entries(tasks),
         "method": settings.method,
         "seed": settings.seed,
         "baseline": {"loss": tasks.task_loss_name, "fitness": finite_or_none(baseline)},
@@ -62,7 +62,7 @@ def _trained_elsewhere(candidate: Candidate, tasks: TaskSet, settings: LearnSett
     }
 
 
-def described(task: Task) -> dict[str, Any]:
+def task_entries(task: Task) -> dict[str, Any]:
     """What a loss file says of a task."""
     return {
         "task": task.name,
@@ -73,11 +73,11 @@ def described(task: Task) -> dict[str, Any]:
     }
 
 
-def described_all(tasks: TaskSet) -> dict[str, Any]:
+def tasks_entries(tasks: TaskSet) -> dict[str, Any]:
     """What a loss file says of the tasks that a loss was learned on."""
     if len(tasks) == 1:
-        return described(tasks[0])
-    each = [described(task) for task in tasks]
+        return task_entries(tasks[0])
+    each = [task_entries(task) for task in tasks]
     together = {name: " + ".join(dict.fromkeys(entry[name] for entry in each)) for name in each[0]}
     return together | {"task": tasks.name, "tasks": each}
 

@@ -16,7 +16,7 @@ from evomal.evaluation.limits import FINISHED
 from evomal.foundation.errors import EvomalError, RunFolderError, SettingError
 from evomal.store import RunFolder, task_identity
 from evomal.store.checkpointing import State, read_states
-from evomal.store.config import CONFIG, described, require_own_training, stored_settings
+from evomal.store.config import CONFIG, require_own_training, settings_entries, stored_settings
 from evomal.store.journal import JOURNAL
 from evomal.store.journal_schema import CandidateRow
 from evomal.store.placing import bring_back
@@ -177,7 +177,7 @@ def opened(
         with folder.closed_if_refused():
             require_own_training(folder.config, folder.path)
         if not folder.resumed:
-            folder.prepare(described(settings))
+            folder.prepare(settings_entries(settings))
         return folder
     if resume:
         raise SettingError("there is no run to go on with; give its folder as out")
@@ -251,7 +251,7 @@ def describe(folder: RunFolder, tasks: TaskSet, settings: LearnSettings, past: P
             getLogger("evomal").warning("'%s': %s; results may differ in their last bits", folder.path, change)
     if past.ended is not None:  # it goes on all the same, with other settings
         folder.checkpoints.write(past.ended.model_copy(update={"ended": None}).model_dump(mode="json"))
-    folder.describe({**described(settings), "tasks": now, **origin.as_dict()})
+    folder.describe({**settings_entries(settings), "tasks": now, **origin.as_dict()})
 
 
 def require_tasks(folder: RunFolder, tasks: TaskSet) -> None:

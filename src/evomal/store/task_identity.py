@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from evomal.foundation.errors import EvomalError, ModelError, one_line
 from evomal.foundation.seeds import derive, generator, seeded
 from evomal.foundation.serialization import finite_or_none, flattened
-from evomal.store.provenance import described
+from evomal.store.provenance import task_entries
 from evomal.tasks import Task
 from evomal.training import one_thread
 
@@ -40,7 +40,7 @@ def identity(task: Task) -> dict[str, Any]:
         raise
     except Exception as error:
         raise ModelError(f"model '{task.model_name}' fails on some training data: {one_line(error)}") from error
-    return described(task) | task.own.names() | {"task_loss": task.task_loss_name, COMPUTED: found}
+    return task_entries(task) | task.own.names() | {"task_loss": task.task_loss_name, COMPUTED: found}
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
