@@ -170,6 +170,18 @@ def test_targets_are_brought_back():
     assert both.predict(x).shape == (len(y), 2)
 
 
+def test_a_feature_or_target_that_is_constant_in_training_is_only_moved():
+    """200 times 0.1 have a deviation of 7e-17 in floats; divided by it, a new 0.1001 would be 1e12."""
+    constant = np.full(200, 0.1)
+    x = np.c_[np.random.default_rng(0).normal(size=(200, 3)), constant]
+    targets = np.c_[x[:, 0], constant]
+    model = clone(REGRESSOR).fit(x, targets)
+    np.testing.assert_allclose(model._scale, StandardScaler().fit(x).scale_)
+    np.testing.assert_allclose(model._target_scale, StandardScaler().fit(targets).scale_)
+    moved = x + np.array([0, 0, 0, 1e-4])
+    np.testing.assert_allclose(model.predict(moved), model.predict(x), atol=1e-3)
+
+
 def test_settings_as_an_object_and_seeds():
     settings = learn_settings(**CLASSES, method="gplfl", seed=5)
     model = LossSearchClassifier(settings=settings, steps=3)

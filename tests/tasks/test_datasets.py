@@ -1,5 +1,6 @@
 """Data sets: normalisation against scikit-learn, and held-out parts that are truly held out."""
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_diabetes, load_digits
@@ -92,6 +93,27 @@ def test_a_constant_feature_stays_finite():
     assert (data.train[0] == 0).all()
     images = prepare("black", Raw(torch.zeros(50, 1, 2, 2, dtype=torch.uint8), torch.arange(50) % 2), 2)
     assert (images.train[0] == 0).all()
+
+
+@pytest.mark.parametrize("count", [7, 200, 10_000])
+def test_what_is_constant_but_for_rounding_is_told_as_scikit_learn_does(count):
+    rng = np.random.default_rng(0)
+    near = 5 + 1e-15 * rng.normal(size=count)
+    columns = [np.full(count, value) for value in (0.1, -0.7, 1e6 / 3, 1e-300, 0.0, np.float32(0.1))]
+    values = np.c_[*columns, near, 1e-9 * rng.normal(size=count), 3 + 1e-6 * rng.normal(size=count)]
+    mean, deviation = moments(torch.from_numpy(values), per_feature=True)
+    oracle = StandardScaler().fit(values)
+    np.testing.assert_allclose(deviation.numpy(), oracle.scale_, rtol=1e-6)
+    np.testing.assert_allclose(mean.numpy(), oracle.mean_, rtol=1e-12, atol=1e-20)
+    assert moments(torch.full((count,), 0.1, dtype=torch.float64), per_feature=False)[1] == 1
+
+
+def test_what_is_black_in_training_is_only_moved():
+    black = torch.full((count := 50, 1, 2, 2), 3, dtype=torch.uint8)
+    assert moments(black, per_feature=False) == (3.0, 1.0)
+    y = torch.arange(count) % 2
+    data = prepare("black", Raw(black, y, test=(black + 1, y)), 2)
+    assert (data.test[0] == 1).all()
 
 
 def test_shapes_and_kinds():

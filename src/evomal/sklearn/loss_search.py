@@ -19,6 +19,7 @@ from evomal.losses import TaskType
 from evomal.losses.criterion import LossFunction
 from evomal.search import LearnResult, make_method
 from evomal.tasks import Batches, Metric, Task, make_factory
+from evomal.tasks.datasets.data import is_constant
 from evomal.tasks.factories import Factory, checked_factory
 from evomal.tasks.models.registry import ModelFactory
 from evomal.training import fit, one_thread
@@ -144,8 +145,8 @@ def moments(values: Array, wanted: bool) -> tuple[Array, Array]:
     """Mean and standard deviation of each column, 1 for one that is constant; 0 and 1 where they are not wanted."""
     if not wanted:
         return np.zeros(values.shape[1]), np.ones(values.shape[1])
-    deviation = values.std(0)
-    return values.mean(0), np.where(deviation > 0, deviation, 1.0)
+    mean, deviation = values.mean(0), values.std(0)
+    return mean, np.where(is_constant(mean, deviation, len(values)), 1.0, deviation)
 
 
 def _rate_of(result: LearnResult) -> float:

@@ -1,7 +1,7 @@
 """From raw arrays to splits: held-out parts are taken off first, and only training data normalises."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from evomal.tasks.splits import Split
 
 TEST_FRACTION = 0.2
 VALID_FRACTION = 0.1  # of what is left for training
+EPSILON = torch.finfo(torch.float64).eps
 
 Pair = tuple[Tensor, Tensor]
 
@@ -129,13 +130,11 @@ def channel_normalisation(x: Tensor) -> Normalisation:
         Normalisation(mean=(1.0, 5.0), deviation=(1.0, 1.0))
     """
     found = [moments(x[:, channel], per_feature=False) for channel in range(x.shape[1])]
-    # A channel of one value is only moved, as any feature is.
-    deviations = (float(deviation) if deviation > 1e-6 else 1.0 for _, deviation in found)
-    return Normalisation(tuple(float(mean) for mean, _ in found), tuple(deviations))
+    return Normalisation(*(tuple(float(number) for number in numbers) for numbers in zip(*found, strict=True)))
 
 
 def moments(values: Tensor, per_feature: bool) -> tuple[Tensor, Tensor]:
-    """Mean and population standard deviation in float64; a deviation of 0 becomes 1.
+    """Mean and population standard deviation in float64; the deviation of what is constant becomes 1.
 
     Pixels (uint8) are summed as integers, so that the result is the same to the bit on every machine.
     """
@@ -143,10 +142,27 @@ def moments(values: Tensor, per_feature: bool) -> tuple[Tensor, Tensor]:
         counts = torch.bincount(values.reshape(-1), minlength=256).double()
         levels = torch.arange(256, dtype=torch.float64)
         mean = (counts * levels).sum() / counts.sum()
-        return mean, ((counts * levels**2).sum() / counts.sum() - mean**2).sqrt().clamp(min=1e-12)
+        deviation = ((counts * levels**2).sum() / counts.sum() - mean**2).sqrt()
+        return mean, torch.where((counts > 0).sum() > 1, deviation, 1.0)
     flat = values.double() if per_feature else values.double().reshape(-1)
-    deviation = flat.std(0, correction=0)
-    return flat.mean(0), torch.where(deviation > 0, deviation, 1.0)
+    mean, deviation = flat.mean(0), flat.std(0, correction=0)
+    return mean, torch.where(is_constant(mean, deviation, len(flat)), 1.0, deviation)
+
+
+def is_constant(mean: Any, deviation: Any, count: int) -> Any:
+    """Whether a deviation in float64, a tensor or an array, is no more than what rounding makes of equal numbers.
+
+    The rounded mean of 200 times 0.1 is not 0.1, and leaves a deviation of 7e-17 to divide by.
+
+    Example:
+        >>> values = torch.full((200,), 0.1, dtype=torch.float64)
+        >>> bool(is_constant(values.mean(), values.std(correction=0), 200)), bool(is_constant(0.0, 1e-9, 200))
+        (True, False)
+
+    Source:
+        Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance", 1983; as scikit-learn's StandardScaler.
+    """
+    return deviation**2 <= count * EPSILON * deviation**2 + (count * mean * EPSILON) ** 2
 
 
 def _divide(pair: Pair, fraction: float, classes: int | None) -> tuple[Pair, Pair]:
