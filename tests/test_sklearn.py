@@ -198,6 +198,11 @@ def test_settings_as_an_object_and_seeds():
         ({"method": "evomall"}, EvomalError, "unknown method 'evomall'; did you mean 'evomal'"),
         ({"model": nn.Linear(4, 3)}, ModelError, "model is a built Linear; give a function that builds a fresh one"),
         ({"model": lambda: nn.Linear(5, 3)}, ModelError, r"cannot be run .* on x of shape \[8, 4\]"),
+        (
+            {"model": lambda features, classes, width: nn.Linear(features, classes)},
+            ModelError,
+            r"^model '<lambda>' cannot be built by its factory, called with \(4, 3\): TypeError: .*missing 1 required",
+        ),
         ({"settings": CLASSES | {"lr": 1e20}}, BaselineError, "itself fails in partial training|could not be trained"),
     ],
 )

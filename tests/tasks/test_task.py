@@ -338,6 +338,10 @@ def test_a_factory_that_draws_from_numpy_is_seeded_too():
     ("factory", "message"),
     [
         (lambda: nn.Linear(3), "model 'custom' cannot be built by its factory, called without arguments: TypeError: "),
+        (
+            functools.partial(nn.Linear, 3, bias=list(range(99))),
+            r"model 'partial' cannot be built by its factory, called with \(3, bias=\[0, 1, .* 5, \.\.\.\]\): Type",
+        ),
         (lambda: 3, "model 'custom' is a int; its factory must return a torch.nn.Module"),
         (lambda: nn.LazyLinear(3), "model 'custom' has lazy layers without weights; state sizes, or call it once in"),
     ],

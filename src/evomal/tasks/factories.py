@@ -1,7 +1,9 @@
 """What users bring that is made anew for every training: a model for every seed, an optimiser, a schedule."""
 
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -110,7 +112,7 @@ def build(factory: Factory, name: str, seed: int) -> nn.Module:
         raise
     except Exception as error:
         raise ModelError(
-            f"model '{name}' cannot be built by its factory, called without arguments: {one_line(error)}"
+            f"model '{name}' cannot be built by its factory, called {_arguments_of(factory)}: {one_line(error)}"
         ) from error
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module  # one device at a time; and it cannot be called with other parameters than its own
@@ -119,6 +121,15 @@ def build(factory: Factory, name: str, seed: int) -> nn.Module:
     if any(is_lazy(parameter) for parameter in model.parameters()):
         raise ModelError(f"model '{name}' has lazy layers without weights; state sizes, or call it once in its factory")
     return model.train()
+
+
+def _arguments_of(factory: Factory) -> str:
+    """What a factory is called with, for messages."""
+    if not isinstance(factory, partial):
+        return "without arguments"
+    given = [reprlib.repr(value) for value in factory.args]
+    given += [f"{name}={reprlib.repr(value)}" for name, value in factory.keywords.items()]
+    return f"with ({', '.join(given)})"
 
 
 @dataclass(frozen=True, slots=True)
