@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from evomal.foundation.contexts import recording
 from evomal.foundation.errors import EvomalError, ModelError, SettingError, one_line
 from evomal.foundation.seeds import seeded
+from evomal.tasks.wrappers import without_wrappers
 
 Factory = Callable[[], nn.Module]
 OptimizerFactory = Callable[[list[Tensor], float], Optimizer]
@@ -114,8 +115,7 @@ def build(factory: Factory, name: str, seed: int) -> nn.Module:
         raise ModelError(
             f"model '{name}' cannot be built by its factory, called {_arguments_of(factory)}: {one_line(error)}"
         ) from error
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        model = model.module  # one device at a time; and it cannot be called with other parameters than its own
+    model = without_wrappers(model)
     if not isinstance(model, nn.Module):
         raise ModelError(f"model '{name}' is a {type(model).__name__}; its factory must return a torch.nn.Module")
     if any(is_lazy(parameter) for parameter in model.parameters()):

@@ -21,6 +21,12 @@ PAST = (
 )
 
 
+SCRIPTED = (
+    "the model is a TorchScript program, which computes with no other parameters than its own; leave torch.jit.script "
+    "or torch.jit.trace out of its factory"
+)
+
+
 class Substitution:
     """Which tensors a module is made of, each of them once, and the module called with others in their place.
 
@@ -36,7 +42,7 @@ class Substitution:
         buffers: Its buffers.
 
     Raises:
-        ModelError: ``model.parameters()`` gives one that no module in it holds.
+        ModelError: ``model.parameters()`` gives one that no module in it holds, or the model is a TorchScript program.
 
     Example:
         >>> layer = nn.Linear(2, 1)
@@ -46,6 +52,8 @@ class Substitution:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        if isinstance(model, torch.jit.ScriptModule):
+            raise ModelError(SCRIPTED)
         self.model = model
         self._names: dict[int, list[str]] = {}
         buffers: dict[int, Tensor] = {}
