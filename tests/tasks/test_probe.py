@@ -89,9 +89,31 @@ def fails_in_eval():
     return model
 
 
+class Looked(nn.Module):
+    """A table of numbers that is looked up by a layer, or by a function, with gradients of rows alone."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.table = layer(4, 3, sparse=True) if layer else None
+        self.numbers = None if layer else nn.Parameter(torch.randn(4, 3))
+
+    def forward(self, x):
+        rows = (x[:, :1] > 0).long()
+        found = nn.functional.embedding(rows, self.numbers, sparse=True) if self.table is None else self.table(rows)
+        return found.reshape(len(x), 3)
+
+
 @pytest.mark.parametrize(
     ("model", "y", "message"),
     [
+        (
+            lambda: Looked(nn.Embedding),
+            Y,
+            r"^gradients of model 'm' are sparse \(Embedding 'table'\), through which no loss can be learned; set "
+            r"sparse=False in its embeddings$",
+        ),
+        (lambda: Looked(nn.EmbeddingBag), Y, r"are sparse \(EmbeddingBag 'table'\), through which no loss can be"),
+        (lambda: Looked(None), Y, r"are sparse \(of a layer of its own\), through which no loss can be learned; set "),
         (
             lambda: nn.Linear(3, 10),
             torch.arange(60) % 12,

@@ -218,8 +218,20 @@ def _check_loss(task: Task, model: nn.Module, outputs: Tensor, y: Tensor) -> Non
     reached = [gradient for gradient in gradients if gradient is not None]
     if not reached:
         raise ModelError(f"no parameter of model '{task.model_name}' takes part in {called}; check for .detach()")
+    _check_dense(task, model, reached)
     if not all(bool(torch.isfinite(gradient).all()) for gradient in reached):
         raise ModelError(f"gradients of {called} for model '{task.model_name}' are not finite; check both at the start")
+
+
+def _check_dense(task: Task, model: nn.Module, gradients: list[Tensor]) -> None:
+    """Sparse gradients cannot be differentiated again, nor computed for many losses at once."""
+    if all(gradient.layout == torch.strided for gradient in gradients):
+        return
+    layers = (f"{type(layer).__name__} '{name}'" for name, layer in model.named_modules() if vars(layer).get("sparse"))
+    raise ModelError(
+        f"gradients of model '{task.model_name}' are sparse ({', '.join(layers) or 'of a layer of its own'}), through "
+        "which no loss can be learned; set sparse=False in its embeddings"
+    )
 
 
 def _check_metric(task: Task, model: nn.Module, outputs: Tensor, y: Tensor) -> None:
