@@ -5,6 +5,7 @@ import json
 import pytest
 
 from evomal.analysis import audit
+from evomal.foundation.errors import DataError
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
 from evomal.losses.published import published_loss
 
@@ -120,6 +121,18 @@ def test_any_loss_can_be_audited(loss):
     found = audit(loss)
     assert len(found.words()) >= 6
     json.dumps(found.as_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", ["logit_adjusted_cross_entropy", "class_weighted_cross_entropy"])
+def test_a_loss_with_class_counts_is_audited_for_their_classes(name):
+    assert audit(HandcraftedLoss(name, class_counts=[30, 10, 2])).classes == 3
+    even = audit(HandcraftedLoss(name, class_counts=[5, 5, 5]))
+    assert even.weights == pytest.approx(audit(HandcraftedLoss("cross_entropy"), 3).weights)
+    assert even.nearest[0].name == "cross_entropy"
+    with pytest.raises(
+        DataError, match=rf"^class_counts of loss '{name}' are for 3 classes but the outputs are for 4; "
+    ):
+        audit(HandcraftedLoss(name, class_counts=[5, 5, 5]), classes=4)
 
 
 def test_a_published_form_of_cross_entropy_is_known_as_such():

@@ -3,6 +3,7 @@
 import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from types import SimpleNamespace
 
 import matplotlib
 import pytest
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from evomal.analysis import Point
 from evomal.foundation.errors import RunFolderError, SettingError, UnknownNameError
 from evomal.losses import HandcraftedLoss, SymbolicLoss
-from evomal.report.drawing import FIGURES, draw, save_figure
+from evomal.report.drawing import FIGURES, draw, plot_result, save_figure
 from evomal.report.figures import (
     plot_filters,
     plot_gradient,
@@ -128,6 +129,22 @@ def test_a_criterion_draws_itself_beside_the_usual_one():
     assert list(_lines(ax))[:2] == ["learned", "cross_entropy"]
     with pytest.raises(UnknownNameError, match=r"^unknown figure of a loss 'rates'"):
         LEARNED.plot("rates")
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_loss_with_class_counts_is_drawn_for_their_classes(what, tmp_path):
+    loss = HandcraftedLoss("logit_adjusted_cross_entropy", class_counts=[30, 10, 2])
+    plain = HandcraftedLoss("cross_entropy")
+    drawn = (plot_loss if what == "loss" else plot_gradient)({"rare": loss, "plain": plain}, 3)
+    curves = [list(line.get_ydata()) for line in _lines(drawn).values()]
+    loss.save(tmp_path / "rare.json")
+    result = SimpleNamespace(loss=loss, learned=LEARNED)
+    by_file = draw(what, [tmp_path / "rare.json", "cross_entropy"])
+    for ax in (loss.plot(what), plot_result(result, what, None), by_file):
+        assert [list(line.get_ydata()) for line in _lines(ax).values()] == curves
+    assert (
+        len(_lines(draw(what, [tmp_path / "rare.json", "class_weighted_cross_entropy"]))) == 2
+    )  # known by name: 3 too
 
 
 def test_figures_by_name(run_folder, comparison_folder, tmp_path):

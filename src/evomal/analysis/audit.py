@@ -8,9 +8,9 @@ from torch import Tensor
 from evomal.analysis.ablation import ablation
 from evomal.analysis.audit_words import Audit, Known
 from evomal.analysis.gradients import (
-    CLASSES,
     OutputsAndTargets,
     along,
+    classes_of,
     distance,
     known_losses,
     one_hot,
@@ -26,13 +26,13 @@ SMALL_RESIDUAL, LARGE_RESIDUAL = 0.1, 3.0
 REST = 0.02  # what further classes share
 
 
-def audit(loss: Criterion, classes: int = CLASSES) -> Audit:
+def audit(loss: Criterion, classes: int | None = None) -> Audit:
     """Measure what a loss does.
 
     Args:
         loss: Any loss, learned or not.
-        classes: Of a loss for classification: how many classes there are; for several labels each has two, itself and
-            its absence.
+        classes: Of a loss for classification: how many classes there are, None for what it is for (10 where it does not
+            say); for several labels each has two, itself and its absence.
 
     Example:
         >>> from evomal.losses import HandcraftedLoss
@@ -46,7 +46,7 @@ def audit(loss: Criterion, classes: int = CLASSES) -> Audit:
         Ghosh et al., "Robust Loss Functions under Label Noise for Deep Neural Networks", 2017 (symmetry); Gneiting and
         Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", 2007.
     """
-    classes = 2 if loss.task_type == "multilabel" else classes  # a label and its absence
+    classes = 2 if loss.task_type == "multilabel" else classes_of(loss, given=classes)  # a label and its absence
     predictions = typical_predictions(loss.task_type, classes)
     gradients = response(loss, *predictions).gradients
     known = [

@@ -19,6 +19,25 @@ POINTS = 199  # of a curve
 CLASSES = 10  # where nobody says how many there are
 
 
+def classes_of(*losses: Criterion, given: int | None = None) -> int:
+    """For how many classes losses are shown: what is given, or else what the first of them with class counts is for.
+
+    Args:
+        *losses: Any losses.
+        given: What a user has said; None: nothing.
+
+    Example:
+        >>> from evomal.losses import HandcraftedLoss
+        >>> rare = HandcraftedLoss("logit_adjusted_cross_entropy", class_counts=[30, 10, 2])
+        >>> classes_of(rare), classes_of(rare, given=5), classes_of(HandcraftedLoss("focal"))
+        (3, 5, 10)
+    """
+    if given is not None:
+        return given
+    counts = (getattr(loss, "class_counts", None) for loss in losses)
+    return next((len(each) for each in counts if each is not None), CLASSES)
+
+
 class OutputsAndTargets(NamedTuple):
     """Predictions and targets of one shape [N, C] or [N, K], in float64."""
 

@@ -55,7 +55,12 @@ def plot(
         ),
     ],
     out: Out = None,
-    classes: Classes = 10,
+    classes: Annotated[
+        int | None,
+        typer.Option(
+            "--classes", min=2, help="Classes that losses are shown for (default those of class counts, or 10)."
+        ),
+    ] = None,
     preset: options.Preset = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="landscape: base steps of the trainings.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="landscape: their base learning rate.")] = None,

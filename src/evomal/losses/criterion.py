@@ -92,12 +92,12 @@ class Criterion(nn.Module):
             counts: Training labels of each class, [C]; None where a task cannot say, and nothing changes.
         """
 
-    def plot(self, what: str = "loss", classes: int = 10, ax: Any = None) -> Any:
+    def plot(self, what: str = "loss", classes: int | None = None, ax: Any = None) -> Any:
         """A figure of what the loss does, beside cross-entropy or squared error.
 
         Args:
             what: ``"loss"`` or ``"gradient"``: against the probability of the true class, or against the residual.
-            classes: How many classes there are, for a loss for classification.
+            classes: How many classes there are, in classification; None: as many as it has class counts, or 10.
             ax: Axes of matplotlib to draw on; None makes a figure.
 
         Returns:

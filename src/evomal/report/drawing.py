@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from evomal.analysis import best_so_far, operators_used, outcomes_by_generation, points
-from evomal.analysis.gradients import CLASSES
+from evomal.analysis.gradients import classes_of
 from evomal.analysis.journal import final_metrics
 from evomal.analysis.landscape import landscape
 from evomal.analysis.runs import SearchRecord, read_search, search_record
@@ -33,14 +33,15 @@ SUFFIXES = (".svg", ".png", ".pdf")
 DPI = 160
 
 
-def draw(what: str, sources: Sequence[str | PathLike[str]], classes: int = CLASSES) -> "Axes":
+def draw(what: str, sources: Sequence[str | PathLike[str]], classes: int | None = None) -> "Axes":
     """A figure by name.
 
     Args:
         what: A name in `FIGURES`.
         sources: For ``loss`` and ``gradient`` losses: names of handcrafted ones, loss files, run folders; for ``rates``
             the folder of a comparison; for all others run folders, or folders of comparisons.
-        classes: How many classes there are, for losses for classification.
+        classes: How many classes there are, for losses for classification; None: as many as one of them has class
+            counts, or 10.
 
     Raises:
         UnknownNameError: There is no such figure, or no such loss.
@@ -52,7 +53,9 @@ def draw(what: str, sources: Sequence[str | PathLike[str]], classes: int = CLASS
         raise SettingError(f"figure '{what}' needs something to draw; name it")
     names = [str(source) for source in sources]
     if what in OF_LOSSES:
-        return draw_losses(what, {name: loss_by_name(name, classes) for name in names}, classes)
+        saved = {name: learned_by_name(name) for name in names if name not in HANDCRAFTED}
+        classes = classes_of(*saved.values(), given=classes)
+        return draw_losses(what, {name: saved.get(name) or loss_by_name(name, classes) for name in names}, classes)
     if what == "rates":
         if len(names) != 1:
             raise SettingError("figure 'rates' is of one comparison or of one run's finals; give its folder")
@@ -84,12 +87,13 @@ def draw_landscape(names: Sequence[str], task: Task, settings: TrainSettings, se
     return figures.plot_landscape(found)
 
 
-def draw_losses(what: str, losses: Mapping[str, Criterion], classes: int = CLASSES) -> "Axes":
+def draw_losses(what: str, losses: Mapping[str, Criterion], classes: int | None = None) -> "Axes":
     """Losses, or their slopes, beside one another; see `draw`."""
-    return (figures.plot_loss if what == "loss" else figures.plot_gradient)(losses, classes)
+    drawn = figures.plot_loss if what == "loss" else figures.plot_gradient
+    return drawn(losses, classes_of(*losses.values(), given=classes))
 
 
-def plot_criterion(loss: Criterion, what: str, classes: int, ax: "Axes | None") -> "Axes":
+def plot_criterion(loss: Criterion, what: str, classes: int | None, ax: "Axes | None") -> "Axes":
     """What `Criterion.plot` does."""
     if what not in OF_LOSSES:
         raise unknown_name("figure of a loss", what, OF_LOSSES)
@@ -97,14 +101,14 @@ def plot_criterion(loss: Criterion, what: str, classes: int, ax: "Axes | None") 
     beside = USUAL[loss.task_type]
     losses = {str(name): loss} | {beside: loss_by_name(beside)}
     drawn = figures.plot_loss if what == "loss" else figures.plot_gradient
-    return drawn(losses, classes, ax=interactive_axes(ax))
+    return drawn(losses, classes_of(loss, given=classes), ax=interactive_axes(ax))
 
 
 def plot_result(result: LearnResult, what: str, ax: "Axes | None") -> "Axes":
     """What `LearnResult.plot` does."""
     if what in OF_LOSSES:
         # A task loss that is a user's own function is no criterion of ours.
-        return plot_criterion(result.loss if isinstance(result.loss, Criterion) else result.learned, what, CLASSES, ax)
+        return plot_criterion(result.loss if isinstance(result.loss, Criterion) else result.learned, what, None, ax)
     known = [name for name in FIGURES if name != "rates"]
     if what not in known:
         raise unknown_name("figure of a result", what, known)
