@@ -231,6 +231,18 @@ def test_onnx(loss):
     _close(value, loss, outputs, targets)
 
 
+def test_onnx_ignores_what_the_loss_ignores_and_gives_nan_for_labels_of_no_class():
+    pytest.importorskip("onnx")
+    loss = CLASSES[0]
+    outputs, targets = _data(loss)
+    model = export(loss, "onnx")
+    targets[1] = -100
+    _close(_onnx_value(model, {"outputs": outputs.numpy(), "targets": targets.numpy()}), loss, outputs, targets)
+    for label in (-1, 3):
+        targets[0] = label
+        assert np.isnan(_onnx_value(model, {"outputs": outputs.numpy(), "targets": targets.numpy()}))
+
+
 def test_onnx_without_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(SettingError, match=r"^this export needs the package onnx; run pip install 'evomal\[onnx\]'$"):
