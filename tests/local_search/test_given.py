@@ -41,9 +41,12 @@ def test_batches_of_any_kind_give_the_same(model, steps):
 
 
 @pytest.mark.parametrize("steps", [1, 2])
-def test_a_model_spread_over_devices_is_the_model_inside(model, steps):
+@pytest.mark.parametrize(
+    "wrapped", [nn.DataParallel, torch.compile, lambda model: nn.DataParallel(torch.compile(model))]
+)
+def test_a_model_that_is_spread_over_devices_or_compiled_is_the_model_inside(model, steps, wrapped):
     wanted = meta_gradient(_loss(), model, [BATCH] * steps, BATCH)
-    got = meta_gradient(_loss(), nn.DataParallel(model), [BATCH] * steps, BATCH)
+    got = meta_gradient(_loss(), wrapped(model), [BATCH] * steps, BATCH)
     torch.testing.assert_close(got, wanted, rtol=0, atol=0)
 
 

@@ -14,8 +14,7 @@ from evomal.losses.arguments import refuse_masked
 from evomal.losses.checks import checked_function, require_scalar
 from evomal.losses.criterion import Criterion, LossFunction
 from evomal.tasks.inputs import Form, pack
-
-WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+from evomal.tasks.wrappers import unwrapped
 
 
 def read_batches(
@@ -92,13 +91,12 @@ def require_reduced(loss: nn.Module) -> None:
 
 
 def read_model(model: Any) -> nn.Module:
-    """The model, out of what spreads it over devices.
+    """The model, out of what spreads it over devices or compiles it.
 
     Raises:
         ModelError: It is no module.
     """
-    if isinstance(model, WRAPPERS):
-        model = model.module
+    model = unwrapped(model)
     if not isinstance(model, nn.Module):
         raise ModelError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
     _refuse_inference(model.parameters(), "model")

@@ -22,15 +22,31 @@ def without_wrappers(model: Any) -> Any:
           (0): Linear(in_features=2, out_features=1, bias=True)
         )
     """
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        return without_wrappers(model.module)
-    if not isinstance(model, nn.Module):
-        return model
-    if COMPILED in model._modules:
-        return without_wrappers(model._modules[COMPILED])
-    for module in model.modules():
-        if not isinstance(module, torch.jit.ScriptModule):
-            _plain(module)
+    model = unwrapped(model)
+    if isinstance(model, nn.Module):
+        for module in model.modules():
+            if not isinstance(module, torch.jit.ScriptModule):
+                _plain(module)
+    return model
+
+
+def unwrapped(model: Any) -> Any:
+    """A network out of what was put around it; the network itself stays as it is.
+
+    Args:
+        model: What is no network stays as it is.
+
+    Example:
+        >>> unwrapped(nn.DataParallel(torch.compile(nn.Linear(2, 1))))
+        Linear(in_features=2, out_features=1, bias=True)
+    """
+    while isinstance(model, nn.Module):
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif COMPILED in model._modules:
+            model = model._modules[COMPILED]
+        else:
+            break
     return model
 
 
@@ -39,4 +55,4 @@ def _plain(module: nn.Module) -> None:
     module._compiled_call_impl = None  # of module.compile()
     for name, child in module._modules.items():
         if child is not None and COMPILED in child._modules:
-            module._modules[name] = without_wrappers(child)
+            module._modules[name] = unwrapped(child)
