@@ -52,7 +52,8 @@ def unwrapped(model: Any) -> Any:
 
 def _plain(module: nn.Module) -> None:
     """The networks right inside a module without wrappers, and the module itself not compiled in place."""
-    module._compiled_call_impl = None  # of module.compile()
+    if module._compiled_call_impl is not None:  # by module.compile()
+        module._compiled_call_impl = None
     for name, child in module._modules.items():
         if child is not None and COMPILED in child._modules:
             module._modules[name] = unwrapped(child)
