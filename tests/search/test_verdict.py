@@ -20,7 +20,7 @@ def row(name, kind, mean, lr=0.1, noise=0.004, splits=15, lrs=(0.025, 0.1, 0.4))
 def outcome(*rows, chance=0.9):
     ranked = sorted(rows, key=lambda one: one.mean)
     splits = len(ranked[0].retest)
-    return FinalsOutcome(tuple(ranked), (chance,) * splits, PLAN, 140_000, 250)
+    return FinalsOutcome(tuple(ranked), (chance,) * splits, PLAN, 140_000)
 
 
 HABIT, OTHER = row("cross_entropy", "task", 0.30, lr=0.4), row("focal", "handcrafted", 0.27)
@@ -85,12 +85,12 @@ def test_where_nothing_gets_anywhere():
     assert verdict.message.startswith("nothing learns here: after 1000 steps no loss at any rate is better than")
     assert "error_rate 0.85" in verdict.message
     failed = tuple(StandingsRow(one.entrant, None, 0, None, (), one.lrs) for one in rows)
-    assert judged(FinalsOutcome(failed, (), PLAN, 10, 5), "m").kind == "nothing learns"
+    assert judged(FinalsOutcome(failed, (), PLAN, 10), "m").kind == "nothing learns"
 
 
 def test_without_a_retest_nothing_is_claimed():
     rows = tuple(StandingsRow(one.entrant, None, 0, None, (), ()) for one in (OTHER, HABIT))
-    verdict = judged(FinalsOutcome(rows, (), PLAN, 0, 0), "error_rate")
+    verdict = judged(FinalsOutcome(rows, (), PLAN, 0), "error_rate")
     assert (verdict.kind, verdict.name, verdict.against) == ("not tested", "focal", ())
     assert verdict.message.startswith("not tested: a budget of 150000 base steps is too small for finals with 1000")
 
