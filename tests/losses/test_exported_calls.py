@@ -152,3 +152,29 @@ def test_an_ignored_label_of_a_class_that_is_ruled_out_has_a_gradient():
         outputs = torch.where(torch.tensor([False, True, True]), LOGITS, -torch.inf).requires_grad_()
         slopes += torch.autograd.grad(loss(outputs, torch.tensor([1, 1, 2, -100, 1, 1])), outputs)
     torch.testing.assert_close(slopes[1], slopes[0], equal_nan=True)
+
+
+@pytest.mark.parametrize("form", ["python", "numpy", "jax"])
+@pytest.mark.parametrize("ignored", [255, None])
+def test_a_function_ignores_what_its_loss_ignores(form, ignored):
+    if form == "jax":
+        pytest.importorskip("jax")
+    loss = _loss("classification")
+    loss.ignore_index = ignored
+    targets = torch.tensor([0, 1, 255 if ignored else 2, 1, 0, 2])
+    names = {}
+    exec(export(loss, form), names)
+    given = (LOGITS, targets) if form == "python" else (LOGITS.numpy(), targets.numpy())
+    assert float(names["learned_loss"](*given)) == pytest.approx(float(loss(LOGITS, targets).detach()), rel=1e-5)
+
+
+def test_a_keras_function_and_a_graph_ignore_what_their_loss_ignores():
+    loss = _loss("classification")
+    loss.ignore_index = 255
+    assert "t != 255" in export(loss, "keras")
+    assert "255 gives 0" in export(loss, "keras")
+    onnx = pytest.importorskip("onnx")
+    run = pytest.importorskip("onnx.reference").ReferenceEvaluator(onnx.load_from_string(export(loss, "onnx")))
+    targets = torch.tensor([0, 1, 255, 1, 0, 2])
+    (found,) = run.run(None, {"outputs": LOGITS.numpy(), "targets": targets.numpy()})
+    assert float(found) == pytest.approx(float(loss(LOGITS, targets).detach()), rel=1e-5)

@@ -13,7 +13,7 @@ import torch
 
 from evomal.expressions import EPSILON, OPERATORS, TERMINALS, Expression
 from evomal.foundation.errors import SettingError
-from evomal.losses.criterion import IGNORED
+from evomal.losses.exports.heads import ignored_by
 from evomal.losses.exports.tracing import require_prior
 from evomal.losses.learned import LearnedLoss
 from evomal.losses.neural import NeuralLoss
@@ -64,8 +64,8 @@ class _OfProgress(torch.nn.Module):
 def onnx(loss: LearnedLoss) -> bytes:
     """An ONNX model of ``outputs`` (float32 [B, C]) and ``targets`` (int64 [B], or float32 [B, C]), giving ``loss``.
 
-    Of a loss that looks at the progress of a training, there is a third input ``progress``, float32 []. Labels of -100
-    do not count, and those of no class, which a graph cannot refuse, give nan.
+    Of a loss that looks at the progress of a training, there is a third input ``progress``, float32 []. Labels of
+    the loss's ``ignore_index`` do not count, and those of no class, which a graph cannot refuse, give nan.
 
     Raises:
         SettingError: The package ``onnx`` is missing.
@@ -83,7 +83,7 @@ def onnx(loss: LearnedLoss) -> bytes:
     else:
         axis = graph.constant([1], TensorProto.INT64)
         summed = graph.node("ReduceSum", _value(loss, graph, y, f), axis, keepdims=0)
-    mean = graph.mean_of_labelled(summed) if classes else graph.node("ReduceMean", summed, keepdims=0)
+    mean = graph.mean_of_labelled(summed, ignored_by(loss)) if classes else graph.node("ReduceMean", summed, keepdims=0)
     graph.node("Mul", mean, graph.constant(loss.scale), output="loss")
     labels = (TensorProto.INT64, ["batch"]) if classes else (TensorProto.FLOAT, ["batch", "outputs"])
     inputs = [
@@ -217,10 +217,10 @@ class _Graph:
         one_hot = self.node("OneHot", self.input("targets"), self._classes(), self.constant([0.0, 1.0]), axis=1)
         return one_hot, self.node("Softmax", self.input("outputs"), axis=1)
 
-    def mean_of_labelled(self, values: _Value) -> _Value:
+    def mean_of_labelled(self, values: _Value, ignored: int) -> _Value:
         """The mean of values over labels that count, nan where one is of no class: OneHot would count from the end."""
         labels, whole = self.input("targets"), self.helper.TensorProto.INT64
-        kept = self.node("Not", self.node("Equal", labels, self.constant(IGNORED, whole)))
+        kept = self.node("Not", self.node("Equal", labels, self.constant(ignored, whole)))
         known = self.node("GreaterOrEqual", labels, self.constant(0, whole))
         known = self.node("And", known, self.node("Less", labels, self._classes()))
         counted = self.node("Where", kept, self.node("Where", known, values, math.nan), 0.0)

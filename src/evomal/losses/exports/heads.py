@@ -6,16 +6,23 @@ of no class gives nan.
 
 from textwrap import indent
 
+from evomal.losses.criterion import IGNORED, Criterion
 
-def lines_of(text: str, module: str = "") -> list[str]:
-    """A template as lines of code; ``xp`` in it is the module of arrays.
+
+def lines_of(text: str, module: str = "", ignored: int = IGNORED) -> list[str]:
+    """A template as lines of code; ``xp`` in it is the module of arrays, ``IGNORED`` the label that does not count.
 
     Example:
-        >>> lines_of("y = xp.abs(y)", "np")
-        ['y = np.abs(y)']
+        >>> lines_of("y = xp.where(y == IGNORED, 0, y)", "np", 255)
+        ['y = np.where(y == 255, 0, y)']
     """
-    text = text.replace("MISFIT", _MISFIT).replace("xp.", f"{module}.")
+    text = text.replace("MISFIT", _MISFIT).replace("xp.", f"{module}.").replace("IGNORED", str(ignored))
     return [line for line in text.splitlines() if line.strip()]
+
+
+def ignored_by(loss: Criterion) -> int:
+    """The label that does not count; one that no data hold where all count."""
+    return IGNORED if loss.ignore_index is None else loss.ignore_index
 
 
 def _array_heads(odd: str, softmax: str) -> dict[str, str]:
@@ -38,9 +45,10 @@ SHAPES = {
 }
 KERAS_SHAPES = {
     "classification": "y_pred: logits [B, C] or [B, 1], no softmax before.\n"
-    "y_true: labels [B] or [B, 1], or one-hot [B, C]; -100 gives 0, a label of no class nan.\n"
+    "y_true: labels [B] or [B, 1], or one-hot [B, C]; IGNORED gives 0, a label of no class nan.\n"
     "Returns one value for each instance, as Keras wants it.",
-    "multilabel": "y_pred: logits [B, C], no sigmoid before; y_true: 0 and 1 in the same shape; -100 does not count.\n"
+    "multilabel": "y_pred: logits [B, C], no sigmoid before; y_true: 0 and 1 in the same shape; IGNORED does not "
+    "count.\n"
     "Returns one value for each instance, as Keras wants it.",
     "regression": "y_pred and y_true: [B] or [B, K]. Returns one value for each instance, as Keras wants it.",
 }
@@ -138,7 +146,7 @@ z, t = ops.concatenate([ops.zeros_like(z), z], axis=-1), ops.cast(t, z.dtype)
 y = ops.concatenate([1 - t, t], axis=-1)
 """
 _KERAS_KEPT = """
-kept = t != -100
+kept = t != IGNORED
 y = ops.where((t < 0) | (t > z.shape[-1] - 1), float("nan"), y)  # of no class; a graph cannot raise
 y, kept = ops.where(kept, y, 0.0), ops.squeeze(kept, -1)
 """

@@ -14,6 +14,7 @@ from evomal.losses.exports.heads import (
     NUMPY_HEADS,
     SHAPES,
     TORCH_HEADS,
+    ignored_by,
     lines_of,
 )
 from evomal.losses.exports.tracing import Dialect, code_of
@@ -86,10 +87,12 @@ def jax(loss: LearnedLoss) -> str:
 def keras(loss: LearnedLoss) -> str:
     """One function for ``model.compile(loss=learned_loss)`` of Keras 3, on any of its backends."""
     lines, value = code_of(loss, _KERAS)
-    head, end = lines_of(KERAS_HEADS[loss.task_type]), lines_of(KERAS_ENDS[loss.task_type])
+    head, end, shapes = (
+        lines_of(texts[loss.task_type], ignored=ignored_by(loss)) for texts in (KERAS_HEADS, KERAS_ENDS, KERAS_SHAPES)
+    )
     body = [*head, *lines, f"values = ops.sum({value}, axis=-1)", *end]
     arguments = "y_true, y_pred" + _progress(loss)
-    return _text(loss, "from keras import ops", arguments, body, KERAS_SHAPES[loss.task_type])
+    return _text(loss, "from keras import ops", arguments, body, "\n".join(shapes))
 
 
 def sympy(loss: LearnedLoss) -> str:
@@ -118,7 +121,7 @@ def _function(loss: LearnedLoss, dialect: Dialect, imports: str, head: str) -> s
     before, after = (lines_of(text, dialect.module) for text in (head, ENDS[loss.task_type]))
     body = [*before, *lines, f"values = ({value}).sum({axis}=1)", *after]
     arguments = 'outputs, targets, reduction="mean"'
-    arguments += ", ignore_index=-100" if loss.task_type != "regression" else ""
+    arguments += f", ignore_index={ignored_by(loss)}" if loss.task_type != "regression" else ""
     arguments += _progress(loss)
     return _text(loss, imports, arguments, body, SHAPES[loss.task_type])
 
