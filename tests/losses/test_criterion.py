@@ -8,9 +8,7 @@ from torch.nn import functional
 import evomal
 from evomal.foundation.errors import DataError, SettingError
 from evomal.losses import Criterion, SymbolicLoss, get_handcrafted
-
-LABELS = torch.tensor([0, 2, 1])
-LOGITS = torch.tensor([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5], [0.0, 0.25, 1.0]])
+from helpers.criteria import LABELS, LOGITS, loss
 
 
 @pytest.fixture(autouse=True)
@@ -18,17 +16,13 @@ def _seeded():
     torch.manual_seed(0)
 
 
-def _loss(**settings):
-    return SymbolicLoss("sub(square(sub(y, f)), mul(y, log(f)))", **{"task_type": "classification"} | settings)
-
-
 def test_classes_are_summed_and_the_batch_is_averaged():
     f = torch.softmax(LOGITS, dim=1)
     y = torch.eye(3)[LABELS]
     by_hand = ((y - f) ** 2 - y * (f + 1e-7).log()).sum(1)
-    torch.testing.assert_close(_loss(reduction="none")(LOGITS, LABELS), by_hand)
-    torch.testing.assert_close(_loss()(LOGITS, LABELS), by_hand.mean())
-    torch.testing.assert_close(_loss(reduction="sum")(LOGITS, LABELS), by_hand.sum())
+    torch.testing.assert_close(loss(reduction="none")(LOGITS, LABELS), by_hand)
+    torch.testing.assert_close(loss()(LOGITS, LABELS), by_hand.mean())
+    torch.testing.assert_close(loss(reduction="sum")(LOGITS, LABELS), by_hand.sum())
 
 
 def test_outputs_are_summed_and_the_rest_is_averaged():
@@ -48,32 +42,32 @@ def test_regression_on_a_column_and_a_row_never_makes_a_square():
 
 
 def test_the_weighted_mean_is_divided_by_the_sum_of_the_weights():
-    values = _loss(reduction="none")(LOGITS, LABELS)
+    values = loss(reduction="none")(LOGITS, LABELS)
     weight = torch.tensor([0.5, 0.0, 2.0])
-    torch.testing.assert_close(_loss()(LOGITS, LABELS, weight), (weight * values).sum() / 2.5)
-    torch.testing.assert_close(_loss(reduction="sum")(LOGITS, LABELS, weight), (weight * values).sum())
-    torch.testing.assert_close(_loss(reduction="none")(LOGITS, LABELS, weight), weight * values)
+    torch.testing.assert_close(loss()(LOGITS, LABELS, weight), (weight * values).sum() / 2.5)
+    torch.testing.assert_close(loss(reduction="sum")(LOGITS, LABELS, weight), (weight * values).sum())
+    torch.testing.assert_close(loss(reduction="none")(LOGITS, LABELS, weight), weight * values)
 
 
 def test_weights_of_instances_hold_for_all_their_pixels():
     logits, labels = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5))
     weight = torch.tensor([1.0, 3.0])
     per_pixel = weight[:, None, None].expand(2, 4, 5)
-    torch.testing.assert_close(_loss()(logits, labels, weight), _loss()(logits, labels, per_pixel))
+    torch.testing.assert_close(loss()(logits, labels, weight), loss()(logits, labels, per_pixel))
 
 
 @pytest.mark.parametrize("outputs", [LOGITS, LOGITS[:, :1], LOGITS[:, 0]], ids=["three", "column", "row"])
 def test_a_batch_of_which_nothing_counts(outputs):
     labels = torch.full((3,), -100)
-    assert _loss()(outputs, labels).isnan()  # as PyTorch's
-    assert _loss(reduction="sum")(outputs, labels) == 0
-    assert _loss(reduction="none")(outputs, labels).tolist() == [0, 0, 0]
+    assert loss()(outputs, labels).isnan()  # as PyTorch's
+    assert loss(reduction="sum")(outputs, labels) == 0
+    assert loss(reduction="none")(outputs, labels).tolist() == [0, 0, 0]
 
 
 def test_an_ignored_instance_that_is_not_finite_does_not_count_either():
     outputs = torch.cat([LOGITS, torch.full((1, 3), float("nan"))])
     labels = torch.cat([LABELS, torch.tensor([-100])])
-    torch.testing.assert_close(_loss()(outputs, labels), _loss()(LOGITS, LABELS))
+    torch.testing.assert_close(loss()(outputs, labels), loss()(LOGITS, LABELS))
 
 
 def test_a_loss_with_matrices_computes_in_float32_under_autocast():
@@ -99,7 +93,7 @@ def test_one_instance_without_a_batch_dimension(reduction):
         wanted = functional.binary_cross_entropy_with_logits(logit, target.float(), reduction=reduction)
         torch.testing.assert_close(cross_entropy(logit, target), wanted)
     torch.testing.assert_close(mse(logit, value), functional.mse_loss(logit, value, reduction=reduction))
-    symbolic = _loss(reduction=reduction)
+    symbolic = loss(reduction=reduction)
     alone = symbolic(LOGITS[0], label, torch.tensor(1.0))
     assert alone.shape == ()
     assert torch.equal(alone, symbolic(LOGITS[:1], label[None]).squeeze())
@@ -108,7 +102,7 @@ def test_one_instance_without_a_batch_dimension(reduction):
 
 def test_the_names_of_pytorchs_criteria_and_whatever_holds_numbers():
     weight = [1.0, 0.0, 2.0]
-    for criterion in (_loss(), get_handcrafted("cross_entropy")):
+    for criterion in (loss(), get_handcrafted("cross_entropy")):
         wanted = criterion(LOGITS, LABELS)
         assert torch.equal(criterion(input=LOGITS, target=LABELS), wanted)
         assert torch.equal(criterion(LOGITS, target=LABELS), wanted)
@@ -125,14 +119,14 @@ def test_the_names_of_pytorchs_criteria_and_whatever_holds_numbers():
 @pytest.mark.parametrize("label", [255, -1, 0, np.int64(1), torch.tensor(2)])
 def test_any_whole_number_may_be_ignored(label):
     labels = torch.tensor([0, int(label), 1])
-    for make in (lambda **s: get_handcrafted("cross_entropy", **s), _loss):
+    for make in (lambda **s: get_handcrafted("cross_entropy", **s), loss):
         values = make(ignore_index=label, reduction="none")(LOGITS, labels)
         assert [bool(value) for value in values] == [kept != int(label) for kept in labels.tolist()]
 
 
 @pytest.mark.parametrize("label", ["x", 1.5, True, float("nan"), 2**70, [1], torch.tensor([1, 2])])
 def test_nothing_else_may(label):
-    for make in (lambda **s: get_handcrafted("cross_entropy", **s), _loss):
+    for make in (lambda **s: get_handcrafted("cross_entropy", **s), loss):
         with pytest.raises(SettingError) as caught:
             make(ignore_index=label)
         assert str(caught.value) == (
@@ -142,10 +136,10 @@ def test_nothing_else_may(label):
 
 def test_sample_weights_that_do_not_fit():
     with pytest.raises(DataError) as caught:
-        _loss()(LOGITS, LABELS, torch.ones(2))
+        loss()(LOGITS, LABELS, torch.ones(2))
     assert str(caught.value) == "sample_weight has shape [2]; give [3]"
     with pytest.raises(DataError) as caught:
-        _loss()(torch.zeros(2, 3, 4), torch.zeros(2, 4, dtype=torch.int64), torch.ones(4))
+        loss()(torch.zeros(2, 3, 4), torch.zeros(2, 4, dtype=torch.int64), torch.ones(4))
     assert str(caught.value) == "sample_weight has shape [4]; give [2] or [2, 4]"
 
 

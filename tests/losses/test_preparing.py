@@ -5,11 +5,8 @@ import pytest
 import torch
 
 from evomal.foundation.errors import DataError
-from evomal.losses import SymbolicLoss
 from evomal.losses.preparing import prepare
-
-LABELS = torch.tensor([0, 2, 1])
-LOGITS = torch.tensor([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5], [0.0, 0.25, 1.0]])
+from helpers.criteria import LABELS, LOGITS, loss
 
 
 @pytest.fixture(autouse=True)
@@ -17,21 +14,17 @@ def _seeded():
     torch.manual_seed(0)
 
 
-def _loss(**settings):
-    return SymbolicLoss("sub(square(sub(y, f)), mul(y, log(f)))", **{"task_type": "classification"} | settings)
-
-
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8])
 def test_labels_of_every_integer_type(dtype):
-    torch.testing.assert_close(_loss()(LOGITS, LABELS.to(dtype)), _loss()(LOGITS, LABELS))
+    torch.testing.assert_close(loss()(LOGITS, LABELS.to(dtype)), loss()(LOGITS, LABELS))
 
 
 def test_bytes_above_127_are_labels_not_ignored_ones():
     # 156 is -100 in eight bits.
     labels = torch.tensor([156], dtype=torch.uint8)
     logits = torch.randn(1, 200)
-    torch.testing.assert_close(_loss()(logits, labels), _loss()(logits, torch.tensor([156])))
-    ignoring = _loss(ignore_index=255, reduction="none")
+    torch.testing.assert_close(loss()(logits, labels), loss()(logits, torch.tensor([156])))
+    ignoring = loss(ignore_index=255, reduction="none")
     values = ignoring(torch.randn(2, 200), torch.tensor([255, 3], dtype=torch.uint8))
     assert values[0] == 0
     assert values[1] != 0
@@ -39,15 +32,15 @@ def test_bytes_above_127_are_labels_not_ignored_ones():
 
 def test_labels_of_one_logit_may_be_booleans():
     z = torch.tensor([0.3, -1.0])
-    expected = _loss()(z, torch.tensor([1, 0]))
-    assert _loss()(z, torch.tensor([True, False])) == expected
-    assert _loss()(z, torch.tensor([1.0, 0.0])) == expected
+    expected = loss()(z, torch.tensor([1, 0]))
+    assert loss()(z, torch.tensor([True, False])) == expected
+    assert loss()(z, torch.tensor([1.0, 0.0])) == expected
 
 
 def test_none_looks_for_no_label():
-    assert torch.equal(_loss(ignore_index=None)(LOGITS, LABELS), _loss()(LOGITS, LABELS))
+    assert torch.equal(loss(ignore_index=None)(LOGITS, LABELS), loss()(LOGITS, LABELS))
     with pytest.raises(DataError, match=r"labels from -100 to 2 \(label -100 first in row 2\) but"):
-        _loss(ignore_index=None)(LOGITS, torch.tensor([0, 2, -100]))
+        loss(ignore_index=None)(LOGITS, torch.tensor([0, 2, -100]))
 
 
 def test_what_was_prepared():
@@ -206,5 +199,5 @@ def _shape(*sizes):
 )
 def test_what_does_not_fit_is_said_in_one_sentence(task_type, outputs, targets, message):
     with pytest.raises(DataError) as caught:
-        _loss(task_type=task_type)(outputs, targets)
+        loss(task_type=task_type)(outputs, targets)
     assert str(caught.value) == message

@@ -168,9 +168,8 @@ def _comparison(document: Any) -> Comparison:
         contenders=tuple(_contender(each) for each in document["contenders"]),
         settings=dict(document["settings"]),
         origin=_origin(document),
-        remarks=tuple(
-            map(str, document.get("remarks", ()))
-        ),  # tables of an older evomal have them among their notes alone
+        # Tables of an older evomal have them among their notes alone.
+        remarks=tuple(map(str, document.get("remarks", ()))),
     )
 
 

@@ -103,7 +103,7 @@ def prepare(name: str, raw: Raw, classes: int | None, labels: bool = False) -> D
     normalisation = channel_normalisation(x) if coloured else None
     mean, deviation = moments(x, per_feature=x.dim() == 2)
     values = classes is None and not labels
-    centre, spread = moments(y.double(), per_feature=y.dim() > 1)
+    centre, spread = moments(y.double(), per_feature=y.dim() > 1)  # as they are, bytes would be pixels
 
     def normal(pair: Pair) -> Pair:
         targets = _normal(pair[1], centre, spread) if values else pair[1].float() if labels else pair[1].long()
