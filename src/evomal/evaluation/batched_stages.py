@@ -7,7 +7,6 @@ candidate, by the functions of `evomal.evaluation.stages`.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from statistics import fmean
 from time import perf_counter
 from typing import TypeVar
 
@@ -17,12 +16,15 @@ from evomal.config import LearnSettings
 from evomal.engines.genome import Genome
 from evomal.evaluation.batched_filters import improvements, signatures
 from evomal.evaluation.filters import FilterProbe
+from evomal.evaluation.over_tasks import Measured, over_tasks, why_not
 from evomal.evaluation.stages import (
     Judgement,
+    MetricAndTie,
     Partial,
     control_scale,
     digest,
     judge_group,
+    partial_of,
     task_loss_metric,
     train_group,
     tune_stage,
@@ -121,34 +123,14 @@ def train_in_lanes(tasks: TaskSet, settings: LearnSettings, losses: Sequence[Lea
 
 
 def _trained(tasks: TaskSet, settings: LearnSettings, pairs: Sequence[tuple[LearnedLoss, float]]) -> list[Partial]:
-    """The fitness of each loss at a rate; of its trainings, the first that fails is the last."""
-    values: list[list[float]] = [[] for _ in pairs]
-    ties: list[list[float]] = [[] for _ in pairs]
-    reasons: list[str | None] = [None for _ in pairs]
-    begun = [0 for _ in pairs]
-    for task in tasks:
-        going = [number for number, reason in enumerate(reasons) if reason is None]
-        if not going:
-            break
-        found = _on_task(task, settings, [pairs[number] for number in going])
-        for number, (value, tie, reason) in zip(going, found, strict=True):
-            begun[number] += 1
-            reasons[number] = reason
-            values[number].append(value)
-            ties[number].append(tie)
-    return [
-        Partial(math.inf, reason, 0.0, rate, begun[number])
-        if (reason := reasons[number]) is not None
-        else Partial(
-            fmean(values[number]), None, 0.0, rate, begun[number], fmean(ties[number]) if settings.break_ties else None
-        )
-        for number, (_, rate) in enumerate(pairs)
-    ]
+    """The fitness of each loss at a rate."""
+    found = over_tasks(tasks, pairs, lambda task, going: _on_task(task, settings, going))
+    return [partial_of(one, rate, settings) for one, (_, rate) in zip(found, pairs, strict=True)]
 
 
 def _on_task(
     task: Task, settings: LearnSettings, pairs: Sequence[tuple[LearnedLoss, float]]
-) -> list[tuple[float, float, str | None]]:
+) -> list[Measured[MetricAndTie]]:
     """The metric after partial training on one task, the task loss if asked for, and why it failed, for each lane."""
     base = settings.base
     with one_thread():
@@ -168,11 +150,9 @@ def _on_task(
         ties = [math.inf] * len(pairs)
         if settings.break_ties:
             ties = trained.evaluate(task.valid, task_loss_metric(task))
-    found: list[tuple[float, float, str | None]] = []
-    for fit, value, tie in zip(trained.fits, values, ties, strict=True):
-        reason = fit.reason or (None if math.isfinite(value) else "the metric is not finite")
-        found.append((value if reason is None else math.inf, tie, reason))
-    return found
+    return [
+        ((value, tie), why_not(fit.reason, value)) for fit, value, tie in zip(trained.fits, values, ties, strict=True)
+    ]
 
 
 def in_groups(together: Work[Item, Result], alone: Work[Item, Result], items: Sequence[Item]) -> list[Result]:

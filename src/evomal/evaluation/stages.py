@@ -13,6 +13,7 @@ from torch import Tensor
 from evomal.config import LearnSettings
 from evomal.engines.genome import Genome
 from evomal.evaluation.filters import FilterProbe, gradient_signature, improvement
+from evomal.evaluation.over_tasks import Measured, OverTasks, one_by_one, over_tasks, why_not
 from evomal.foundation.seeds import derive
 from evomal.local_search import Tuned, tune
 from evomal.local_search.one_step import reason_of
@@ -22,6 +23,9 @@ from evomal.tasks import Batches, Metric, Task, TaskSet
 from evomal.training import evaluate, fit, one_thread
 from evomal.training.precision import autocast, precision
 from evomal.training.step_size import mean_norm_ratio
+
+MetricAndTie = tuple[float, float]
+"""Metric and task loss of a partial training on one task; infinite where there is none."""
 
 
 def tune_stage(tasks: TaskSet, settings: LearnSettings, genomes: Sequence[Genome]) -> list[tuple[LearnedLoss, Tuned]]:
@@ -149,19 +153,22 @@ def train_group(tasks: TaskSet, settings: LearnSettings, losses: Sequence[Learne
 
 
 def _at_rate(tasks: TaskSet, settings: LearnSettings, loss: LossFunction | None, rate: float) -> Partial:
-    """Fitness at one rate; the first training that fails is the last."""
-    values: list[float] = []
-    ties: list[float] = []
-    for task in tasks:
-        try:
-            value, tie, reason = _partial_training(task, settings, loss or task.task_loss, rate)
-        except Exception as error:  # whatever a candidate does, the run goes on
-            value, tie, reason = math.inf, math.inf, reason_of(error)
-        if reason is not None:
-            return Partial(math.inf, reason, 0.0, rate, len(values) + 1)
-        values.append(value)
-        ties.append(tie)
-    return Partial(fmean(values), None, 0.0, rate, len(values), fmean(ties) if settings.break_ties else None)
+    """Fitness at one rate."""
+
+    def train(task: Task, rate: float) -> Measured[MetricAndTie]:
+        return _partial_training(task, settings, loss or task.task_loss, rate)
+
+    (found,) = over_tasks(tasks, [rate], one_by_one(train, (math.inf, math.inf)))
+    return partial_of(found, rate, settings)
+
+
+def partial_of(found: OverTasks[MetricAndTie], rate: float, settings: LearnSettings) -> Partial:
+    """The fitness at a rate: the mean over the tasks, infinite if a training failed."""
+    begun = len(found.values)
+    if found.reason is not None:
+        return Partial(math.inf, found.reason, 0.0, rate, begun)
+    fitness, tie = map(fmean, zip(*found.values, strict=True))
+    return Partial(fitness, None, 0.0, rate, begun, tie if settings.break_ties else None)
 
 
 WORST_TIE = 1e30
@@ -178,9 +185,7 @@ def task_loss_metric(task: Task) -> Metric:
     return Metric(task.task_loss_name, measured, (task.task_type,))
 
 
-def _partial_training(
-    task: Task, settings: LearnSettings, loss: LossFunction, rate: float
-) -> tuple[float, float, str | None]:
+def _partial_training(task: Task, settings: LearnSettings, loss: LossFunction, rate: float) -> Measured[MetricAndTie]:
     """Metric and, where it is asked for, task loss on validation data; and why there are none."""
     base = settings.base if rate == 1 else settings.base.model_copy(update={"lr": settings.base.lr * rate})
     setting = settings.execution.precision
@@ -192,4 +197,4 @@ def _partial_training(
         value = evaluate(model, task.valid, task.metric) if reason is None else math.inf
         asked = settings.break_ties and reason is None
         tie = evaluate(model, task.valid, task_loss_metric(task)) if asked else math.inf
-    return value, tie, reason or (None if math.isfinite(value) else "the metric is not finite")
+    return (value, tie), why_not(reason, value)

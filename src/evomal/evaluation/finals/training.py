@@ -13,8 +13,8 @@ from evomal.config import LearnSettings
 from evomal.evaluation.batched_stages import in_groups
 from evomal.evaluation.finals.ledger import Trial
 from evomal.evaluation.finals.splits import final_split
+from evomal.evaluation.over_tasks import Measured, one_by_one, over_tasks, why_not
 from evomal.foundation.seeds import derive
-from evomal.local_search.one_step import reason_of
 from evomal.losses import LearnedLoss
 from evomal.losses.batched_families import MixedLosses
 from evomal.losses.criterion import LossFunction
@@ -27,8 +27,7 @@ from evomal.training.precision import autocast, precision
 Entered = tuple[LossFunction | None, float]
 """A loss, None for each task's own, and its base learning rate."""
 
-Measured = tuple[float, str | None]
-"""The metric on one task, and why there is none."""
+TrainAll = Callable[[Task, Sequence[Entered]], list[Measured[float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,44 +97,26 @@ def train_finals(
         steps: Base steps, above 0 for several.
     """
 
-    def together(group: Sequence[Entered]) -> list[FinalTraining]:
-        return _over_tasks(tasks, group, lambda task, going: _trained_lanes(task, settings, going, split, steps))
+    def all_of_them(task: Task, going: Sequence[Entered]) -> list[Measured[float]]:
+        return _trained_lanes(task, settings, going, split, steps)
+
+    def by_itself(task: Task, entered: Entered) -> Measured[float]:
+        loss, lr = entered
+        return _trained(task, settings, loss or task.task_loss, lr, split, steps)
+
+    def together(group: Sequence[Entered], train: TrainAll = all_of_them) -> list[FinalTraining]:
+        start = perf_counter()
+        found = over_tasks(tasks, group, train)
+        each = (perf_counter() - start) / len(group)
+        return [FinalTraining(math.inf if one.reason else fmean(one.values), one.reason, each) for one in found]
 
     def alone(group: Sequence[Entered]) -> list[FinalTraining]:
-        return [found for one in group for found in _over_tasks(tasks, [one], by_itself)]
-
-    def by_itself(task: Task, going: Sequence[Entered]) -> list[Measured]:
-        ((loss, lr),) = going
-        try:
-            return [_trained(task, settings, loss or task.task_loss, lr, split, steps)]
-        except Exception as error:  # whatever a loss does, the finals go on
-            return [(math.inf, reason_of(error))]
+        return [found for one in group for found in together([one], one_by_one(by_itself, math.inf))]
 
     for loss, _ in entrants:
         if isinstance(loss, LearnedLoss):
             loss.requires_grad_(False)
     return in_groups(together, alone, entrants)
-
-
-def _over_tasks(
-    tasks: TaskSet, group: Sequence[Entered], train: Callable[[Task, Sequence[Entered]], list[Measured]]
-) -> list[FinalTraining]:
-    """Train on one task after the other; of a loss's trainings, the first that fails is the last."""
-    start = perf_counter()
-    values: list[list[float]] = [[] for _ in group]
-    reasons: list[str | None] = [None for _ in group]
-    for task in tasks:
-        going = [number for number, reason in enumerate(reasons) if reason is None]
-        if not going:
-            break
-        for number, (value, reason) in zip(going, train(task, [group[each] for each in going]), strict=True):
-            reasons[number] = reason
-            values[number].append(value)
-    each = (perf_counter() - start) / len(group)
-    return [
-        FinalTraining(math.inf if reason else fmean(own), reason, each)
-        for own, reason in zip(values, reasons, strict=True)
-    ]
 
 
 class _Fresh(NamedTuple):
@@ -158,7 +139,7 @@ class _Fresh(NamedTuple):
 
 def _trained_lanes(
     task: Task, settings: LearnSettings, group: Sequence[Entered], split: int, steps: int
-) -> list[Measured]:
+) -> list[Measured[float]]:
     with one_thread():
         fresh = _Fresh.of(task, settings, split)
         trained = fit_lanes(
@@ -174,10 +155,12 @@ def _trained_lanes(
             task.own,
         )
         values = trained.evaluate(fresh.test, task.metric)
-    return [_measured(value, fit.reason) for fit, value in zip(trained.fits, values, strict=True)]
+    return [(value, why_not(fit.reason, value)) for fit, value in zip(trained.fits, values, strict=True)]
 
 
-def _trained(task: Task, settings: LearnSettings, loss: LossFunction, lr: float, split: int, steps: int) -> Measured:
+def _trained(
+    task: Task, settings: LearnSettings, loss: LossFunction, lr: float, split: int, steps: int
+) -> Measured[float]:
     base = settings.base.model_copy(update={"lr": lr})
     setting = settings.execution.precision
     with one_thread(), precision(setting, task.device), autocast(setting, task.device):
@@ -186,11 +169,7 @@ def _trained(task: Task, settings: LearnSettings, loss: LossFunction, lr: float,
             return min(evaluate(fresh.model, fresh.test, task.metric), _constant(task, fresh.test)), None
         reason = fit(fresh.model, loss, fresh.train, fresh.batches, steps, base, fresh.noise, task.own).reason
         value = evaluate(fresh.model, fresh.test, task.metric) if reason is None else math.inf
-    return _measured(value, reason)
-
-
-def _measured(value: float, reason: str | None) -> Measured:
-    return value, reason or (None if math.isfinite(value) else "the metric is not finite")
+    return value, why_not(reason, value)
 
 
 def _constant(task: Task, split: AnySplit) -> float:
