@@ -5,7 +5,8 @@ import pytest
 
 import evomal
 from evomal.foundation import errors
-from evomal.foundation.errors import EvomalError, SettingError, UnknownNameError, nearest, unknown_name
+from evomal.foundation.errors import EvomalError, SettingError, StorageError, UnknownNameError, nearest, unknown_name
+from evomal.foundation.files import AGAIN, going_on
 
 FAMILY = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
 
@@ -57,3 +58,14 @@ def test_a_name_that_differs_in_case_alone_is_nearest():
     assert near == ["adamw", "adam", "sgd", "rmsprop", None]
     assert nearest("adamw", ["AdamW", "Adam"]) == "AdamW"
     assert nearest("Mine", ["mine", "mine2"], cutoff=1) == "mine"
+
+
+def test_a_storage_error_keeps_how_to_go_on_from_a_worker_and_before_somebody_who_knows_better():
+    error = pickle.loads(pickle.dumps(StorageError("'a' is full; make room there", "go on with `resume=True`")))
+    assert str(error) == "'a' is full; make room there, then go on with `resume=True`"
+    with pytest.raises(StorageError) as caught, going_on(AGAIN):
+        raise error
+    assert caught.value is error
+    assert str(error) == "'a' is full; make room there, then do the same again"
+    with pytest.raises(StorageError, match=r"^it ends here$"), going_on(AGAIN):
+        raise StorageError("it ends here")

@@ -32,6 +32,7 @@ from evomal.evaluation.stages import (
 from evomal.foundation.seeds import derive
 from evomal.local_search import Tuned
 from evomal.local_search.batched_tune import tune_lanes
+from evomal.local_search.endings import LOSS_NOT_FINITE
 from evomal.losses import LearnedLoss
 from evomal.losses.batched_families import stack
 from evomal.tasks import Batches, Task, TaskSet
@@ -42,8 +43,6 @@ from evomal.training.precision import precision
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Work = Callable[[Sequence[Item]], list[Result]]
-
-NOT_FINITE = "the loss or its gradient is not finite"
 
 
 def tune_in_lanes(
@@ -90,10 +89,10 @@ def judge_in_lanes(
 def _judged(texts: Sequence[str | None], scores: Sequence[float | None], seconds: float) -> Judgement:
     """One candidate's judgement from what was found on each task; None stands for what is not finite."""
     if None in texts:
-        return Judgement(None, None, NOT_FINITE, seconds)
+        return Judgement(None, None, LOSS_NOT_FINITE, seconds)
     signature = digest(" ".join(text for text in texts if text is not None)) if texts else None
     if None in scores:
-        return Judgement(None, signature, NOT_FINITE, seconds)
+        return Judgement(None, signature, LOSS_NOT_FINITE, seconds)
     return Judgement(min((s for s in scores if s is not None), default=None), signature, None, seconds)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from evomal.config import FilterSettings
 from evomal.foundation.errors import EvomalError
 from evomal.foundation.seeds import derive, generator, seeded
-from evomal.local_search.one_step import require_finite
+from evomal.local_search.endings import require_finite
 from evomal.losses.criterion import STAGES, Criterion, LossFunction, told_progress
 from evomal.losses.preparing import TaskType, full_precision
 from evomal.losses.slopes import slope

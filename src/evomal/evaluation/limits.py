@@ -1,7 +1,7 @@
 """When a search ends: after its last generation, or earlier at one of its limits."""
 
 from collections.abc import Mapping
-from time import monotonic
+from time import perf_counter
 from types import MappingProxyType
 from typing import Literal
 
@@ -45,6 +45,9 @@ class Limits:
     Args:
         settings: The limits.
 
+    Attributes:
+        begun: When this call began, by `time.perf_counter`.
+
     Example:
         >>> limits = Limits(LimitSettings(max_evaluations=10))
         >>> limits.left(7), Limits(LimitSettings()).left(7)
@@ -53,7 +56,7 @@ class Limits:
 
     def __init__(self, settings: LimitSettings) -> None:
         self.settings = settings
-        self._start = monotonic()
+        self.begun = perf_counter()
 
     def left(self, evaluated: int) -> int | None:
         """How many candidates may still be evaluated; None without a limit."""
@@ -67,7 +70,7 @@ class Limits:
             LimitReached: It is over.
         """
         most = self.settings.max_time
-        if most is not None and monotonic() - self._start >= most:
+        if most is not None and perf_counter() - self.begun >= most:
             raise LimitReached("time")
 
     def check_best(self, best: Candidate | None) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from evomal.local_search.one_step import reason_of
+from evomal.local_search.endings import reason_of
 from evomal.tasks import Task, TaskSet
 
 Entry = TypeVar("Entry")

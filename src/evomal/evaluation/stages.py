@@ -16,7 +16,7 @@ from evomal.evaluation.filters import FilterProbe, gradient_signature, improveme
 from evomal.evaluation.over_tasks import Measured, OverTasks, one_by_one, over_tasks, why_not
 from evomal.foundation.seeds import derive
 from evomal.local_search import Tuned, tune
-from evomal.local_search.one_step import reason_of
+from evomal.local_search.endings import reason_of
 from evomal.losses import LearnedLoss
 from evomal.losses.criterion import LossFunction
 from evomal.tasks import Batches, Metric, Task, TaskSet

@@ -43,7 +43,25 @@ class RunFolderError(EvomalError):
 
 
 class StorageError(EvomalError):
-    """A disk is full, or a folder was taken away, in the middle of a run; the command line exits with 1."""
+    """A disk is full, or a folder was taken away, in the middle of a run; the command line exits with 1.
+
+    Args:
+        what: What cannot be written, and what to do about that.
+        then: How to go on once that is done; whoever started the work knows it best, and may put it differently.
+
+    Example:
+        >>> print(StorageError("'runs' is full; make room there", "go on with `resume=True`"))
+        'runs' is full; make room there, then go on with `resume=True`
+    """
+
+    def __init__(self, what: str, then: str | None = None) -> None:
+        super().__init__(what)
+        self.then = then
+
+    def __str__(self) -> str:
+        """Both, as one sentence."""
+        what = super().__str__()
+        return what if self.then is None else f"{what}, then {self.then}"
 
 
 class BaselineError(EvomalError):

@@ -132,8 +132,7 @@ def storing(path: Path, then: str = GO_ON) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"'{path}' cannot be written ({error.strerror or error}); what is finished is kept: make room there, then "
-            f"{then}"
+            f"'{path}' cannot be written ({error.strerror or error}); what is finished is kept: make room there", then
         ) from None
 
 
@@ -152,7 +151,9 @@ def going_on(then: str) -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        raise StorageError(str(error).replace(GO_ON, then)) from None
+        if error.then is not None:
+            error.then = then
+        raise
 
 
 class FolderLock:

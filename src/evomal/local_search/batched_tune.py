@@ -10,8 +10,8 @@ from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.foundation.contexts import recording
 from evomal.foundation.seeds import derive, seeded
 from evomal.local_search.batched_step import BatchedMetaTrainer
+from evomal.local_search.endings import LOSS_NOT_FINITE, META_GRADIENT_NOT_FINITE, PHI_NOT_FINITE, Tuned
 from evomal.local_search.meta_batches import progress_at
-from evomal.local_search.meta_trainer import Tuned
 from evomal.losses import LearnedLoss
 from evomal.losses.batched import BatchedLosses
 from evomal.losses.batched_families import stack
@@ -21,8 +21,8 @@ from evomal.training.graphs import GraphedStep, graphs_on
 
 # How the tuning of a lane stands.
 ACTIVE, BAD_LOSS, BAD_GRADIENT, BAD_PHI = range(4)
-REASONS = {BAD_LOSS: "the loss or its gradient is not finite"}
-NOTES = {BAD_GRADIENT: "the meta-gradient was not finite", BAD_PHI: "φ was no longer finite"}
+REASONS = {BAD_LOSS: LOSS_NOT_FINITE}
+NOTES = {BAD_GRADIENT: META_GRADIENT_NOT_FINITE, BAD_PHI: PHI_NOT_FINITE}
 
 
 @recording()

@@ -10,6 +10,7 @@ from torch import Tensor
 from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.foundation.seeds import random_state, set_random_state
 from evomal.local_search.base_step import BaseStep
+from evomal.local_search.endings import META_GRADIENT_NOT_FINITE, Tuned, reason_of
 from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels
 from evomal.local_search.meta_batches import MetaBatches
 from evomal.local_search.one_step import (
@@ -19,7 +20,6 @@ from evomal.local_search.one_step import (
     adjoint,
     linearise,
     one_step,
-    reason_of,
 )
 from evomal.local_search.traced import TracedLinearisation, trace_linearisation
 from evomal.local_search.unroll import unrolled
@@ -29,28 +29,6 @@ from evomal.tasks import Task
 from evomal.training.pooling import fast_pooling
 
 TOGETHER = 64 * 2**20  # bytes of parameters that a group of losses may hold between phases
-
-
-@dataclass(slots=True)
-class Tuned:
-    """How the tuning of one loss ended.
-
-    Args:
-        steps: Meta steps taken.
-        reason: Why the loss cannot be used, or None.
-        seconds: Time spent on this loss alone.
-        note: What ended the tuning early though the loss can be used, or None.
-    """
-
-    steps: int = 0
-    reason: str | None = None
-    seconds: float = 0.0
-    note: str | None = None
-
-    @property
-    def active(self) -> bool:
-        """Whether tuning goes on."""
-        return self.reason is None and self.note is None
 
 
 @dataclass(slots=True)
@@ -149,7 +127,7 @@ def _goes_on(candidate: TuningState, phases: Phases) -> bool:
             for parameter, slope in zip(candidate.loss.parameters(), ended.value, strict=True):
                 parameter.grad = slope if parameter.grad is None else parameter.grad + slope
         else:
-            outcome.note = "the meta-gradient was not finite"
+            outcome.note = META_GRADIENT_NOT_FINITE
     except Exception as error:  # whatever a candidate does, the others go on
         outcome.reason = reason_of(error)
     finally:

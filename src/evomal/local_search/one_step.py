@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad, grad
 
-from evomal.foundation.errors import EvomalError, one_line
 from evomal.foundation.seeds import random_state, set_random_state
 from evomal.local_search.base_step import BaseStep
+from evomal.local_search.endings import require_finite
 from evomal.local_search.functional import FunctionalModel, replayed
 from evomal.local_search.replay import Recording, Replay
 from evomal.losses import SymbolicLoss
@@ -202,26 +202,3 @@ def task_gradient(
     """The gradient v = ∇θ L_T at the given parameters on a batch."""
     leaves = [p.detach().requires_grad_() for p in parameters]
     return grad(task_loss(model(leaves, batch[0]), batch[1]), leaves, materialize_grads=True)
-
-
-class NotFiniteError(ArithmeticError):
-    """A loss or its gradient with respect to the predictions is infinite or not a number (D1)."""
-
-
-def reason_of(error: Exception) -> str:
-    """Why a candidate failed, in one line.
-
-    Raises:
-        OutOfMemoryError: That it was, which is no candidate's fault.
-    """
-    if isinstance(error, torch.OutOfMemoryError):
-        raise error
-    return str(error) if isinstance(error, NotFiniteError | EvomalError) else one_line(error)
-
-
-def require_finite(value: Tensor, slope: Tensor) -> None:
-    """Refuse a loss value or a slope ∂M/∂f that is not finite."""
-    # One sum tells of both: a sum with an infinity or a NaN in it is not finite, and finite float32 slopes of a
-    # mean over the batch are far from overflowing it.
-    if not torch.isfinite(value.detach() + slope.detach().sum()).item():
-        raise NotFiniteError("the loss or its gradient is not finite")

@@ -7,10 +7,10 @@ import torch
 from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.foundation.contexts import recording
 from evomal.foundation.seeds import derive, seeded
+from evomal.local_search.endings import PHI_NOT_FINITE, Tuned, reason_of
 from evomal.local_search.given import require_reduced
 from evomal.local_search.meta_batches import progress_at
-from evomal.local_search.meta_trainer import MetaTrainer, Tuned, TuningState
-from evomal.local_search.one_step import reason_of
+from evomal.local_search.meta_trainer import MetaTrainer, TuningState
 from evomal.losses import LearnedLoss
 from evomal.losses.criterion import told_progress
 from evomal.tasks import Task, TaskSet
@@ -101,5 +101,5 @@ def _move(moved: Sequence[TuningState], stopped: Sequence[TuningState], optimize
         if not all(torch.isfinite(p).all().item() for p in candidate.loss.parameters()):
             for parameter, value in zip(candidate.loss.parameters(), last, strict=True):
                 parameter.data.copy_(value)
-            candidate.outcome.note = "φ was no longer finite"
+            candidate.outcome.note = PHI_NOT_FINITE
     optimizer.zero_grad()

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.autograd import grad
 
 from evomal.local_search.base_step import BaseStep
+from evomal.local_search.endings import require_finite
 from evomal.local_search.functional import FunctionalModel
-from evomal.local_search.one_step import Batch, require_finite
+from evomal.local_search.one_step import Batch
 from evomal.losses.checks import require_scalar
 from evomal.losses.criterion import LossFunction
 from evomal.training.optimizer import State

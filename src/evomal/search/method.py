@@ -7,7 +7,6 @@ from dataclasses import replace
 from inspect import Signature, cleandoc
 from logging import getLogger
 from os import PathLike
-from time import perf_counter
 from types import MappingProxyType
 from typing import Any, ClassVar, Unpack
 
@@ -170,7 +169,7 @@ class Method(ABC):
             StorageError: Nothing more can be written; what is finished is kept.
             SearchInterrupted: Ctrl-C.
         """
-        start, limits = perf_counter(), Limits(self.settings.limits)
+        limits = Limits(self.settings.limits)  # time counts from here on
         tasks = TaskSet.of(task)
         method = copy(self)
         method.settings = fitted_settings(resolved(self.settings, tasks.task_type), (each.own for each in tasks))
@@ -183,7 +182,7 @@ class Method(ABC):
             if finished is None:
                 with shown(tasks.name, method.settings, progress) as display, ctrl_c_noted() as pressed:
                     told = display if watcher is None else Watchers(display, watcher)
-                    result = method._learn(tasks, folder, told, past, start, limits, engine, executor)
+                    result = method._learn(tasks, folder, told, past, limits, engine, executor)
                 if pressed and result.interrupted:
                     raise SearchInterrupted(result, None if folder is None else folder.loss)
                 return result
@@ -200,7 +199,6 @@ class Method(ABC):
         folder: RunFolder | None,
         watcher: Watcher,
         past: PreviousRun,
-        start: float,
         limits: Limits,
         given_engine: Engine | None,
         given_executor: Executor | None,
@@ -223,7 +221,7 @@ class Method(ABC):
             engine = given_engine or self.engine(tasks, probes)
             alone = settings.genetic.asynchronous
             first = past.recalled(settings) if alone else past.restore(engine)
-            checkpointing = Checkpointing(folder, past.state, start)
+            checkpointing = Checkpointing(folder, past.state, limits.begun)
             baseline = past.baseline(lambda: _baseline(tasks, settings))
             _warn(hardly_learns(tasks, baseline, settings.base))
             _warn(None if past.archive.members else too_short_for_finals(given, settings))

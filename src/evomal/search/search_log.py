@@ -17,7 +17,7 @@ from evomal.evaluation.limits import ENDINGS, Ended, LimitReached, Limits
 from evomal.evaluation.watching import Watcher
 from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.errors import SettingError
-from evomal.foundation.files import storing
+from evomal.foundation.files import GO_ON, storing
 from evomal.foundation.later_rooms import carried_out
 from evomal.losses import LearnedLoss
 from evomal.search.result import LearnResult, best_of
@@ -191,7 +191,7 @@ class SearchLog:
         """
         members = tuple(self.archive.members[place] for place in sorted(self.archive.members))
         if not members:
-            way = "give it more time" if self.folder is None else "go on with `resume=True`"
+            way = "give it more time" if self.folder is None else GO_ON
             raise SettingError(f"the search stopped {ENDINGS[ended]} before its first candidate was finished; {way}")
         best = best_of(members)
         loss = self._save(best)

@@ -12,7 +12,7 @@ import yaml
 
 from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.errors import RunFolderError, StorageError
-from evomal.foundation.files import LEARNED, LOCK, LOSS, FolderLock, write_atomically
+from evomal.foundation.files import GO_ON, LEARNED, LOCK, LOSS, FolderLock, write_atomically
 from evomal.store import placing
 from evomal.store.checkpoint import Checkpoints
 from evomal.store.config import CONFIG, FORMAT, VERSION, read_config
@@ -134,9 +134,7 @@ class RunFolder:
             StorageError: It is gone.
         """
         if not (self._place / CONFIG).exists():
-            raise StorageError(
-                f"'{self._place}' cannot be written (it was taken away); put it back, then go on with `resume=True`"
-            )
+            raise StorageError(f"'{self._place}' cannot be written (it was taken away); put it back", GO_ON)
 
     def prepare(self, config: dict[str, Any]) -> None:
         """Write the resolved settings into the folder beside."""

@@ -162,18 +162,16 @@ class LanesTraining:
     def result(self) -> BatchedFit:
         """How it ended, after the last step."""
         endings = zip(self._step.failed_at.tolist(), self._step.lanes.finite.tolist(), strict=True)
-        return BatchedFit(self._network, self._step.lanes, [_ending(self._steps, at, finite) for at, finite in endings])
+        return BatchedFit(
+            self._network,
+            self._step.lanes,
+            [Fit.failed(at) if at < NEVER else Fit.whole(self._steps, finite) for at, finite in endings],
+        )
 
 
 def _gathering(step: Callable[[Tensor, Tensor], Tensor], split: Split) -> Callable[[Tensor], Tensor]:
     """A step that is given rows of a split."""
     return lambda rows: step(*split.take(rows))
-
-
-def _ending(steps: int, failed_at: int, finite: bool) -> Fit:
-    if failed_at < NEVER:
-        return Fit(failed_at, f"the loss is not finite at step {failed_at}")
-    return Fit(steps, None if finite else "a parameter is not finite after the last step")
 
 
 class _LanesStep:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,16 @@ class Fit:
 
     steps: int
     reason: str | None = None
+
+    @classmethod
+    def failed(cls, step: int, cause: str = "") -> Self:
+        """Of one whose loss was not finite at a step; the cause, where one is known, is a clause of its own."""
+        return cls(step, f"the loss is not finite at step {step}{cause}")
+
+    @classmethod
+    def whole(cls, steps: int, finite: bool) -> Self:
+        """Of one that took all of its steps, after which its parameters are finite or not."""
+        return cls(steps, None if finite else "a parameter is not finite after the last step")
 
 
 @recording()
@@ -94,10 +105,8 @@ def fit(
                 scheduler.step()
     if (failed_at := watch.failed_at()) is not None:
         cause = without_labels(split.take(batches.index(failed_at))[1])
-        return Fit(failed_at, f"the loss is not finite at step {failed_at}{cause}")
-    if not all(p.isfinite().all().item() for p in model.parameters()):
-        return Fit(steps, "a parameter is not finite after the last step")
-    return Fit(steps)
+        return Fit.failed(failed_at, cause)
+    return Fit.whole(steps, all(p.isfinite().all().item() for p in model.parameters()))
 
 
 class _Watch:
