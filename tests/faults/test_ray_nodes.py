@@ -1,4 +1,4 @@
-"""A node of a Ray cluster that is lost in the middle of a generation.
+"""A node of a Ray cluster that is lost in the middle of a generation, or of a search without generations.
 
 Everything is done by a process of its own, with nothing of Ray in that of the tests: if Ray hangs, it is killed.
 """
@@ -16,7 +16,11 @@ from pathlib import Path
 
 import pytest
 
-DEADLINE = 150  # seconds; it takes about twenty
+from evomal.tasks import named_task
+from helpers.replays import require_replay
+
+pytest.importorskip("ray")
+DEADLINE = 600  # seconds; it takes about forty on a machine that has nothing else to do
 
 SEARCH = '''
 import json, os, signal, sys, threading, time
@@ -76,28 +80,33 @@ class Loses(Watcher):
         self.killed = True
 
 
+def lost(cluster, members, out, **flat):
+    """A search on a cluster that loses a node in the middle."""
+    node = cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    (raylet,) = node.all_processes["raylet"]
+    watcher = Loses(members, raylet.process.pid)  # many jobs are to come, so the node has one of them
+    found = learn(out, watcher, executor="ray", address=cluster.address, workers=2, **flat)
+    return found, {"killed": watcher.killed, "members": len(found[1])}
+
+
 def main(folder):
     expected = learn(f"{folder}/here")
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(head_node_args={"num_cpus": 1, "object_store_memory": 100 << 20}, initialize_head=True)
-    node = cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-    (raylet,) = node.all_processes["raylet"]
-    watcher = Loses(2, raylet.process.pid)  # many jobs are to come, so the node has one of them
-    start = time.monotonic()
-    there = learn(f"{folder}/there", watcher, executor="ray", address=cluster.address, workers=2)
-    seconds = time.monotonic() - start
+    there, by_generations = lost(cluster, 2, f"{folder}/there")
+    _, asynchronous = lost(cluster, 7, f"{folder}/asynchronous", asynchronous=True)
     cluster.shutdown()
     names = ("result", "journal", "loss")
     same = {name: a == b for name, a, b in zip(names, expected, there, strict=True)}
-    return {"killed": watcher.killed, "members": len(there[1]), "same": same, "seconds": seconds}
+    return {"generations": by_generations | {"same": same}, "asynchronous": asynchronous}
 
 
 print(json.dumps(main(sys.argv[1])))
 '''
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def short():
     """A folder with a short name: Ray makes sockets in it."""
     folder = tempfile.mkdtemp(prefix="evomal-", dir="/tmp")
@@ -118,15 +127,21 @@ def _session(number):
     return found
 
 
-@pytest.fixture
-def search(tmp_path, short):
-    """The process; all of its session ends with the test."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the searches lie, and what their process writes."""
+    return tmp_path_factory.mktemp("nodes")
+
+
+@pytest.fixture(scope="module")
+def search(folder, short):
+    """The process; all of its session ends with the tests."""
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_TMPDIR": short}
     process = subprocess.Popen(
-        [sys.executable, "-c", SEARCH, str(tmp_path)],
+        [sys.executable, "-c", SEARCH, str(folder)],
         env=os.environ | own | {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"},
-        stdout=(tmp_path / "out").open("w"),
-        stderr=(tmp_path / "err").open("w"),
+        stdout=(folder / "out").open("w"),
+        stderr=(folder / "err").open("w"),
         start_new_session=True,
     )
     yield process
@@ -135,13 +150,28 @@ def search(tmp_path, short):
     process.wait()
 
 
-def test_a_node_that_is_lost_changes_nothing(search, tmp_path):
+@pytest.fixture(scope="module")
+def told(search, folder):
+    """What became of each search."""
     code = search.wait(DEADLINE)
-    assert code == 0, (tmp_path / "err").read_text()
-    told = json.loads((tmp_path / "out").read_text().splitlines()[-1])
-    assert told["killed"]
-    assert told["members"] == 18
-    assert told["same"] == {"result": True, "journal": True, "loss": True}
+    assert code == 0, (folder / "err").read_text()
+    return json.loads((folder / "out").read_text().splitlines()[-1])
+
+
+def test_a_node_that_is_lost_changes_nothing(told):
+    assert told["generations"] == {
+        "killed": True, "members": 18, "same": {"result": True, "journal": True, "loss": True},
+    }  # fmt: skip
+
+
+def test_a_node_that_is_lost_costs_an_asynchronous_search_no_candidate(told, folder):
+    assert told["asynchronous"] == {"killed": True, "members": 18}
+    lines = require_replay(folder / "asynchronous", named_task("digits", "mlp"))
+    assert {(line["generation"], line["index"]) for line in lines} == {(g, i) for g in range(3) for i in range(6)}
+    assert {"trained", "archived"} <= {line["outcome"] for line in lines}
+
+
+def test_no_process_is_left(told, search):
     until = time.monotonic() + 30
     while _session(search.pid):
         assert time.monotonic() < until
