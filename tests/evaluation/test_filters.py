@@ -1,14 +1,19 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 import evomal
-from evomal.config import FilterSettings
+from evomal.config import FilterSettings, learn_settings
+from evomal.evaluation.batched_filters import signatures
+from evomal.evaluation.batched_stages import judge_in_lanes
 from evomal.evaluation.filters import gradient_signature, improvement, make_probe, passes, perfect_outputs
+from evomal.evaluation.stages import digest, judge_group
 from evomal.local_search import NotFiniteError
-from evomal.tasks import named_task
+from evomal.losses.batched_families import stack
+from evomal.tasks import TaskSet, named_task
 from helpers import tasks
 
 SETTINGS = FilterSettings(rejection_steps=60, rejection_lr=0.1)
@@ -187,3 +192,48 @@ def test_a_metric_that_fails_on_a_hundred_instances_is_blamed_itself():
 
     with pytest.raises(evomal.EvomalError, match=r"^metric 'late' on outputs \[100, 2\] .* fails: ValueError: too m"):
         make_probe(_rare(late), 100, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("task", "formula"),
+    [
+        (tasks.blobs(), "mul(y, log(f))"),
+        (tasks.blobs(classes=2, outputs=1, seed=5), "mul(y, log(f))"),
+        (tasks.line(), "tanh(square(sub(y, f)))"),
+    ],
+    ids=["classes", "one logit", "regression"],
+)
+def test_a_loss_and_its_negative_are_two_where_nothing_is_rejected(task, formula):
+    probe = make_probe(task, 40, seed=0)
+    pair = [_loss(text, task_type=task.task_type) for text in (formula, f"mul(-1, {formula})")]
+    pair = pair[::-1] if task.task_type == "classification" else pair  # the one that leads to the targets first
+    plain, directed = ([gradient_signature(loss, probe, d) for loss in pair] for d in (False, True))
+    assert plain == [directed[0]] * 2
+    assert directed[0] != directed[1]
+    assert directed[1].count("-") > directed[0].count("-")
+    assert signatures(stack(pair), probe, directed=True) == directed
+    for settings, expected in ((SETTINGS, plain), (FilterSettings(rejection=False), directed)):
+        whole = learn_settings(**settings.model_dump())
+        for judge in (judge_group, judge_in_lanes):
+            found = judge(TaskSet.of(task), whole, [probe], pair)
+            assert [each.signature for each in found] == [digest(text) for text in expected]
+
+
+def test_with_nothing_to_improve_nothing_is_rejected():
+    task = tasks.blobs(metric=lambda outputs, targets: 0.25)
+    pair = [_loss("mul(y, f)"), _loss("mul(-1, mul(y, f))")]
+    one, other = judge_group(TaskSet.of(task), learn_settings(), [make_probe(task, 40, seed=0)], pair)
+    assert one.score == other.score == math.inf
+    assert one.signature != other.signature
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_score_that_is_no_number_on_one_of_several_tasks_is_not_passed_over(order):
+    task, loss = tasks.blobs(), _loss("square(sub(y, f))")
+    probe = make_probe(task, 40, seed=0)
+    never = replace(probe, metric=lambda outputs, targets: math.nan)
+    probes, settings = [probe, never][::order], learn_settings(rejection_steps=5)
+    for judge in (judge_group, judge_in_lanes):
+        for found in judge(TaskSet.of(task), settings, probes, [loss, loss]):
+            assert not passes(found.score, "classification", settings.filters)
+            assert math.isnan(found.score)

@@ -114,6 +114,12 @@ def test_what_is_known_or_equal_in_its_gradients_is_not_asked_for(tmp_path):
     assert all(by_key[tuple(record["same_as"])]["fitness"] == record["fitness"] for record in equal)
 
 
+def test_a_loss_is_asked_for_though_its_negative_was(tmp_path):
+    pair = ("mul(y, log(f))", "mul(-1, mul(y, log(f)))")  # the first drives the true class down
+    search = evomal.Search("gplfl", "classification", out=tmp_path / "a", start_from=pair, **SMALL)
+    assert {candidate.id for candidate in search.ask()} >= {"0.0", "0.1"}
+
+
 def test_a_failed_training_is_told_as_infinite(tmp_path):
     search = evomal.Search("gplfl", "classification", out=tmp_path, population_size=4, generations=1)
     first, *others = search.ask()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from evomal.config import FilterSettings
-from evomal.evaluation.filters import FilterProbe, norm_texts, of_stages
+from evomal.evaluation.filters import FilterProbe, norm_texts, of_stages, signed_norms
 from evomal.local_search.batched_tune import lanes_adam
 from evomal.losses.batched import BatchedLosses, finite_lanes
 from evomal.losses.criterion import STAGES
@@ -61,7 +61,7 @@ class Improving:
         return values
 
 
-def signatures(losses: BatchedLosses, probe: FilterProbe) -> list[str | None]:
+def signatures(losses: BatchedLosses, probe: FilterProbe, directed: bool = False) -> list[str | None]:
     """What `evomal.evaluation.filters.gradient_signature` gives for each loss; None where the loss is not finite.
 
     A norm that lies within rounding of the middle between two texts may get the other one than there.
@@ -69,6 +69,7 @@ def signatures(losses: BatchedLosses, probe: FilterProbe) -> list[str | None]:
     Args:
         losses: N candidates, with reduction ``mean``.
         probe: Predictions and targets.
+        directed: Tell losses apart that lead in opposite directions.
     """
     found: list[list[str]] = [[] for _ in range(losses.lanes)]
     good = torch.ones(losses.lanes, dtype=torch.bool, device=probe.predictions.device)
@@ -78,7 +79,7 @@ def signatures(losses: BatchedLosses, probe: FilterProbe) -> list[str | None]:
         for outputs in (probe.predictions, probe.wider):
             values, slopes = losses.slopes(_for_all(outputs, losses), probe.targets, losses.coefficients())
             good = good & finite_lanes(values, [slopes])
-            norms = slopes.flatten(2).norm(dim=2) if slopes.dim() > 2 else slopes.abs()
+            norms = signed_norms(slopes, outputs, probe, directed)
             for own, row in zip(parts, (norms.shape[1] * norms).tolist(), strict=True):
                 own += norm_texts(row)
         for texts, own in zip(found, parts, strict=True):

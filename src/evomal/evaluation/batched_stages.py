@@ -15,7 +15,7 @@ import torch
 from evomal.config import LearnSettings
 from evomal.engines.genome import Genome
 from evomal.evaluation.batched_filters import improvements, signatures
-from evomal.evaluation.filters import FilterProbe
+from evomal.evaluation.filters import FilterProbe, all_pass
 from evomal.evaluation.over_tasks import Measured, over_tasks, why_not
 from evomal.evaluation.stages import (
     Judgement,
@@ -24,6 +24,7 @@ from evomal.evaluation.stages import (
     control_scale,
     digest,
     judge_group,
+    least,
     partial_of,
     task_loss_metric,
     train_group,
@@ -74,7 +75,8 @@ def judge_in_lanes(
         scores: list[list[float | None]] = []
         with one_thread():
             if settings.filters.gradient_equivalence:
-                texts = [signatures(lanes, probe) for probe in probes]
+                directed = all_pass(settings.filters, probes)
+                texts = [signatures(lanes, probe, directed) for probe in probes]
             if settings.filters.rejection:
                 scores = [improvements(lanes, probe, settings.filters) for probe in probes]
         each = (perf_counter() - start) / len(group)
@@ -93,7 +95,8 @@ def _judged(texts: Sequence[str | None], scores: Sequence[float | None], seconds
     signature = digest(" ".join(text for text in texts if text is not None)) if texts else None
     if None in scores:
         return Judgement(None, signature, LOSS_NOT_FINITE, seconds)
-    return Judgement(min((s for s in scores if s is not None), default=None), signature, None, seconds)
+    score = least(score for score in scores if score is not None) if scores else None
+    return Judgement(score, signature, None, seconds)
 
 
 def train_in_lanes(tasks: TaskSet, settings: LearnSettings, losses: Sequence[LearnedLoss]) -> list[Partial]:

@@ -151,7 +151,7 @@ def passes(score: float, task_type: TaskType, settings: FilterSettings) -> bool:
     return score >= settings.rejection_threshold if task_type != "regression" else score > 0
 
 
-def gradient_signature(loss: LossFunction, probe: FilterProbe) -> str:
+def gradient_signature(loss: LossFunction, probe: FilterProbe, directed: bool = False) -> str:
     r"""What gradient-equivalent losses share: their gradient norms per instance, to two significant digits (D9).
 
     :math:`\{\|\nabla_{\hat y_b}\mathcal{M}_\phi\|_2\}_{b=1}^B` (Equation 10) at the untrained predictions and at wider
@@ -161,6 +161,7 @@ def gradient_signature(loss: LossFunction, probe: FilterProbe) -> str:
     Args:
         loss: The candidate, with reduction ``mean``.
         probe: Predictions and targets.
+        directed: Tell losses apart that lead in opposite directions; see `signed_norms`.
 
     Returns:
         A text that is equal for equivalent losses.
@@ -176,10 +177,39 @@ def gradient_signature(loss: LossFunction, probe: FilterProbe) -> str:
             for outputs in (probe.predictions, probe.wider):
                 value, gradient = slope(loss, outputs, probe.targets)
                 require_finite(value, gradient)
-                norms = gradient.flatten(1).norm(dim=1) if gradient.dim() > 1 else gradient.abs()
+                norms = signed_norms(gradient, outputs, probe, directed)
                 parts += norm_texts((len(norms) * norms).tolist())
             found.append(" ".join(parts))
     return of_stages(found)
+
+
+def signed_norms(slopes: Tensor, outputs: Tensor, probe: FilterProbe, directed: bool) -> Tensor:
+    r"""The length of :math:`\nabla_{\hat y_b}\mathcal{M}_\phi` for every instance.
+
+    A loss and its negative have gradients of one length. Only one of them passes the rejection filter, which comes
+    before; where it lets everything pass, a length is negative if the way down the slope leads away from the target.
+
+    Args:
+        slopes: Of one loss [B, C, ...], or of several [N, B, C, ...].
+        outputs: Where they were taken, [B, C, ...].
+        probe: The targets.
+        directed: Whether there are negative lengths.
+
+    Returns:
+        Lengths, [B] or [N, B].
+    """
+    first = slopes.dim() - outputs.dim() + 1  # the first dimension that is one of an instance
+    norms = slopes.flatten(first).norm(dim=first) if slopes.dim() > first else slopes.abs()
+    if not directed:
+        return norms
+    rising = slopes * (perfect_outputs(outputs, probe.targets, probe.task_type) - outputs)
+    away = (rising.flatten(first).sum(first) if rising.dim() > first else rising) > 0
+    return torch.where(away, -norms, norms)
+
+
+def all_pass(settings: FilterSettings, probes: Sequence[FilterProbe]) -> bool:
+    """Whether the rejection filter holds nothing back: it is off, or no task has anything to improve."""
+    return not settings.rejection or all(probe.possible <= 0 for probe in probes)
 
 
 def sees_progress(loss: LossFunction) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from time import perf_counter
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from evomal.config import LearnSettings
 from evomal.engines.genome import Genome
-from evomal.evaluation.filters import FilterProbe, gradient_signature, improvement
+from evomal.evaluation.filters import FilterProbe, all_pass, gradient_signature, improvement
 from evomal.evaluation.over_tasks import Measured, OverTasks, one_by_one, over_tasks, why_not
 from evomal.foundation.seeds import derive
 from evomal.local_search import Tuned, tune
@@ -78,12 +78,24 @@ def judge_stage(tasks: TaskSet, settings: LearnSettings, probes: Sequence[Filter
     try:
         with one_thread(), precision(settings.execution.precision, tasks.device):
             if settings.filters.gradient_equivalence:
-                signature = digest(" ".join(gradient_signature(loss, probe) for probe in probes))
+                directed = all_pass(settings.filters, probes)
+                signature = digest(" ".join(gradient_signature(loss, probe, directed) for probe in probes))
             if settings.filters.rejection:
-                score = min(improvement(loss, probe, settings.filters) for probe in probes)
+                score = least(improvement(loss, probe, settings.filters) for probe in probes)
     except Exception as error:  # whatever a candidate does, the run goes on
         reason = reason_of(error)
     return Judgement(score, signature, reason, perf_counter() - start)
+
+
+def least(scores: Iterable[float]) -> float:
+    """The least of several scores; none that is NaN, which `min` would pass over in some orders, is ever good enough.
+
+    Example:
+        >>> least([0.9, 0.7]), least([0.9, math.nan, 0.7])
+        (0.7, nan)
+    """
+    known = list(scores)
+    return math.nan if any(map(math.isnan, known)) else min(known)
 
 
 def judge_group(
