@@ -48,6 +48,18 @@ class Frozen(nn.Module):
         return self.head(torch.tanh(self.body(x)))
 
 
+class Scaled(nn.Module):
+    """Its logits have a temperature: a parameter without dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 7), nn.Tanh(), nn.Linear(7, 5))
+        self.scale = nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x):
+        return self.scale * self.body(x)
+
+
 class Words(nn.Module):
     def __init__(self):
         super().__init__()
@@ -93,6 +105,7 @@ ZOO = {
     ),
     "tied": (lambda: Tied(), ROW),
     "frozen": (lambda: Frozen(), ROW),
+    "temperature": (lambda: Scaled(), ROW),
     "embedding": (lambda: Words(), None),
 }
 

@@ -71,7 +71,7 @@ def _same(make, task, settings, base=BASE, seed=1):
 @pytest.mark.parametrize(
     "name",
     ["mlp", "relu_in_place", "convolution", "max_pooling", "batch_norm", "group_norm", "dropout", "tied", "frozen",
-     "embedding"],
+     "temperature", "embedding"],
 )  # fmt: skip
 def test_each_lane_is_tuned_as_alone(name):
     outcomes = _same(_losses, _task(name), LocalSearchSettings(meta_steps=4, meta_lr=0.05))

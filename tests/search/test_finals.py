@@ -495,3 +495,12 @@ def test_a_handcrafted_loss_is_saved_and_loaded_like_any_other(tmp_path):
         assert torch.equal(again(outputs, targets), loss(outputs, targets))
         assert again.info == {"why": "best"}
     assert math.isfinite(float(again(outputs, targets)))
+
+
+def test_a_batch_of_the_finals_has_a_label_that_counts():
+    """One of twenty instances has a label: of plain batches of eight, most would be 0/0."""
+    x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    y = torch.where(torch.arange(200) % 20 == 0, (x[:, 0] > 0).long(), -100)
+    tasks = TaskSet.of(evomal.Task(lambda: nn.Linear(3, 2), (x, y), name="sparse"))
+    found = [train_final(tasks, settings(batch_size=8), None, 0.1, split, 10) for split in range(2)]
+    assert [each.reason for each in found] == [None, None]

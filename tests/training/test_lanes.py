@@ -65,7 +65,7 @@ def _compare(trained, results, valid):
 @pytest.mark.parametrize(
     "name",
     ["mlp", "relu_in_place", "convolution", "max_pooling", "batch_norm", "group_norm", "dropout", "attention",
-     "weight_norm", "tied", "frozen", "embedding"],
+     "weight_norm", "tied", "frozen", "temperature", "embedding"],
 )  # fmt: skip
 def test_each_lane_is_trained_as_alone(name):
     model, split, valid = _case(name)

@@ -102,4 +102,4 @@ class BaseStep:
 
 def _inner(first: Tensor, second: Tensor, lanes: bool) -> Tensor:
     product = first * second
-    return product.flatten(1).sum(1) if lanes else product.sum()
+    return product.reshape(len(product), -1).sum(1) if lanes else product.sum()

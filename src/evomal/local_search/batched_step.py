@@ -249,4 +249,4 @@ def _require_adjoint(u: Tensor, pushed: Tensor, pulled: Sequence[Tensor], v: Seq
 
 def _inner(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
     """The inner products of all lanes [N]."""
-    return torch.stack([(a * b).flatten(1).sum(1) for a, b in zip(first, second, strict=True)]).sum(0)
+    return torch.stack([(a * b).reshape(len(a), -1).sum(1) for a, b in zip(first, second, strict=True)]).sum(0)

@@ -32,7 +32,7 @@ class Lanes:
     @property
     def finite(self) -> Tensor:
         """Which lanes' parameters are all finite, bool [N]."""
-        return torch.stack([p.detach().isfinite().flatten(1).all(1) for p in self.parameters]).all(0)
+        return torch.stack([p.detach().isfinite().reshape(len(p), -1).all(1) for p in self.parameters]).all(0)
 
 
 class BatchedModel:

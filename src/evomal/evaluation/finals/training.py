@@ -133,7 +133,7 @@ class _Fresh(NamedTuple):
         train, test = final_split(task, settings.finals.folds, split, settings.seed)
         key = (settings.seed, task.key, "finals", split)
         model = task.make_model(derive(*key, "init"))
-        batches = Batches(len(train), settings.base.batch_size, *key, "batches")
+        batches = Batches.of(train, settings.base.batch_size, *key, "batches")
         return cls(train, test, model, batches, derive(*key, "noise"))
 
 
