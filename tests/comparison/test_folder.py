@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from evomal.comparison.folder import ComparisonFolder
-from evomal.comparison.trainings import FinishedTraining, training_record
+from evomal.comparison.training_rows import FinishedTraining, training_record
 from evomal.foundation.errors import RunFolderError
 from evomal.tasks import named_task
 from evomal.training import TrainingRun

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import evomal
-from evomal.comparison.trainings import digest
+from evomal.comparison.digests import digest
 from evomal.executors import InProcess
 from evomal.foundation.errors import SettingError
 from evomal.foundation.serialization import by_value

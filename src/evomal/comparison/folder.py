@@ -10,7 +10,7 @@ from evomal.comparison.comparison import TABLES
 from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.plan import Plan
 from evomal.comparison.searches import read_search
-from evomal.comparison.trainings import FinishedTraining, Key, read_trainings
+from evomal.comparison.training_rows import FinishedTraining, Key, read_trainings
 from evomal.config import BaseSettings, TrainSettings, meanings, with_schedule_in_base
 from evomal.foundation.errors import RunFolderError
 from evomal.foundation.files import FolderLock, write_atomically

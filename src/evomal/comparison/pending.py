@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evomal.comparison.contenders import Contender, SearchSummary
+from evomal.comparison.digests import digest, digests_of
 from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.plan import Plan
-from evomal.comparison.trainings import digest, digests_of, loss_of
+from evomal.comparison.trainings import loss_of
 from evomal.evaluation.probing import probed
 from evomal.foundation.errors import DataError, EvomalError
 from evomal.losses import load_loss

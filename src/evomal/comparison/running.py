@@ -8,12 +8,14 @@ from typing import Any
 
 from evomal.comparison.comparison import Comparison, write_tables
 from evomal.comparison.contenders import Contender, SearchSummary
+from evomal.comparison.digests import digests_of
 from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.past import other_optimizers, tuned_lr
 from evomal.comparison.pending import Left, Losses, Searches, losses_of, trainings_left, unfinished, what_is_left
 from evomal.comparison.plan import Plan
 from evomal.comparison.searches import Job, run_search
-from evomal.comparison.trainings import FinishedTraining, digests_of, train_left, training_record
+from evomal.comparison.training_rows import FinishedTraining, training_record
+from evomal.comparison.trainings import train_left
 from evomal.executors import Executor
 from evomal.foundation.files import AGAIN, going_on
 from evomal.search import METHODS

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evomal.comparison.contenders import SearchSummary
-from evomal.comparison.trainings import is_number
+from evomal.comparison.training_rows import is_number
 from evomal.config import LearnSettings
 from evomal.foundation.errors import EvomalError, StorageError
 from evomal.foundation.files import storing, write_atomically

@@ -20,7 +20,7 @@ OWN = ("losses", "preset", "workers")  # options that are neither settings nor t
 
 
 class NamedLoss(Settings):
-    """A loss as it was named, and its `evomal.comparison.trainings.digest`."""
+    """A loss as it was named, and its `evomal.comparison.digests.digest`."""
 
     name: str
     digest: str | None

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from evomal.comparison.train_call import MARK, VERSION, TrainCall
-from evomal.comparison.trainings import FinishedTraining, Key, read_trainings, training_record
+from evomal.comparison.training_rows import FinishedTraining, Key, read_trainings, training_record
 from evomal.foundation.contexts import uninterrupted
 from evomal.foundation.errors import RunFolderError
 from evomal.foundation.files import FolderLock, going_on

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from evomal.comparison.contenders import Contender
+from evomal.comparison.digests import digest
 from evomal.comparison.train_call import NamedLoss, TrainCall, task_identity
 from evomal.comparison.train_journal import TrainingJournal
 from evomal.comparison.trained import TrainedLoss, TrainResult
-from evomal.comparison.trainings import FinishedTraining, Key, digest, loss_of, train_left
+from evomal.comparison.training_rows import FinishedTraining, Key
+from evomal.comparison.trainings import loss_of, train_left
 from evomal.config import TrainSettings
 from evomal.config import given as given_names
 from evomal.executors import WorkerError, make_executor

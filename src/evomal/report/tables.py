@@ -79,12 +79,14 @@ def result_pairs(result: "LearnResult", loss_file: Path) -> dict[str, str]:
 
 def _handed_out(result: "LearnResult", loss_file: Path) -> str:
     """What lies in the loss file, where finals decided that."""
+    from evomal.losses import SavedLoss
+
     if result.verdict is None:
         return ""
     rate = "" if result.verdict.lr is None else f", at rate {result.verdict.lr:.3g}"
     if result.best_learned is None:
         return f" (the learned loss{rate})"
-    if not hasattr(result.loss, "save"):
+    if not isinstance(result.loss, SavedLoss):
         return " (the best learned loss; what the verdict names is a function of your own)"
     return f" ({result.verdict.name}{rate}; the best learned loss is {loss_file.with_name(LEARNED)})"
 
