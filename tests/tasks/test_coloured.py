@@ -84,7 +84,7 @@ def test_cut_and_odd_archives_are_one_line(tmp_path):
     with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz cannot be read \(\w+: .*\); get it anew$"):
         load_cifar10(tmp_path)
     path.write_bytes(b"<html>not found</html>")
-    with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz cannot be read \(ReadError: .*\); get it anew$"):
+    with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz cannot be read \(BadGzipFile: .*\); get it anew$"):
         load_cifar10(tmp_path)
     _archive(path, {name: content for name, content in members.items() if "batch_3" not in name})
     with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz lacks data_batch_3\.bin; get it anew$"):
@@ -96,6 +96,23 @@ def test_cut_and_odd_archives_are_one_line(tmp_path):
         f"{path}: data_batch_2.bin has 3074 bytes, which is no multiple of the 3073 of an image; it is cut short or of "
         "another kind (the binary version is needed, not the one for Python); get it anew"
     )
+
+
+@pytest.mark.parametrize("name", ["cifar10", "california-housing"])
+def test_damage_anywhere_in_an_archive_is_one_line(tmp_path, name):
+    """A byte of the stream, or of the checksum behind it: zlib has errors of its own, or the pixels would be others."""
+    if name == "cifar10":
+        path = tmp_path / "cifar-10-binary.tar.gz"
+        _archive(path, cifar_members(count=3)[0])
+    else:
+        california(tmp_path)
+        path = tmp_path / "cal_housing.tgz"
+    load_dataset(name, tmp_path)
+    whole = path.read_bytes()
+    for place in [*range(60, len(whole) - 8, len(whole) // 40), len(whole) - 7]:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with pytest.raises(DataError, match=f"^{path} (cannot be read|lacks) .*; get it anew$"):
+            load_dataset(name, tmp_path)
 
 
 def test_a_wrong_class_count(tmp_path):

@@ -1,6 +1,5 @@
 """Coloured images, 3×32×32: CIFAR-10 and CIFAR-100 (50,000 and 10,000) and SVHN (73,257 and 26,032), read strictly."""
 
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor
 from evomal.foundation.errors import DataError
 from evomal.tasks.augmentation import Augmentation
 from evomal.tasks.datasets.data import Pair, Raw
-from evomal.tasks.datasets.files import Published, cannot_read
+from evomal.tasks.datasets.files import Published, archived, cannot_read
 
 HOME = "https://www.cs.toronto.edu/~kriz/"
 PIXELS = 3 * 32 * 32
@@ -116,22 +115,13 @@ def _load(published: Published, data_dir: Path | None, training: Sequence[str], 
 
 
 def _members(source: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """Files of a folder or of an archive, which is read and not unpacked, by their last names."""
+    """Files of a folder or of an archive, by their last names."""
+    if not source.is_dir():
+        return archived(source, names)
     try:
-        if source.is_dir():
-            return {name: (source / name).read_bytes() for name in names}
-        found = {}
-        with tarfile.open(source, "r:gz") as archive:
-            for member in archive:
-                file = archive.extractfile(member) if member.isfile() else None
-                if file is not None and Path(member.name).name in names:
-                    found[Path(member.name).name] = file.read()
-    except (OSError, EOFError, tarfile.TarError) as error:
+        return {name: (source / name).read_bytes() for name in names}
+    except OSError as error:
         raise cannot_read(source, error) from None
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise DataError(f"{source} lacks {', '.join(missing)}; get it anew")
-    return found
 
 
 def load_svhn(data_dir: Path | None = None) -> Raw:

@@ -1,7 +1,10 @@
 """Files of published data sets: where they are looked for, and how they are downloaded."""
 
+import gzip
 import os
-from collections.abc import Callable, Iterator, Mapping
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,6 +146,31 @@ def resuming(part: Path) -> Callable[[str, Any, Any], None]:
         part.replace(output)
 
     return download
+
+
+def archived(path: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Files of a ``.tar.gz`` by their last names; it is read, and not unpacked.
+
+    It is read to its end, where the checksum stands that tells damaged bytes: the archive in it ends before.
+
+    Raises:
+        DataError: It is damaged, or lacks one of them.
+    """
+    found = {}
+    try:
+        with gzip.open(path) as content, tarfile.open(fileobj=content, mode="r:") as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.isfile() else None
+                if file is not None and Path(member.name).name in names:
+                    found[Path(member.name).name] = file.read()
+            while content.read(CHUNK):
+                pass
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise cannot_read(path, error) from None
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}; get it anew")
+    return found
 
 
 def cannot_read(path: Path, error: BaseException) -> DataError:

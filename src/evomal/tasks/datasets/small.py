@@ -1,6 +1,5 @@
 """Small data sets: those that come with scikit-learn, and California housing, in the table of its authors."""
 
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 
 from evomal.foundation.errors import DataError, one_line
 from evomal.tasks.datasets.data import Raw
-from evomal.tasks.datasets.files import Published, cannot_read
+from evomal.tasks.datasets.files import Published, archived, cannot_read
 
 ARCHIVE, TABLE = "cal_housing.tgz", "cal_housing.data"
 CALIFORNIA = Published(
@@ -101,11 +100,6 @@ def _lines(path: Path) -> list[str]:
             path = path / TABLE
         if path.suffix == ".data":
             return path.read_text(encoding="ascii").splitlines()
-        with tarfile.open(path, "r:gz") as archive:
-            names = [name for name in archive.getnames() if Path(name).name == TABLE]
-            file = archive.extractfile(names[0]) if names else None
-            if file is not None:
-                return file.read().decode("ascii").splitlines()
-    except (OSError, EOFError, tarfile.TarError, UnicodeDecodeError) as error:
+        return archived(path, [TABLE])[TABLE].decode("ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
         raise cannot_read(path, error) from None
-    raise DataError(f"{path} lacks {TABLE}; get it anew")
