@@ -118,6 +118,7 @@ def test_the_name_tells_what_is_unusual(tmp_path):
     [
         (["1,2,yes", "1,old,no"], ", line 3: column 'income' holds 'old', which is no finite number" + NUMBERS),
         (["1,,yes"], ", line 2: column 'income' holds nothing" + NUMBERS),
+        (["1,2_0,yes"], ", line 2: column 'income' holds '2_0', which is no finite number" + NUMBERS),
         (["1,nan,yes"], ", line 2: column 'income' holds 'nan', which is no finite number" + NUMBERS),
         (["1,2,yes", "", "1,2"], ", line 4 has 2 columns, but the first line names 3; mend it"),
         (["1,2, "], ", line 2: column 'left' is empty; remove such rows"),
@@ -316,6 +317,38 @@ def test_an_empty_table_and_decimal_commas(tmp_path):
         DataError, match="line 2: column 'age' holds '1,5', which is no finite number; give a point for"
     ):
         load_file(path, "left")
+
+
+@pytest.mark.parametrize("mark", ["NA", "nan", "?", "null", "inf"])
+@pytest.mark.parametrize("others", ["1", "0.5"])
+def test_a_target_that_is_not_known_among_numbers_is_no_class(tmp_path, mark, others):
+    path = _csv(tmp_path / "mine.csv", [f"{i},{mark if i == 4 else i % 2 or others}" for i in range(20)], "age,left")
+    with pytest.raises(DataError) as caught:
+        load_file(path, "left")
+    assert str(caught.value) == (
+        f"{path}, line 6: column 'left' holds '{mark}', which is no finite number, as others are; remove such rows"
+    )
+
+
+def test_targets_with_decimal_commas_are_no_classes(tmp_path):
+    path = _csv(tmp_path / "mine.csv", [f"{i};{i % 3},5" if i else "0;1" for i in range(20)], "age;left")
+    with pytest.raises(DataError, match="line 3: column 'left' holds '1,5', which is no finite number; give a point"):
+        load_file(path, "left")
+
+
+def test_labels_that_only_python_takes_for_numbers_stay_apart(tmp_path):
+    labels = ["1_2", "12", "NA"]  # beside text, NA may be a name
+    data = load_file(_csv(tmp_path / "mine.csv", [f"{i},{labels[i % 3]}" for i in range(30)], "age,left"), "left")
+    assert (data.task_type, data.classes) == ("classification", 3)
+    with pytest.raises(DataError, match=r"has text as targets, such as '1_2'; for a regression give numbers$"):
+        load_file(tmp_path / "mine.csv", "left", regression=True)
+
+
+def test_names_in_quotes_may_hold_separators(tmp_path):
+    path = _csv(tmp_path / "mine.csv", ["1;2;0", "2;1;1"] * 10, '"age, in years";"income, net";left')
+    assert load_file(path, "left").input_shape == (2,)
+    with pytest.raises(SettingError, match=r"name the column of its target \(age, in years, income, net, left\)$"):
+        load_file(path)
 
 
 def test_a_missing_target_is_asked_for_by_the_columns_whatever_separates_them(tmp_path):

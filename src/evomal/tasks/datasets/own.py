@@ -1,8 +1,5 @@
 """Data sets of users, from one file: arrays of an ``.npz``, or a table as ``.csv``."""
 
-import csv
-import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evomal.foundation.errors import DataError, SettingError, one_line, unknown_name
+from evomal.foundation.errors import DataError, SettingError
 from evomal.tasks.datasets.data import Data, Pair, Raw, prepare
+from evomal.tasks.datasets.table import is_number, named_columns, read_table, unreadable
 from evomal.tasks.tensors import as_tensor, first_row, require_finite
 
 MOST_CLASSES = 1000
 CHANNELS = (1, 3, 4)
-QUOTED = 40
-DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 LARGEST = torch.finfo(torch.float32).max
 
 
@@ -53,11 +49,11 @@ def load_file(path: str | Path, target: str | None = None, regression: bool = Fa
         raise SettingError(f"data '{path}' is neither an .npz nor a .csv file; save arrays x and y by numpy.savez")
     if (kind == ".csv") != (target is not None):
         raise SettingError(
-            f"data '{path}' is a table; name the column of its target{_named_columns(path)}"
+            f"data '{path}' is a table; name the column of its target{named_columns(path)}"
             if kind == ".csv"
             else f"data '{path}' has its targets as array y, not in column '{target}'; leave the target out"
         )
-    x, y, test = _read_table(path, str(target)) if kind == ".csv" else _read_arrays(path)
+    x, y, test = (*read_table(path, str(target)), None) if kind == ".csv" else _read_arrays(path)
     _require_shapes(path, x, y, "")
     if test is not None:
         _require_shapes(path, *test, "_test")
@@ -69,7 +65,8 @@ def load_file(path: str | Path, target: str | None = None, regression: bool = Fa
         if test is not None:
             test = (test[0], _numbered(path, test[1], names))
     if y.dtype.kind in "US":
-        raise DataError(f"{path} has text as targets, such as '{y.flat[0]}'; for a regression give numbers")
+        text = next((text for text in y.flat if not is_number(str(text))), y.flat[0])
+        raise DataError(f"{path} has text as targets, such as '{text}'; for a regression give numbers")
     pair = _pair(path, x, y, "")
     held_out = None if test is None else _pair(path, *test, "_test")
     if held_out is not None and held_out[0].shape[1:] != pair[0].shape[1:]:
@@ -79,22 +76,6 @@ def load_file(path: str | Path, target: str | None = None, regression: bool = Fa
     if len(pair[0]) < 10:
         raise DataError(f"{path} has {len(pair[0])} instances; give at least 10, so that parts can be held out")
     return prepare(path.stem, Raw(*pair, held_out), classes, labels)
-
-
-def _named_columns(path: Path) -> str:
-    """The columns of a table as a message names them, nothing where they cannot be read."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-        header = next(csv.reader([first], delimiter=_separator(first)), [])
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return ""
-    return f" ({', '.join(name.strip() for name in header)})" if 0 < len(header) < QUOTED else ""
-
-
-def _separator(first: str) -> str:
-    """What stands between the columns of a table, by its first line."""
-    return max(",;\t", key=first.count)
 
 
 def _are_labels(path: Path, y: NDArray[Any], regression: bool, several: bool) -> bool:
@@ -137,10 +118,6 @@ def _numbered(path: Path, y: NDArray[Any], names: NDArray[Any]) -> NDArray[Any]:
     if odd.any():
         raise DataError(f"{path} has the class {y[odd][0]} in y_test, which y lacks; give every class to training")
     return places
-
-
-def _unreadable(path: Path, error: BaseException) -> DataError:
-    return DataError(f"{path} cannot be read ({one_line(error)}); check the path and the file")
 
 
 def _pair(path: Path, x: NDArray[Any], y: NDArray[Any], part: str) -> Pair:
@@ -203,7 +180,7 @@ def _read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[
         what = "objects, which may hold code" if "pickle" in str(error) else "what is no array"
         raise DataError(f"{path} holds {what}; save arrays of numbers by numpy.savez") from None
     except Exception as error:  # zipfile and zlib have many for a damaged file
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if not all(isinstance(each, np.ndarray) for each in found.values()):  # NumPy hands out what it does not know
         raise DataError(f"{path} holds what is no array; save arrays of numbers by numpy.savez")
     missing = [name for name in ("x", "y") if name not in found] or [
@@ -219,80 +196,3 @@ def _read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[
     if test is not None and test.shape[1:] != y.shape[1:]:
         raise DataError(f"{path} has y of shape {list(y.shape)} but y_test of {list(test.shape)}; give both one form")
     return found["x"], y, None if test is None else (found["x_test"], test)
-
-
-def _read_table(path: Path, target: str) -> tuple[NDArray[Any], NDArray[Any], None]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            rows = _rows(csv.reader(file, delimiter=_separator(first)), path)
-            header = next(rows, (0, []))[1]
-            if not header:
-                raise DataError(f"{path} is empty; give a line with the names of the columns, then numbers")
-            columns, place = _columns(path, header, target)
-            features: list[list[float]] = []
-            targets: list[str] = []
-            for line, row in rows:
-                targets.append(row[place].strip())
-                if not targets[-1]:
-                    raise DataError(f"{path}, line {line}: column '{target}' is empty; remove such rows")
-                features.append([_number(path, line, header[column], row[column]) for column in columns])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _unreadable(path, error) from None
-    if not features:
-        raise DataError(f"{path} has no rows below its line of names; give at least 10 instances")
-    return np.array(features), _targets(targets), None
-
-
-def _rows(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Lines that are not empty, with their numbers; all as long as the first."""
-    length = 0
-    for row in reader:
-        if row:
-            length = length or len(row)
-            if len(row) != length:
-                raise DataError(
-                    f"{path}, line {reader.line_num} has {len(row)} columns, but the first line names {length}; mend it"
-                )
-            yield reader.line_num, row
-
-
-def _columns(path: Path, header: Sequence[str], target: str) -> tuple[list[int], int]:
-    names = [name.strip() for name in header]
-    if target not in names:
-        raise unknown_name("target column", target, names)
-    if "" in names:
-        raise DataError(
-            f"{path}: column {names.index('') + 1} has no name, as one of row numbers has; leave it out (pandas: "
-            "index=False), or name it"
-        )
-    if len(names) < 2:
-        raise DataError(f"{path} has no column beside its target '{target}'; give at least one feature")
-    if names.count(target) > 1:
-        raise DataError(f"{path} has {names.count(target)} columns named '{target}'; give each a name of its own")
-    place = names.index(target)
-    return [column for column in range(len(names)) if column != place], place
-
-
-def _number(path: Path, line: int, column: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        shown = f"'{text.strip()[:QUOTED]}', which is no finite number" if text.strip() else "nothing"
-        comma = DECIMAL_COMMA.fullmatch(text.strip())
-        what = "a point for the comma" if comma else "numbers (a column for each category), or leave the column out"
-        raise DataError(f"{path}, line {line}: column '{column.strip()}' holds {shown}; give {what}")
-    return value
-
-
-def _targets(texts: Sequence[str]) -> NDArray[Any]:
-    """Targets as whole numbers, as decimals, or else as text."""
-    for kind in (int, float):
-        try:
-            return np.array([kind(text) for text in texts])
-        except (ValueError, OverflowError):
-            continue
-    return np.array(texts)
