@@ -459,6 +459,25 @@ def test_data_that_do_not_fit_into_the_temporary_folder_leave_nothing_there(monk
         assert [path.name for path in executor._folder.path.iterdir() if path.suffix == ".joblib"] == []
 
 
+def test_what_cannot_be_sent_is_said_in_one_sentence_and_leaves_nothing(processes):
+    def there():
+        return sorted(path.name for path in processes._folder.path.iterdir())
+
+    def named(shared, other):
+        return 1
+
+    before, lock = there(), threading.Lock()
+    for shared, other in (({"held": lock}, 1), (None, lock)):
+        with pytest.raises(SettingError) as caught:
+            list(processes.map(named, shared, [(other,)]))
+        assert str(caught.value) == (
+            "what is worked on cannot be sent to workers (TypeError: cannot pickle '_thread.lock' object); leave out "
+            "of model, data and functions what holds that, or give `workers=1`"
+        )
+        assert {*there()} - {*before} <= {f"{len(before) - 1}.joblib"}  # that of None
+    assert list(processes.map(divmod, 7, [(2,)])) == [(3, 1)]
+
+
 @pytest.mark.parametrize("error", [FULL, OSError(errno.EROFS, "Read-only file system")])
 def test_shared_memory_without_room_is_named_and_nobody_works_alone_instead(monkeypatch, error):
     monkeypatch.setattr("multiprocessing.context.BaseContext.Lock", _refusing(error))

@@ -130,6 +130,18 @@ def test_an_exception_comes_back_as_it_is_and_nothing_is_done_again(executor, no
     assert list(executor.map(fail, None, [(5, str(noted))])) == [5]
 
 
+def test_what_cannot_be_sent_is_said_in_one_sentence(executor, capfd):
+    lock = threading.Lock()
+    for shared, other in (({"held": lock}, 1), (None, lock)):
+        with pytest.raises(SettingError) as caught:
+            list(executor.map(lambda shared, other: 1, shared, [(other,)]))
+        told = str(caught.value)
+        assert told.startswith("what is worked on cannot be sent to workers (TypeError: ")
+        assert "cannot pickle '_thread.lock' object" in told
+        assert told.endswith("or give `workers=1`")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_a_killed_worker_did_is_done_again_and_nothing_is_printed(executor, noted, capfd):
     def dies_once(shared, number, file):
         with open(file, "a") as lines:

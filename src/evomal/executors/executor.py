@@ -12,12 +12,30 @@ from itertools import count
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
+from evomal.foundation.errors import SettingError
+
 Result = TypeVar("Result")
 Function = Callable[..., Result]
 
 
 class WorkerError(RuntimeError):
     """Workers are lost again and again; nothing in the input is wrong."""
+
+
+def unsendable(why: str) -> SettingError:
+    """The error for an object that cannot be brought into another process, as it cannot be pickled.
+
+    Args:
+        why: What pickling it raised, on one line.
+
+    Example:
+        >>> str(unsendable("TypeError: cannot pickle 'generator' object"))[:91]
+        "what is worked on cannot be sent to workers (TypeError: cannot pickle 'generator' object); "
+    """
+    return SettingError(
+        f"what is worked on cannot be sent to workers ({why}); leave out of model, data and functions what "
+        "holds that, or give `workers=1`"
+    )
 
 
 class Job(NamedTuple):

@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from pathlib import Path
+from pickle import PicklingError
 from types import TracebackType
 from typing import Any
 
-from evomal.executors.executor import Executor, Job, Stream, WorkerError
+from evomal.executors.executor import Executor, Job, Stream, WorkerError, unsendable
 from evomal.executors.orphans import SUFFIX, TemporaryFolder, no_room
 from evomal.executors.pool import SAFE_PATH, end_pool, leave_pool, set_safe_path, take_pool
+from evomal.foundation.errors import one_line
 
 BREAKS = 3  # workers killed so often, with no result in between, are not started again
 ALONE = 2  # workers killed so often get one job at a time
@@ -89,9 +91,13 @@ class Processes(Executor):
             path = self._folder.path / f"{len(self._files)}{SUFFIX}"
             try:
                 joblib.dump(shared, path)
-            except OSError as error:
+            except BaseException as error:
                 path.unlink(missing_ok=True)
-                raise no_room(tempfile.gettempdir(), error) from error
+                if isinstance(error, OSError):
+                    raise no_room(tempfile.gettempdir(), error) from error
+                if isinstance(error, MemoryError) or not isinstance(error, Exception):
+                    raise
+                raise unsendable(one_line(error)) from error
             self._files[id(shared)] = (shared, path)
         return self._files[id(shared)][1]
 
@@ -118,7 +124,12 @@ class _Jobs(Stream):
                 self._begin_anew(future.exception())
                 continue
             self._breaks = 0
-            return self._under_way.pop(future).number, future.result()
+            number = self._under_way.pop(future).number
+            try:
+                return number, future.result()
+            except PicklingError as error:  # loky's; why it is one stands in the text of its cause
+                lines = str(error.__cause__ or error).strip('" \n').splitlines()
+                raise unsendable(lines[-1]) from error
 
     def _hand_on(self) -> None:
         """Keep the workers busy: a few jobs beyond those that run wait with loky, so that none is idle meanwhile."""

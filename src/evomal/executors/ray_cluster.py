@@ -10,10 +10,11 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pickle import PicklingError
 from types import TracebackType
 from typing import Any
 
-from evomal.executors.executor import Executor, Job, Stream, WorkerError
+from evomal.executors.executor import Executor, Job, Stream, WorkerError, unsendable
 from evomal.executors.ray_address import require_cluster
 from evomal.executors.ray_versions import require_same_versions
 from evomal.foundation.errors import SettingError, one_line
@@ -80,8 +81,11 @@ class RayExecutor(Executor):
         """Hand a job to the cluster; its reference."""
         if self._run is None:
             self._run = self._ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=RETRIES)(_call)
-        # Inside a list, it is fetched by a worker when it needs it, not by Ray for every job.
-        return self._run.remote(job.function, [self._put(shared)], job.arguments)
+        try:
+            # Inside a list, it is fetched by a worker when it needs it, not by Ray for every job.
+            return self._run.remote(job.function, [self._put(shared)], job.arguments)
+        except (TypeError, PicklingError) as error:
+            raise unsendable(one_line(error)) from error
 
     def wait(self, references: Collection[Any]) -> Any:
         """One of these, whose job is over."""
