@@ -54,6 +54,8 @@ def test_a_dry_run_as_json(run):
         (["table2", "--scale", "0"], "setting 'scale': 0.0 is no share of the paper's budgets; give --scale 0.05"),
         (["table2", "--scale", "1.5"], "setting 'scale': 1.5 is no share of the paper's budgets"),
         (["table2", "--seeds", "1"], "give --seeds 0 1 2 3 4"),
+        (["fig9", "--methods", "ml3", *ROW], "figure 'fig9' is of EvoMAL's searches; add evomal to --methods"),
+        (["table2", "--lr-grid", "0", *ROW], "setting 'lr_grid': 0.0 is no learning rate; give numbers above 0"),
         (["table2", "--population", "1", *ROW], "setting 'population_size': "),
         (["table4", "--timed-batch", "1"], "'--timed-batch'"),
         ([], "missing argument 'what'"),

@@ -1,20 +1,23 @@
 """Plans: what is run, and that it costs what searches and trainings of these settings cost."""
 
 import pytest
+import torch
 
 from evomal.config import learn_settings
 from evomal.foundation.errors import SettingError, UnknownNameError
 from evomal.reproduction.call import plan_price
 from evomal.reproduction.made_up import operations
 from evomal.reproduction.numbers import borrowed
-from evomal.reproduction.plans import GRID, WHATS, Wanted, parts_of
+from evomal.reproduction.plans import GRID, WHATS, Wanted, evaluated, parts_of
 from evomal.reproduction.prices import part_price, price_of
 from evomal.reproduction.step_times import StepTimes
 from evomal.search.pricing import price
 from evomal.tasks import named_task
+from evomal.tasks.datasets.data import VALID_FRACTION
+from evomal.tasks.sampling import split_off
 
 TIMES = StepTimes("lenet5", "cpu", 128, 128, base=0.01, meta=0.03, more=0.02, forward=0.004, repeats=1)
-LENET = ["mnist/lenet5"]
+LENET, SVHN = ["mnist/lenet5"], "svhn/wideresnet28-10"
 
 
 def test_the_papers_own_budget():
@@ -115,12 +118,38 @@ def test_a_network_without_time_is_priced_by_its_operations(monkeypatch):
         ({"scale": float("nan")}, r"^setting 'scale': nan is no share"),
         ({"seeds": (3,)}, r"needs at least two of them; give `seeds="),
         ({"seeds": (3, 3)}, r"needs at least two of them; give `seeds="),
+        ({"lr_grid": (0.1, 0.0)}, r"^setting 'lr_grid': 0.0 is no learning rate; give numbers above 0$"),
+        ({"lr_grid": (float("nan"),)}, r"^setting 'lr_grid': nan is no learning rate; give numbers above 0$"),
         ({"methods": ("evomla",)}, r"unknown method of the paper 'evomla'; did you mean 'evomal'\?"),
     ],
 )
 def test_odd_wishes_are_refused(options, error):
     with pytest.raises(SettingError, match=error):
         Wanted(**options)
+
+
+@pytest.mark.parametrize("what", ["fig6", "fig7", "fig8", "fig9", "fig10"])
+def test_a_figure_of_searches_that_are_left_out_is_refused_before_any_of_them(what):
+    wanted = Wanted(methods=("ml3", "gplfl"))
+    with pytest.raises(SettingError) as caught:
+        parts_of(["table2", what], LENET, wanted)
+    assert str(caught.value) == f"figure '{what}' is of EvoMAL's searches; add evomal to `methods`"
+    with pytest.raises(SettingError, match=r"^figure 'fig5' is of searches with generations; add taylorglo, gplfl or "):
+        parts_of(["fig5"], LENET, Wanted(methods=("ml3",)))
+    assert parts_of(["fig5", "fig11"], LENET, wanted)
+
+
+def test_what_is_given_twice_is_priced_once():
+    once, twice = (
+        plan_price("table2", LENET, seeds=seeds, lr_grid=grid, scale=0.01, seconds=0.1)
+        for seeds, grid in (((0, 1), (0.1,)), ((0, 1, 0), (0.1, 0.1)))
+    )
+    assert [part.part for part in once.parts] == [part.part for part in twice.parts]
+
+
+@pytest.mark.parametrize(("row", "training"), [("mnist/lenet5", 60_000), ("cifar10/vgg16", 50_000), (SVHN, 73_257)])
+def test_instances_for_validation_are_those_that_are_split_off(row, training):
+    assert evaluated(row)[0] == len(split_off(training, VALID_FRACTION, torch.arange(training) % 10)[1])
 
 
 def test_odd_names_are_refused():
