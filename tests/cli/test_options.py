@@ -214,7 +214,7 @@ def test_the_task_is_loaded_with_what_makes_it_harder():
         ),
         (
             "--task-loss mse",
-            "task_loss 'mse' is for regression, but task_type is 'classification'; change one",
+            "task_loss 'mse' is for regression, but data set 'digits' is for classification; give another",
         ),
     ],
 )

@@ -28,13 +28,22 @@ def test_lenet5_squashes_and_averages():
     assert kinds.count("AvgPool2d") == 2
 
 
-@pytest.mark.parametrize("shape", [(1, 32, 32), (3, 28, 28), (28, 28), (784,)])
-def test_lenet5_takes_28_by_28_greyscale_only(shape):
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((1, 32, 32), ""),
+        ((3, 28, 28), ""),
+        ((784,), ""),
+        ((28, 28), "give them a channel (x[:, None]), or "),
+        ((28, 28, 1), "bring the channels first (numpy.moveaxis(x, -1, 1)), or "),
+    ],
+)
+def test_lenet5_takes_28_by_28_greyscale_only(shape, advice):
     with pytest.raises(ModelError) as caught:
         make_factory("lenet5", ModelFactory("", shape, 10))
     assert str(caught.value) == (
         "model 'lenet5' takes greyscale images of shape [1, 28, 28], but instances have shape "
-        f"{list(shape)}; choose 'mlp' or 'linear'"
+        f"{list(shape)}; {advice}choose 'mlp' or 'linear'"
     )
 
 

@@ -200,6 +200,24 @@ def test_a_network_on_another_kind_of_input_says_what_it_takes():
         "model 'vgg16' takes images of 32×32 pixels or more, but instances have shape [1, 28, 28]; choose a network "
         "for smaller ones, such as 'resnet18', or 'mlp'"
     )
+    with pytest.raises(ModelError, match=r"8×8 pixels or more, but instances have shape \[3, 7, 7\]; choose 'mlp'$"):
+        make_factory("resnet18", ModelFactory("", (3, 7, 7), 10))
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((28, 28), "give them a channel (x[:, None])"),
+        ((32, 32, 3), "bring the channels first (numpy.moveaxis(x, -1, 1))"),
+    ],
+)
+def test_images_whose_channels_are_elsewhere_are_told_what_to_do(shape, advice):
+    with pytest.raises(ModelError) as caught:
+        make_factory("wideresnet28-10", ModelFactory("", shape, 10))
+    assert str(caught.value) == (
+        f"model 'wideresnet28-10' takes images of shape [channels, height, width], but instances have shape "
+        f"{list(shape)}; {advice}, or choose 'mlp' or 'linear'"
+    )
 
 
 @pytest.mark.parametrize("width", [0, -1, float("nan"), 17])

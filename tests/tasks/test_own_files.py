@@ -106,6 +106,20 @@ def test_whole_numbers_are_a_regression_where_the_loss_or_the_metric_says_so(tmp
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"task_loss": "focal"}, "task_loss 'focal'"), ({"metric": "error_rate"}, "metric 'error_rate'")],
+)
+def test_decimals_are_no_classes_to_a_loss_or_a_metric_for_them(tmp_path, options, named):
+    path = _save(tmp_path / "mine.npz", x=_numbers(COUNT, 2), y=np.arange(COUNT) % 2.0)
+    with pytest.raises(DataError) as caught:
+        file_task(path, "linear", **options)
+    assert str(caught.value) == (
+        f"{path} has decimals as targets, which are those of a regression, but {named} is for classification; write "
+        "classes as whole numbers or as text"
+    )
+
+
 def test_the_name_tells_what_is_unusual(tmp_path):
     path = _csv(tmp_path / "mine.csv", _rows())
     task = file_task(path, "mlp", target="left", width=0.5, label_noise=0.2)

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from evomal.foundation.errors import unknown_name
+from evomal.foundation.errors import DataError, SettingError, unknown_name
 from evomal.losses import HANDCRAFTED, USUAL
 from evomal.losses.criterion import LossFunction
 from evomal.tasks.augmentation import get_augmentation
 from evomal.tasks.datasets import DATASETS, Alterations, Data, altered, load_dataset, load_file
-from evomal.tasks.metrics import METRICS, MULTILABEL, REGRESSION, Metric
+from evomal.tasks.metrics import CLASSIFICATION, METRICS, MULTILABEL, REGRESSION, Metric
 from evomal.tasks.models import MODELS, make_factory
 from evomal.tasks.task import Task
 
@@ -129,8 +129,15 @@ def file_task(
     if model not in MODELS:
         raise unknown_name("model", model, MODELS)
     alterations = Alterations(train_size, imbalance, label_noise, target_noise)
+    named, kinds = _kinds_of(task_loss, metric)
+    data = load_file(path, target, regression=kinds == (REGRESSION,), several=kinds == (MULTILABEL,))
+    if kinds == (CLASSIFICATION,) and data.task_type == REGRESSION:
+        raise DataError(
+            f"{path} has decimals as targets, which are those of a regression, but {named} is for classification; "
+            "write classes as whole numbers or as text"
+        )
     return task_of(
-        load_file(path, target, **_kind_of(task_loss, metric)),
+        data,
         model,
         device=device,
         task_loss=task_loss,
@@ -159,6 +166,7 @@ def task_of(
         'iris/mlp (width 0.25)'
     """
     alterations = alterations or Alterations()
+    _require_fitting(data, task_loss)
     name, data = data.name, altered(data, alterations)
     if augmentation is not None:
         data = replace(data, augmentation=get_augmentation(augmentation))
@@ -183,11 +191,19 @@ def task_of(
     )
 
 
-def _kind_of(task_loss: Any, metric: Any) -> dict[str, bool]:
-    """Whether task loss or metric are for regression alone, or for several labels alone."""
-    kinds: tuple[str, ...] = ()
+def _kinds_of(task_loss: Any, metric: Any) -> tuple[str, tuple[str, ...]]:
+    """The kinds of task that the task loss, or else the metric, is for; and how messages call it."""
     if isinstance(task_loss, str) and task_loss in HANDCRAFTED:
-        kinds = (HANDCRAFTED[task_loss].task_type,)
-    elif isinstance(metric, str) and metric in METRICS:
-        kinds = METRICS[metric].task_types
-    return {"regression": kinds == (REGRESSION,), "several": kinds == (MULTILABEL,)}
+        return f"task_loss '{task_loss}'", (HANDCRAFTED[task_loss].task_type,)
+    if isinstance(metric, str) and metric in METRICS:
+        return f"metric '{metric}'", METRICS[metric].task_types
+    return "", ()
+
+
+def _require_fitting(data: Data, task_loss: Any) -> None:
+    """Refuse a task loss by its name that is for another kind of data."""
+    kind = HANDCRAFTED[task_loss].task_type if isinstance(task_loss, str) and task_loss in HANDCRAFTED else None
+    if kind not in (None, data.task_type):
+        raise SettingError(
+            f"task_loss '{task_loss}' is for {kind}, but data set '{data.name}' is for {data.task_type}; give another"
+        )

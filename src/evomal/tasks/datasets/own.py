@@ -11,10 +11,10 @@ from torch import Tensor
 from evomal.foundation.errors import DataError, SettingError
 from evomal.tasks.datasets.data import Data, Pair, Raw, prepare
 from evomal.tasks.datasets.table import is_number, named_columns, read_table, unreadable
+from evomal.tasks.models.images import CHANNELS
 from evomal.tasks.tensors import as_tensor, first_row, require_finite
 
 MOST_CLASSES = 1000
-CHANNELS = (1, 3, 4)
 LARGEST = torch.finfo(torch.float32).max
 
 

@@ -4,6 +4,10 @@ from torch import Tensor, nn
 
 from evomal.foundation.errors import ModelError
 
+CHANNELS = (1, 3, 4)
+"""How many channels images usually have."""
+RESNET_LEAST = 8
+
 
 def channels_of(model: str, input_shape: tuple[int, ...], least: int) -> int:
     """The channels of images that a network is built for.
@@ -24,17 +28,38 @@ def channels_of(model: str, input_shape: tuple[int, ...], least: int) -> int:
         3
     """
     shape = list(input_shape)
-    if len(shape) != 3:
+    small = len(shape) == 3 and min(shape[1:]) < least
+    if len(shape) != 3 or (small and _channels_last(input_shape)):
         raise ModelError(
             f"model '{model}' takes images of shape [channels, height, width], but instances have shape {shape}; "
-            "choose 'mlp' or 'linear'"
+            f"{turned(input_shape)}"
         )
-    if min(shape[1:]) < least:
+    if small:
+        other = "a network for smaller ones, such as 'resnet18', or " if min(shape[1:]) >= RESNET_LEAST else ""
         raise ModelError(
             f"model '{model}' takes images of {least}×{least} pixels or more, but instances have shape {shape}; "
-            "choose a network for smaller ones, such as 'resnet18', or 'mlp'"
+            f"choose {other}'mlp'"
         )
     return shape[0]
+
+
+def turned(shape: tuple[int, ...]) -> str:
+    """What to do with instances that are no images [channels, height, width], for messages.
+
+    Example:
+        >>> turned((28, 28))
+        "give them a channel (x[:, None]), or choose 'mlp' or 'linear'"
+    """
+    choose = "choose 'mlp' or 'linear'"
+    if len(shape) == 2:
+        return f"give them a channel (x[:, None]), or {choose}"
+    if len(shape) == 3 and _channels_last(shape):
+        return f"bring the channels first (numpy.moveaxis(x, -1, 1)), or {choose}"
+    return choose
+
+
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    return shape[-1] in CHANNELS and shape[0] not in CHANNELS and len(shape) == 3
 
 
 def scaled(channels: float, width: float) -> int:

@@ -4,7 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evomal.tasks.models.images import channels_of, convolution3, global_average, initialise, scaled
+from evomal.tasks.models.images import (
+    RESNET_LEAST,
+    channels_of,
+    convolution3,
+    global_average,
+    initialise,
+    scaled,
+)
 
 
 class BasicBlock(nn.Module):
@@ -126,7 +133,7 @@ class ResNet18(_Residual):
     def __init__(self, input_shape: tuple[int, ...], outputs: int, width: float = 1.0) -> None:
         super().__init__()
         before = scaled(64, width)
-        channels = channels_of("resnet18", input_shape, least=8)
+        channels = channels_of("resnet18", input_shape, least=RESNET_LEAST)
         self.stem = nn.Sequential(convolution3(channels, before), nn.BatchNorm2d(before), nn.ReLU())
         blocks: list[nn.Module] = []
         for stage, count in enumerate((64, 128, 256, 512)):

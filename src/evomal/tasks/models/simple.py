@@ -6,7 +6,7 @@ import math
 from torch import Tensor, nn
 
 from evomal.foundation.errors import ModelError
-from evomal.tasks.models.images import scaled
+from evomal.tasks.models.images import scaled, turned
 
 INPUT_SHAPE = (1, 28, 28)
 
@@ -100,7 +100,7 @@ class LeNet5(nn.Module):
         if tuple(input_shape) != INPUT_SHAPE:
             raise ModelError(
                 f"model 'lenet5' takes greyscale images of shape {list(INPUT_SHAPE)}, but instances have "
-                f"shape {list(input_shape)}; choose 'mlp' or 'linear'"
+                f"shape {list(input_shape)}; {turned(input_shape)}"
             )
         first, second, third, fourth = (scaled(count, width) for count in (6, 16, 120, 84))
         self.features = nn.Sequential(
