@@ -1,6 +1,7 @@
 """Augmentation of whole batches: crops and flips as done image by image, and what a batch depends on."""
 
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 import evomal
 from evomal.foundation.errors import DataError, SettingError, UnknownNameError
 from evomal.tasks.augmentation import AUGMENTATIONS, Augmentation, Normalisation, get_augmentation
+from evomal.tasks.datasets.data import Raw, prepare
 from evomal.tasks.splits import Split
 
 
@@ -83,6 +85,22 @@ def test_the_part_that_is_split_off_is_not_augmented():
     assert task.valid.augmentation is None
     assert task.valid.normalisation == task.train.normalisation
     assert task.valid.take(torch.arange(4))[0].dtype == torch.float32
+
+
+def test_grey_images_which_are_normalised_before_are_padded_with_black():
+    raw = torch.randint(1, 256, (40, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    for x in (raw, raw.double() / 255):
+        data = prepare("grey", Raw(x, torch.arange(40) % 2), 2)
+        grey, black = replace(data, augmentation=Augmentation(flip=False)).splits[0], data.black
+        assert black == pytest.approx(-float(x.double().mean() / x.double().std()), rel=0.1)
+        assert black < float(grey.x.min())  # no pixel is 0
+        taken = grey.take(torch.arange(len(grey)))[0]
+        left = [image for image, own in zip(taken, grey.x, strict=True) if not torch.equal(image, own)]
+        assert all(bool((image == image.new_tensor(black)).any()) for image in left)
+        assert not bool((taken == 0).any())
+    # Fingerprints hold these texts.
+    assert repr(Augmentation()) == "Augmentation(pad=4, flip=True)"
+    assert repr(Augmentation(black=-0.5)) == "Augmentation(pad=4, flip=True, black=-0.5)"
 
 
 def test_views_count_in_the_fingerprint_and_travel_to_workers():

@@ -56,6 +56,14 @@ def test_decimals_are_a_regression_in_units_of_their_own(tmp_path):
     assert data.train[1].std(correction=0).item() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint64, np.float64])
+def test_columns_of_a_table_are_scaled_one_by_one_whatever_they_are_written_in(tmp_path, dtype):
+    x = np.stack([np.arange(COUNT) + 20, np.arange(COUNT) % 2, np.arange(COUNT) * 4], 1).astype(dtype)
+    data = load_file(_save(tmp_path / "mine.npz", x=x, y=np.arange(COUNT) % 3))
+    assert data.train[0].mean(0).abs().max() < 1e-5
+    assert data.train[0].std(0, correction=0).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+
+
 @pytest.mark.parametrize(("shape", "expected"), [
     ((28, 28), (1, 28, 28)), ((8, 9, 3), (3, 8, 9)), ((3, 8, 9), (3, 8, 9)), ((1, 8, 8), (1, 8, 8)),
 ])  # fmt: skip

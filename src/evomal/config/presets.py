@@ -154,7 +154,7 @@ SOURCES: dict[str, Source] = {
 """Where each setting of the presets ``paper-…`` is from; what they do not name has the default of the setting."""
 
 DATA = (
-    ("held out for validation", "10 % of the training data, stratified", Source(PAPER, "Section 4.2")),
+    ("held out for validation", "10 % of the training data, stratified", Source(PAPER, "Section 4.2; strata are ours")),
     ("normalisation", "mean and deviation of the training split", Source(OURS, "the code has those of the whole set")),
     ("augmentation, CIFAR", "crops of images padded by 4, flips", Source(PAPER, "Section 4.2; sizes from the code")),
     ("augmentation, SVHN", "crops", Source(OURS, "the code mirrors digits too, and test data")),

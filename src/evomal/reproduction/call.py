@@ -137,8 +137,8 @@ def _wanted(
     scale: float, seeds: Sequence[int], methods: Sequence[str], lr_grid: Sequence[float], flat: dict[str, Any]
 ) -> Wanted:
     given = {name: value for name, value in flat.items() if value is not None}
-    once = [tuple(dict.fromkeys(values)) for values in (seeds, methods, lr_grid)]
-    return Wanted(scale, *once, given)
+    rates = tuple(dict.fromkeys(lr_grid))
+    return Wanted(scale, tuple(dict.fromkeys(seeds)), tuple(dict.fromkeys(methods)), rates, given)
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:

@@ -54,6 +54,8 @@ class Augmentation:
     Args:
         pad: Black pixels added on each side, of which a crop of the old size is taken; 0 leaves images where they are.
         flip: Mirror half of the images.
+        black: What black is, in the numbers of the images; a data set of grey images, which are normalised before,
+            knows its own.
 
     Raises:
         SettingError: `pad` is negative, or nothing would be done.
@@ -69,6 +71,12 @@ class Augmentation:
 
     pad: int = PAD
     flip: bool = True
+    black: float = 0.0
+
+    def __repr__(self) -> str:
+        """All of it; `black` where it is not 0, as fingerprints hold this text and are older."""
+        black = f", black={self.black!r}" if self.black else ""
+        return f"Augmentation(pad={self.pad}, flip={self.flip}{black})"
 
     def __post_init__(self) -> None:
         """Refuse an augmentation that does nothing."""
@@ -90,7 +98,7 @@ class Augmentation:
         if self.pad:
             places = 2 * self.pad + 1
             top, left = draws % places, draws // places % places
-            windows = functional.pad(x, [self.pad] * 4).unfold(2, height, 1).unfold(3, width, 1)
+            windows = functional.pad(x, [self.pad] * 4, value=self.black).unfold(2, height, 1).unfold(3, width, 1)
             x = windows[torch.arange(len(x), device=x.device), :, top, left]
         if self.flip:
             mirrored = (draws // (2 * self.pad + 1) ** 2 % 2).bool()

@@ -1,6 +1,6 @@
 """From raw arrays to splits: held-out parts are taken off first, and only training data normalises."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -44,6 +44,7 @@ class Data:
         normalisation: What makes inputs of each batch of coloured images, which are kept as bytes: a quarter of the
             memory.
         augmentation: What is usually done to its training batches; None for nothing.
+        black: What 0 has become in images that are normalised here, for what pads them.
     """
 
     name: str
@@ -55,12 +56,14 @@ class Data:
     target_scale: tuple[float, float] | tuple[Tensor, Tensor] | None
     normalisation: Normalisation | None = None
     augmentation: Augmentation | None = None
+    black: float = 0.0
 
     @property
     def splits(self) -> tuple[Split, Split, Split]:
         """Training, validation and test data as a task takes them; only training data are augmented."""
         valid, test = (Split(*pair, normalisation=self.normalisation) for pair in (self.valid, self.test))
-        return Split(*self.train, self.normalisation, self.augmentation), valid, test
+        views = None if self.augmentation is None else replace(self.augmentation, black=self.black)
+        return Split(*self.train, self.normalisation, views), valid, test
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -78,8 +81,8 @@ def prepare(name: str, raw: Raw, classes: int | None, labels: bool = False) -> D
 
     A set without an original test set gives 20 % to it; 10 % of the rest become the validation split; both
     stratified by class, and always the same. Then x, and y of a regression, are shifted and scaled by mean
-    and standard deviation of the training split: one of each for grey images, one of each per channel for coloured
-    ones, whose batches are normalised when they are taken, and one of each per feature for tables and for several y.
+    and standard deviation of the training split: one of each per feature for tables and for several y, one of each per
+    channel for coloured images of bytes, whose batches are normalised when they are taken, else one of each.
 
     Args:
         name: What the data set is called.
@@ -119,6 +122,7 @@ def prepare(name: str, raw: Raw, classes: int | None, labels: bool = False) -> D
         target_scale=None if not values else (centre, spread) if y.dim() > 1 else (float(centre), float(spread)),
         normalisation=normalisation,
         augmentation=raw.augmentation,
+        black=float(_normal(x.new_zeros(()), mean, deviation)) if x.dim() == 4 and not coloured else 0.0,
     )
 
 
@@ -136,9 +140,10 @@ def channel_normalisation(x: Tensor) -> Normalisation:
 def moments(values: Tensor, per_feature: bool) -> tuple[Tensor, Tensor]:
     """Mean and population standard deviation in float64; the deviation of what is constant becomes 1.
 
-    Pixels (uint8) are summed as integers, so that the result is the same to the bit on every machine.
+    Pixels (uint8) are summed as integers, so that the result is the same to the bit on every machine; in a table bytes
+    are numbers as others.
     """
-    if values.dtype == torch.uint8:
+    if values.dtype == torch.uint8 and not per_feature:
         counts = torch.bincount(values.reshape(-1), minlength=256).double()
         levels = torch.arange(256, dtype=torch.float64)
         mean = (counts * levels).sum() / counts.sum()

@@ -106,6 +106,8 @@ class VGG16(nn.Module):
 class AllCNNC(nn.Module):
     """All-CNN-C: nine convolutions, two with stride 2, no pooling but at the end; 1.37 million parameters.
 
+    Every 3×3 convolution is padded, so that 8×8 places are averaged at the end; the paper has 6×6 there.
+
     Args:
         input_shape: [channels, height, width], 8 pixels or more.
         outputs: Number of classes, or of targets.
