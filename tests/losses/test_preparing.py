@@ -201,3 +201,20 @@ def test_what_does_not_fit_is_said_in_one_sentence(task_type, outputs, targets, 
     with pytest.raises(DataError) as caught:
         loss(task_type=task_type)(outputs, targets)
     assert str(caught.value) == message
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("ignore_index", [-100, None])
+@pytest.mark.parametrize("over", [(0, 0), (None, 0), (0, None)])
+def test_many_instances_by_vmap_without_a_warning(over, ignore_index):
+    criterion = loss(ignore_index=ignore_index)
+    logits, labels = torch.randn(4, 1, 3), torch.tensor([[2], [0], [1], [1]])
+    arguments = [each if axis == 0 else each[0] for each, axis in zip((logits, labels), over, strict=True)]
+    pairs = [(logits[i if over[0] == 0 else 0], labels[i if over[1] == 0 else 0]) for i in range(4)]
+    found = torch.func.vmap(criterion, in_dims=over)(*arguments)
+    torch.testing.assert_close(found, torch.stack([criterion(*pair) for pair in pairs]), rtol=0, atol=1e-6)
+
+
+def test_an_odd_label_within_vmap_is_said_in_one_sentence():
+    with pytest.raises(DataError, match=r"targets cannot be read \(.*\); labels must lie in 0…2: mend them, or set"):
+        torch.func.vmap(loss())(torch.randn(4, 1, 3), torch.tensor([[2], [0], [3], [1]]))

@@ -85,6 +85,11 @@ def _can_look(targets: Tensor) -> bool:
     return targets.numel() > 0 and not torch._C._functorch.is_functorch_wrapped_tensor(targets)
 
 
+def _is_wrapped(tensor: Tensor) -> bool:
+    """Whether a transformation such as vmap or grad stands between us and a tensor's values."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
 def _require_probabilities(targets: Tensor) -> None:
     odd = ~((targets >= 0) & (targets <= 1))
     if bool(odd.any()):
@@ -114,13 +119,21 @@ def _labelled(outputs: Tensor, labels: Tensor, ignore_index: int | None) -> Prep
 def _one_hot(labels: Tensor, outputs: Tensor, kept: Tensor | None) -> Tensor:
     """Labels as one 1 among zeros; all zeros where they are ignored, so that no class counts, not even a masked one."""
     empty = torch.zeros_like(outputs)
+    seen, plain = not _is_wrapped(labels), not (_is_wrapped(labels) or _is_wrapped(outputs))
     try:
         if kept is None:
-            return empty.scatter_(1, labels.unsqueeze(1), 1.0)
+            return empty.scatter_(1, labels.unsqueeze(1), 1.0) if plain else empty.scatter(1, labels.unsqueeze(1), 1.0)
         labels = torch.where(kept, labels, 0)
+        if not plain:  # vmap is slow, with a warning, at writing a tensor in, and may see labels alone as many
+            return empty.scatter(1, labels.unsqueeze(1), 1.0) * kept.unsqueeze(1)
         return empty.scatter_(1, labels.unsqueeze(1), kept.to(outputs.dtype).unsqueeze(1))
     except (RuntimeError, IndexError) as error:
         classes = outputs.shape[1]
+        if not seen:
+            raise DataError(
+                f"targets cannot be read ({error}); labels must lie in 0…{classes - 1}: mend them, or set the loss's "
+                "ignore_index to a label that does not count"
+            ) from None
         odd = (labels < 0) | (labels >= classes)
         if not bool(odd.any()):
             raise DataError(f"class labels {list(labels.shape)} cannot be read ({error}); give integers") from None
