@@ -1,5 +1,6 @@
 """Figures: what is on them is what was given, without a display, and names cannot do harm."""
 
+import json
 import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -15,14 +16,17 @@ from evomal.losses import HandcraftedLoss, SymbolicLoss
 from evomal.report.drawing import FIGURES, draw, plot_result, save_figure
 from evomal.report.figures import (
     plot_filters,
+    plot_final_rates,
     plot_gradient,
     plot_loss,
     plot_operators,
+    plot_promise,
     plot_rates,
     plot_search,
     plot_sizes,
 )
 from evomal.report.figures.style import DASHES, MARKERS, SERIES, look, new_axes, svg_of
+from evomal.search.verdict import Place
 
 LEARNED = SymbolicLoss("square(sub(y, f))", task_type="classification")
 
@@ -103,6 +107,38 @@ def test_every_figure_is_whole_svg_whatever_names_say(place, made):
     assert len(titles) >= 2
     assert "var(--ink, " in text
     assert all(each.get("id", "one-").startswith("one-") for each in root.iter())
+
+
+def test_names_that_are_long_stay_within_the_figure(made):
+    metric = "my_own_metric_which_has_" + "a_long_name_" * 5
+    comparison = replace(made.make_comparison(), metric=metric)
+    place = Place(
+        **{"name": "candidate 0.1", "kind": "learned", "fitness": 0.5, "lr": 0.1, "lrs": (0.1,), "folds": 2},
+        **{"race": 0.2, "retest": None, "sd": None},
+    )
+    for ax in (
+        plot_rates(comparison),
+        plot_promise([place], metric),
+        plot_final_rates({"candidate 0.1": {0.1: [0.3, 0.2]}}, [place], metric),
+        *_all_figures(metric, comparison),
+    ):
+        figure = ax.get_figure()
+        figure.draw_without_rendering()
+        label, whole = ax.yaxis.label.get_window_extent(), figure.bbox
+        assert whole.y0 <= label.y0 < label.y1 <= whole.y1, ax.get_ylabel()
+        assert whole.x0 <= label.x0, ax.get_ylabel()
+
+
+def test_fitness_of_two_metrics_shares_no_axis(made, tmp_path):
+    one, other = (made.write_run(tmp_path / name) for name in ("a", "b"))
+    loss = json.loads((other / "loss.json").read_text())
+    loss["learned_on"]["metric"] = "macro_f1"
+    (other / "loss.json").write_text(json.dumps(loss))
+    for what in ("search", "sizes"):
+        message = f"^figure '{what}' shows one metric, but these have error_rate and macro_f1; draw each alone$"
+        with pytest.raises(SettingError, match=message):
+            draw(what, [one, other])
+    assert draw("operators", [one, other]).get_ylabel() == "occurrences"
 
 
 def test_no_display_is_asked_for_and_settings_stay():

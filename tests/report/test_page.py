@@ -13,6 +13,8 @@ from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.losses import HandcraftedLoss, load_loss
 from evomal.report.drawing import draw
 from evomal.report.page import make_report, write_report
+from evomal.report.page.blocks import Drawer
+from evomal.report.page.comparing import searches_section
 from evomal.search.verdict import Against, Place, Verdict
 
 
@@ -112,6 +114,22 @@ def test_several_at_once(made, run_folder, comparison_folder, tmp_path):
     page = _checked(make_report([run_folder, tmp_path / "b", comparison_folder]))
     for part in ("The searches together", "Verdict: a", "Verdict: b", "Meta-testing", "mean ± sd over 2 seeds"):
         assert part in page.shown, part
+
+
+def test_searches_of_two_metrics_have_a_curve_each(made, run_folder, tmp_path):
+    other = made.write_run(tmp_path / "b", name="iris/linear")
+    loss = json.loads((other / "loss.json").read_text())
+    loss["learned_on"]["metric"] = "macro_f1"
+    (other / "loss.json").write_text(json.dumps(loss))
+    section = searches_section({"one": [read_search(run_folder)], "other": [read_search(other)]}, Drawer())
+    curves = [block.svg for block in section.blocks if "Best fitness so far" in block.caption]
+    assert [re.findall("best ([a-z_0-9]+) so far", curve) for curve in curves] == [["error_rate"], ["macro_f1"]]
+
+
+def test_a_page_is_not_named_as_something_else(run_folder, tmp_path):
+    message = r"^'x\.pdf' ends with \.pdf, but a report is an HTML page; give a name that ends with \.html$"
+    with pytest.raises(SettingError, match=message):
+        write_report([run_folder], "x.pdf")
 
 
 def test_names_from_files_show_as_text_and_do_nothing(made, tmp_path):

@@ -91,6 +91,7 @@ def _weights(audit: Audit) -> str:
     easy, hard, wrong = (audit.weights[name] for name in ("easy", "hard", "wrong"))
     if easy is None or hard is None or wrong is None:
         return "It has no gradient where training starts: nothing is learned from predictions that favour no class."
+    easy, hard, wrong = (value + 0.0 for value in (easy, hard, wrong))  # no "-0"
     told = (
         f"Beside a prediction that favours no class (weight 1), an easy one (p = 0.95) has weight {easy:.2g}, a hard "
         f"one (p = 0.6) {hard:.2g}, a wrong one (p = 0.05) {wrong:.2g}; cross-entropy's are 0.1, 0.8 and 1.9"

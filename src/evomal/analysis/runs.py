@@ -1,6 +1,6 @@
 """A run folder read for a report: all that can be read, and a sentence on each part that cannot."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -25,6 +25,8 @@ ENDINGS = {
     "time": "its time was used up",
     "interrupt": "it was stopped from outside",
 }
+UNKNOWN_METRIC = "fitness"
+"""What is minimised where a run has no loss yet to say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,9 @@ class SearchRecord:
     @property
     def metric(self) -> str:
         """What the fitness is."""
-        return _text(_part(self._info, "learned_on").get("metric") or "fitness")
+        tasks = self.config.get("tasks")
+        begun = next((each for each in tasks if isinstance(each, dict)), {}) if isinstance(tasks, list) else {}
+        return _text(_part(self._info, "learned_on").get("metric") or begun.get("metric") or UNKNOWN_METRIC)
 
     @property
     def task_loss(self) -> str:
@@ -105,6 +109,12 @@ class SearchRecord:
     @property
     def _info(self) -> dict[str, Any]:
         return {} if self.loss is None else self.loss.info
+
+
+def metrics_of(records: Sequence[SearchRecord]) -> list[str]:
+    """The metrics that searches minimise, each once; one of which it is not known shares those of the others."""
+    known = dict.fromkeys(record.metric for record in records if record.metric != UNKNOWN_METRIC)
+    return list(known) or [UNKNOWN_METRIC]
 
 
 def search_record(result: LearnResult) -> SearchRecord:

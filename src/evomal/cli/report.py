@@ -9,7 +9,7 @@ from evomal.cli import options
 from evomal.cli.output import GOOD, print_json
 from evomal.cli.source import TaskSource, given_task_options
 from evomal.config import train_settings
-from evomal.foundation.errors import SettingError
+from evomal.foundation.errors import SettingError, unknown_name
 from evomal.foundation.files import require_free
 
 REPORT = "report.html"
@@ -61,10 +61,13 @@ def plot(
             "--classes", min=2, help="Classes that losses are shown for (default those of class counts, or 10)."
         ),
     ] = None,
-    preset: options.Preset = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="landscape: named settings of the trainings.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="landscape: base steps of the trainings.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="landscape: their base learning rate.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="landscape: of initialisation, batches, directions.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="landscape: of initialisation, batches, directions (default 0)."),
+    ] = None,
     force: Force = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -72,15 +75,23 @@ def plot(
 
     A landscape trains a network with each loss first; the options of a task are for it alone.
     """
-    from evomal.report.drawing import draw, draw_landscape, save_figure
+    from evomal.report.drawing import FIGURES, draw, draw_landscape, save_figure
 
+    if what not in (*FIGURES, TASK_NEEDED):
+        raise unknown_name("figure", what, (*FIGURES, TASK_NEEDED))
+    trainings = {"preset": preset, "steps": steps, "lr": lr, "seed": seed}
     file = require_free(out or Path(f"{what}.svg"), f"{what}.svg", force or out is None)
     if what == TASK_NEEDED:
+        if classes is not None:
+            raise SettingError("figure 'landscape' has the classes of its task; leave out --classes")
         settings = train_settings(preset, steps=steps, lrs=None if lr is None else (lr,))
-        axes = draw_landscape(sources, TaskSource(**task).load(), settings, seed)
+        axes = draw_landscape(sources, TaskSource(**task).load(), settings, seed or 0)
     else:
         if task:
             raise SettingError(f"figure '{what}' is of no task; leave out --{next(iter(task)).replace('_', '-')}")
+        idle = next((name for name, value in trainings.items() if value is not None), None)
+        if idle is not None:
+            raise SettingError(f"figure '{what}' trains nothing; leave out --{idle}")
         axes = draw(what, sources, classes)
     path = save_figure(axes, file)
     print_json({"figure": what, "file": str(path)}) if as_json else print(f"written to {path}")

@@ -37,6 +37,11 @@ def show(
     """Show a loss: formula, simplified formula, LaTeX, coefficients φ, and where it came from."""
     if form is None and out is not None:
         raise SettingError("--out is the file that --as writes; say a format, such as --as python")
+    asked = [
+        option for option, given in (("--top", top), ("--audit", audited or None), ("--as", form)) if given is not None
+    ]
+    if len(asked) > 1:
+        raise SettingError(f"{asked[0]} and {asked[1]} show different things; leave out one of them")
     if top is not None:
         return _show_top(path, top, as_json)
     if form is not None:

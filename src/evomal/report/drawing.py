@@ -10,7 +10,7 @@ from evomal.analysis import best_so_far, operators_used, outcomes_by_generation,
 from evomal.analysis.gradients import classes_of
 from evomal.analysis.journal import final_metrics
 from evomal.analysis.landscape import landscape
-from evomal.analysis.runs import SearchRecord, read_search, search_record
+from evomal.analysis.runs import SearchRecord, metrics_of, read_search, search_record
 from evomal.comparison.comparison import read_comparison
 from evomal.config import TrainSettings
 from evomal.expressions import parse
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 OF_LOSSES = ("loss", "gradient")
+OF_ONE = {"rates": "one comparison or of one run's finals", "finals": "one run's finals"}
+OF_FITNESS = ("search", "sizes")
 SUFFIXES = (".svg", ".png", ".pdf")
 DPI = 160
 
@@ -40,12 +42,12 @@ def draw(what: str, sources: Sequence[str | PathLike[str]], classes: int | None 
         what: A name in `FIGURES`.
         sources: For ``loss`` and ``gradient`` losses: names of handcrafted ones, loss files, run folders; for ``rates``
             the folder of a comparison; for all others run folders, or folders of comparisons.
-        classes: How many classes there are, for losses for classification; None: as many as one of them has class
-            counts, or 10.
+        classes: How many classes there are, for losses for classification alone; None: as many as one of them has
+            class counts, or 10.
 
     Raises:
         UnknownNameError: There is no such figure, or no such loss.
-        EvomalError: A source cannot be read, or holds nothing to draw.
+        EvomalError: A source cannot be read, holds nothing to draw, or cannot be drawn beside the others.
     """
     if what not in FIGURES:
         raise unknown_name("figure", what, FIGURES)
@@ -56,13 +58,13 @@ def draw(what: str, sources: Sequence[str | PathLike[str]], classes: int | None 
         saved = {name: learned_by_name(name) for name in names if name not in HANDCRAFTED}
         classes = classes_of(*saved.values(), given=classes)
         return draw_losses(what, {name: saved.get(name) or loss_by_name(name, classes) for name in names}, classes)
-    if what == "rates":
+    if classes is not None:
+        raise SettingError(f"figure '{what}' shows no losses, so no `classes`; leave them out")
+    if what in OF_ONE:
         if len(names) != 1:
-            raise SettingError("figure 'rates' is of one comparison or of one run's finals; give its folder")
-        if is_comparison(Path(names[0])):
+            raise SettingError(f"figure '{what}' is of {OF_ONE[what]}; give its folder alone")
+        if what == "rates" and is_comparison(Path(names[0])):
             return figures.plot_rates(read_comparison(names[0]))
-        return _of_finals(what, read_search(names[0]))
-    if what == "finals":
         return _of_finals(what, read_search(names[0]))
     return _of_searches(what, _searches(names))
 
@@ -165,7 +167,11 @@ def _searches(names: Sequence[str]) -> dict[str, list[SearchRecord]]:
 
 def _of_searches(what: str, found: Mapping[str, Sequence[SearchRecord]], ax: "Axes | None" = None) -> "Axes":
     every = [record for records in found.values() for record in records if record.records]
-    metric = every[0].metric
+    metric, *others = metrics_of(every)
+    if others and what in OF_FITNESS:
+        raise SettingError(
+            f"figure '{what}' shows one metric, but these have {metric} and {others[0]}; draw each alone"
+        )
     if what == "search":
         curves = {name: [best_so_far(record.records) for record in records] for name, records in found.items()}
         baselines = {record.baseline for record in every}

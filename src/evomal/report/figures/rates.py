@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from evomal.comparison import Comparison
-from evomal.report.figures.style import FAINT, hover, legend, look, named, new_axes, styled
+from evomal.report.figures.style import FAINT, hover, label_height, legend, look, named, new_axes, styled
 from evomal.search.verdict import Place
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def plot_promise(places: Sequence[Place], metric: str = "metric", ax: "Axes | No
         least = min((value for _, x, y in known for value in (x, y)), default=0.0)
         ax.axline((least, least), slope=1, color=FAINT, linestyle=":", linewidth=1)
         ax.set_xlabel(f"fitness: {named(metric)} after partial training")
-        ax.set_ylabel(f"finals: {named(metric)} in full length, at its best rate")
+        label_height(ax, f"finals: {named(metric)} in full length, at its best rate")
         legend(ax)
         texts = [f"{named(place.name)}: fitness {x:.4g}, finals {y:.4g}" for place, x, y in known]
         hover(ax, [x for _, x, _ in known], [y for _, _, y in known], texts)
@@ -115,7 +115,7 @@ def _drawn(curves: Sequence[Curve], lrs: Sequence[float], measured: str, ax: "Ax
             for place, (name, values, best) in enumerate(curves)
         ]
         _frame(ax, lrs, told)
-        ax.set_ylabel(measured)
+        label_height(ax, measured)
         legend(ax)
         for x, means, texts in told:
             hover(ax, x, means, texts)

@@ -11,6 +11,7 @@ from evomal.report.figures.style import (
     PAPER,
     SERIES,
     hover,
+    label_height,
     legend,
     look,
     named,
@@ -69,7 +70,7 @@ def plot_search(
         if baseline is not None:
             ax.axhline(baseline, color=FAINT, linestyle="--", label="task loss, same training")
         ax.set_xlabel("generation")
-        ax.set_ylabel(f"best {named(metric)} so far (partial training)")
+        label_height(ax, f"best {named(metric)} so far (partial training)")
         whole_numbers(ax)
         legend(ax)
         for x, means, texts in told:
@@ -174,7 +175,7 @@ def plot_sizes(candidates: Sequence[Point], metric: str = "fitness", ax: "Axes |
         line = ([float(point.size) for point in front], [point.fitness for point in front])
         ax.step(*line, where="post", label="Pareto front", **look(1, marked=True))
         ax.set_xlabel("size (nodes of the formula, or coefficients)")
-        ax.set_ylabel(f"{named(metric)} (partial training)")
+        label_height(ax, f"{named(metric)} (partial training)")
         whole_numbers(ax)
         legend(ax)
         texts = [f"{point.fitness:.4g}, size {point.size}: {point.text}"[:200] for point in candidates]

@@ -5,6 +5,7 @@ In the text for a page colours become the page's, and values show under a pointe
 
 import io
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -24,6 +25,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 3)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SIZE = (6.4, 3.9)  # inches
 INSIDE = 5  # entries of a legend
+HIGH = 40  # letters of a label beside an axis
 LONGEST = 48  # letters of a name in a legend
 
 _RC: dict[str, Any] = {
@@ -96,6 +98,11 @@ def look(place: int, marked: bool = False) -> dict[str, Any]:
     again = place // len(SERIES)  # the colours begin anew, with other dashes and markers
     style = {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[(place + 3 * again) % len(DASHES)]}
     return style | {"marker": MARKERS[(place + 5 * again) % len(MARKERS)]} if marked else style
+
+
+def label_height(ax: "Axes", text: str) -> None:
+    """Say what the y axis shows, on several lines where one is longer than the axis."""
+    ax.set_ylabel(textwrap.fill(text, HIGH))
 
 
 def whole_numbers(ax: "Axes") -> None:

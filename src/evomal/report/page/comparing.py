@@ -2,15 +2,19 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from evomal.analysis import best_so_far, outcomes_by_generation
-from evomal.analysis.runs import SearchRecord
+from evomal.analysis.runs import UNKNOWN_METRIC, SearchRecord, metrics_of
 from evomal.comparison import Comparison
 from evomal.comparison.tables import columns_of, losses_table, rates_table
 from evomal.foundation.serialization import cleaned, flattened
 from evomal.report.figures import plot_filters, plot_rates, plot_search
 from evomal.report.figures.style import new_axes
 from evomal.report.page.blocks import Block, Code, Drawer, LinesBlock, Rows, Section
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MANY = 6  # contenders from which a figure is larger
 
@@ -50,22 +54,27 @@ def searches_section(
     known = {name: records for name, records in known.items() if records}
     if not known:
         return None
-    first = next(iter(known.values()))[0]
-    curves = {name: [best_so_far(each.records) for each in records] for name, records in known.items()}
-    baselines = {each.baseline for records in known.values() for each in records}
-    baseline = baselines.pop() if len(baselines) == 1 else None
     blocks: list[Block] = [
-        drawer(plot_search(curves, first.metric, baseline), "Best fitness so far; shaded, one standard deviation.")
+        drawer(_curves(known, metric), "Best fitness so far; shaded, one standard deviation.")
+        for metric in metrics_of([each for records in known.values() for each in records])
     ]
     for name, records in known.items():
         counts = [outcomes_by_generation(each.records) for each in records]
         mean = mean_outcomes(counts)
         if len(mean) > 1:
-            caption = (
-                f"{cleaned(name)}: what became of the members of each generation, mean over {len(records)} searches."
-            )
+            over = f", mean over {len(records)} searches" if len(records) > 1 else ""
+            caption = f"{cleaned(name)}: what became of the members of each generation{over}."
             blocks.append(drawer(plot_filters(mean), caption))
     return Section(title, blocks)
+
+
+def _curves(searches: Mapping[str, Sequence[SearchRecord]], metric: str) -> "Axes":
+    """The best fitness so far of all searches that minimise a metric."""
+    fitting = (metric, UNKNOWN_METRIC)
+    chosen = {name: [each for each in records if each.metric in fitting] for name, records in searches.items()}
+    curves = {name: [best_so_far(each.records) for each in records] for name, records in chosen.items() if records}
+    baselines = {each.baseline for records in chosen.values() for each in records}
+    return plot_search(curves, metric, baselines.pop() if len(baselines) == 1 else None)
 
 
 def mean_outcomes(counts: Sequence[Sequence[Counter[str]]]) -> list[dict[str, float]]:

@@ -20,6 +20,7 @@ from evomal.report.page.verdict import best_handcrafted, finals_section, verdict
 from evomal.search import LearnResult
 
 COMPARISON = "comparison.yaml"
+PAGES = (".html", ".htm", "")  # how the name of a report may end
 
 
 def write_report(folders: Sequence[str | PathLike[str]], out: str | PathLike[str], classes: int = CLASSES) -> Path:
@@ -35,9 +36,19 @@ def write_report(folders: Sequence[str | PathLike[str]], out: str | PathLike[str
 
     Raises:
         RunFolderError: A folder holds neither.
-        SettingError: The file cannot be written.
+        SettingError: The file cannot be written, or its name ends as that of another kind of file.
     """
+    _require_page(out)
     return _written(make_report(folders, classes), out)
+
+
+def _require_page(out: str | PathLike[str]) -> None:
+    """Before minutes of drawing: a page under the name of another kind of file opens nowhere."""
+    ending = Path(out).suffix
+    if ending.lower() not in PAGES:
+        raise SettingError(
+            f"'{out}' ends with {ending}, but a report is an HTML page; give a name that ends with .html"
+        )
 
 
 def _written(page: str, out: str | PathLike[str]) -> Path:
@@ -70,6 +81,7 @@ def make_report(folders: Sequence[str | PathLike[str]], classes: int = CLASSES) 
 
 def report_of_result(result: LearnResult, out: str | PathLike[str], classes: int = CLASSES) -> Path:
     """What `LearnResult.report` does: the page of one search, whose candidates are at hand."""
+    _require_page(out)
     record = search_record(result)
     sections = _of_searches([record], Drawer(), classes)
     return _written(render(f"{record.method} on {record.task}", _subtitle([record]), sections), out)
