@@ -8,7 +8,7 @@ from evomal.analysis.landscape import Landscape, _direction, landscape
 from evomal.config import train_settings
 from evomal.losses import HandcraftedLoss
 from evomal.report.figures import plot_landscape, plot_surface
-from evomal.tasks import named_task
+from evomal.tasks import Task, named_task
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,21 @@ def test_the_same_seed_gives_the_same_landscape_with_the_network_near_its_lowest
     middle = values[10, 10]
     assert middle < values.quantile(0.2)  # it was trained
     assert values.max() > 1.2 * middle
+
+
+def test_data_that_are_sorted_by_class_are_looked_at_all_over():
+    """Where the first 512 instances are all of class 0, a network that always says 0 would lie in a deep valley."""
+    y = torch.arange(1400) // 700
+    x = torch.randn(1400, 3, generator=torch.Generator().manual_seed(0)) + y[:, None]
+    seen = []
+
+    def watched(outputs, targets):
+        seen.append(targets)
+        return nn.functional.cross_entropy(outputs, targets)
+
+    task = Task(lambda: nn.Linear(3, 2), (x, y), task_loss=watched)
+    landscape(task, HandcraftedLoss("cross_entropy"), train_settings(steps=1), 0.1)
+    assert all(labels.bincount().tolist() == [256, 256] for labels in seen[-21 * 21 :])
 
 
 def test_directions_are_as_long_as_filters_and_leave_biases_alone():

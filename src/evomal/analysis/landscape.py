@@ -79,7 +79,7 @@ def landscape(task: Task, criterion: LossFunction, settings: TrainSettings, lr: 
 
     Both directions are drawn from the seed alone, the same for every loss, and each of their filters is as long as the
     network's; directions of biases and of normalisations are 0. The task loss is taken on at most 512 training
-    instances, in evaluation mode.
+    instances, evenly spread, in evaluation mode.
 
     Args:
         task: The task.
@@ -103,7 +103,8 @@ def landscape(task: Task, criterion: LossFunction, settings: TrainSettings, lr: 
         batches = Batches.of(task.train, base.batch_size, seed, task.key, "full", "batches")
         noise = derive(seed, task.key, "full", "noise")
         ended = fit(model, criterion, task.train, batches, settings.steps, base, noise, task.own)
-        x, y = task.train.take(torch.arange(min(INSTANCES, len(task.train))))
+        count = min(INSTANCES, len(task.train))
+        x, y = task.train.take(torch.arange(count) * len(task.train) // count)  # a file may be sorted by class
         return _around(model, task, x, y, seed, ended.reason)
 
 
