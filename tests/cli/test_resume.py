@@ -191,6 +191,7 @@ def test_without_override_nothing_changes(run, limited):
         ),
         (["--force"], "--resume goes on in 'a'; leave out --force"),
         (["--out", "b"], "--resume goes on in 'a'; leave out --out"),
+        (["--dry-run"], "--dry-run prices a run that is yet to begin; leave out --resume"),
         (["--population", "1"], "setting 'population_size': input should be greater than or equal to 2 (got 1)"),
         (["--preset", "quik"], f"unknown preset 'quik'; did you mean 'quick'? (known: {', '.join(sorted(PRESETS))})"),
     ],

@@ -65,6 +65,8 @@ def learn(
     settings, method = with_own_method(options.with_tuples(settings), own or ())
     given = GivenSearch(task, also or [], preset, settings, context.obj, override, method)
     if dry_run:
+        if resume is not None:
+            raise SettingError("--dry-run prices a run that is yet to begin; leave out --resume")
         return _price(given, as_json)
     run = _begun(given, out, force) if resume is None else _reopened(given, resume, out, force)
     try:
