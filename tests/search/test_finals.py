@@ -504,3 +504,13 @@ def test_a_batch_of_the_finals_has_a_label_that_counts():
     tasks = TaskSet.of(evomal.Task(lambda: nn.Linear(3, 2), (x, y), name="sparse"))
     found = [train_final(tasks, settings(batch_size=8), None, 0.1, split, 10) for split in range(2)]
     assert [each.reason for each in found] == [None, None]
+
+
+def test_chance_is_that_of_constant_predictions_where_an_untrained_network_has_none():
+    def sure_or_constant(outputs, targets):
+        constant, sure = bool((outputs == outputs[0]).all()), bool((outputs.abs() > 10).all())
+        return 0.5 * constant if constant or sure else math.nan
+
+    x, y = torch.randn(60, 3, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 2
+    tasks = TaskSet.of(evomal.Task(lambda: nn.Linear(3, 2), (x, y), metric=sure_or_constant, name="odd"))
+    assert train_final(tasks, settings(), None, 0.1, 0, 0).value == 0.5

@@ -7,6 +7,7 @@ from statistics import fmean
 from time import perf_counter
 from typing import NamedTuple, Self
 
+import torch
 from torch import nn
 
 from evomal.config import LearnSettings
@@ -166,16 +167,24 @@ def _trained(
     with one_thread(), precision(setting, task.device), autocast(setting, task.device):
         fresh = _Fresh.of(task, settings, split)
         if steps == 0:
-            return min(evaluate(fresh.model, fresh.test, task.metric), _constant(task, fresh.test)), None
+            return _untrained(task, fresh.model, fresh.test), None
         reason = fit(fresh.model, loss, fresh.train, fresh.batches, steps, base, fresh.noise, task.own).reason
         value = evaluate(fresh.model, fresh.test, task.metric) if reason is None else math.inf
     return value, why_not(reason, value)
 
 
-def _constant(task: Task, split: AnySplit) -> float:
-    """The metric of constant predictions; infinite where a metric of the user refuses such outputs."""
-    try:
-        value = bounds(task, split)[0]
-    except Exception:
-        return math.inf
-    return value if math.isfinite(value) else math.inf
+def _untrained(task: Task, model: nn.Module, test: AnySplit) -> float:
+    """The metric of an untrained network or of constant predictions, if those are better.
+
+    It is infinite where there is neither: a metric of the user may refuse outputs of either kind.
+    """
+    found: list[float] = []
+    ways: list[Callable[[], float]] = [lambda: evaluate(model, test, task.metric), lambda: bounds(task, test)[0]]
+    for measure in ways:
+        try:
+            found.append(measure())
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:
+            continue
+    return min(filter(math.isfinite, found), default=math.inf)
