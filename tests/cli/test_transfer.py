@@ -44,6 +44,7 @@ def test_a_loss_of_many_classes_serves_two(tmp_path, capsys):
         (["--loss", "focal"], "loss 'focal' was not learned on a task; give a loss file, or use `evomal train`"),
         (["--loss", "GOOD", "OTHER"], "were learned on different tasks, so that their fitnesses cannot be compared"),
         (["--loss", "GOOD", "--dataset", "iris"], "--to and --dataset say the same; leave out --dataset"),
+        (["--loss", "GOOD", "--data", "a.npz"], "--data a.npz and --to iris are two data sets; leave one out"),
     ],
 )
 def test_what_cannot_be_transferred(tmp_path, capsys, options, error):

@@ -56,6 +56,8 @@ def transfer(
 
     if to is not None and "dataset" in task:
         raise SettingError("--to and --dataset say the same; leave out --dataset")
+    if to is not None and "data" in task:
+        raise SettingError(f"--data {task['data']} and --to {to} are two data sets; leave one out")
     where = task if to is None else {**task, "dataset": to}
     name, loss = best_of(losses or ())
     beside = where.get("task_loss") or USUAL[loss.task_type]
