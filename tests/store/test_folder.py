@@ -174,6 +174,14 @@ def test_the_folder_that_we_are_in_is_refused(tmp_path, monkeypatch, name):
     assert _snapshot(tmp_path) == {"inner": None}
 
 
+def test_a_current_folder_that_was_removed(tmp_path, monkeypatch):
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    (tmp_path / "inner").rmdir()
+    with pytest.raises(RunFolderError, match=r"\(the current folder was removed\); go to another one$"):
+        RunFolder(tmp_path / "a")
+
+
 def test_a_relative_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _started("runs/../a")

@@ -55,7 +55,13 @@ class RunFolder:
             self.path.exists()
         except (OSError, RuntimeError, ValueError) as error:  # too long, a circle of links, a NUL
             raise RunFolderError(f"'{path}' cannot be a run folder ({error}); give another `out`") from None
-        if Path.cwd().is_relative_to(whole) and not resume:
+        try:
+            here = Path.cwd()
+        except FileNotFoundError:
+            raise RunFolderError(
+                f"'{path}' cannot be used (the current folder was removed); go to another one"
+            ) from None
+        if here.is_relative_to(whole) and not resume:
             raise RunFolderError(f"'{path}' is or holds the current folder; give a folder of its own for `out`")
         self._place = whole  # what a link points to, as the link stays
         self._beside: Path | None = None
