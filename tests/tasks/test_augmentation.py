@@ -9,6 +9,7 @@ from torch import nn
 
 import evomal
 from evomal.foundation.errors import DataError, SettingError, UnknownNameError
+from evomal.tasks import named_task
 from evomal.tasks.augmentation import AUGMENTATIONS, Augmentation, Normalisation, get_augmentation
 from evomal.tasks.datasets.data import Raw, prepare
 from evomal.tasks.splits import Split
@@ -136,6 +137,12 @@ def test_bad_augmentations():
     assert str(caught.value) == (
         "the training split of data set 'mine' has instances of shape [3], and only images [channels, height, width] "
         "can be cropped and flipped; leave the augmentation out"
+    )
+    with pytest.raises(DataError) as named:
+        named_task("iris", "linear", augmentation="crop")
+    assert str(named.value) == (
+        "data set 'iris' has instances of shape [4], and only images [channels, height, width] can be cropped and "
+        "flipped; leave the augmentation out"
     )
     with pytest.raises(SettingError, match="augmentation is a int; give an Augmentation, or a name"):
         evomal.Task(lambda: nn.Linear(3, 2), (x, y), augmentation=4)

@@ -270,7 +270,8 @@ def test_files_that_are_not_there_or_damaged(tmp_path, name):
     ):
         load_file(tmp_path / name, target)
     (tmp_path / name).write_bytes(b"PK\x03\x04\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"mine\.... cannot be read \(\w+: .*\); check the path and the file$"):
+    advice = "check the path and the file" if target is None else "save it as UTF-8"
+    with pytest.raises(DataError, match=rf"mine\.... cannot be read \(\w+: .*\); {advice}$"):
         load_file(tmp_path / name, target)
 
 

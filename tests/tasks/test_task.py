@@ -239,7 +239,7 @@ def bad(row, column, value):
         ({"train": X}, r"the training split of data set 'mine' is a Tensor; give a pair"),
         (
             {"train": DataLoader(TensorDataset(X, Y))},
-            "the training split of data set 'mine' is a DataLoader; give a pair",
+            "the training split of data set 'mine' is a DataLoader; give its `.dataset`",
         ),
         ({"train": (X[:1], Y[:1])}, "has 1 instance, which leaves none for validation; give valid="),
         ({"train": TensorDataset(X)}, r"items must be pairs \(x, y\), but among those from index 0 on is another"),

@@ -170,6 +170,8 @@ def task_of(
     name, data = data.name, altered(data, alterations)
     if augmentation is not None:
         data = replace(data, augmentation=get_augmentation(augmentation))
+    if data.augmentation is not None:
+        data.augmentation.require_images(data.input_shape, f"data set '{name}'")
     changes = [alterations.summary] if alterations.summary else []
     changes += [] if augmentation is None else [f"augmentation {augmentation}"]
     changes += [] if width == 1 else [f"width {width:.15g}"]

@@ -61,7 +61,10 @@ def read_split(
         return _checked(x, as_tensor(data[1], f"y of {where}", floating), where, form)
     indexable = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     if isinstance(data, DataLoader | IterableDataset | Tensor) or not indexable:
-        raise DataError(f"{where} is a {type(data).__name__}; give a pair (x, y) or a map-style data set of such pairs")
+        way = (
+            "its `.dataset`" if isinstance(data, DataLoader) else "a pair (x, y) or a map-style data set of such pairs"
+        )
+        raise DataError(f"{where} is a {type(data).__name__}; give {way}")
     if len(data) == 0:
         raise DataError(f"{where} is empty; give at least one instance")
     with seeded(derive("reading")):  # a data set may draw random numbers

@@ -71,7 +71,8 @@ def _separator(first: str) -> str:
 
 def unreadable(path: Path, error: BaseException) -> DataError:
     """The error for a file of the user that cannot be read."""
-    return DataError(f"{path} cannot be read ({one_line(error)}); check the path and the file")
+    advice = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else "check the path and the file"
+    return DataError(f"{path} cannot be read ({one_line(error)}); {advice}")
 
 
 def _rows(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
