@@ -15,14 +15,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.alternative import alternative
 from benchmarks.suite.foretelling import WAYS, foretelling
 from benchmarks.suite.optuna_control import by_optuna
-from benchmarks.suite.run import VARIANTS, Job, searcher
+from benchmarks.suite.run import NEAR, VARIANTS, Job, of_equal_cost, searcher
 from benchmarks.suite.table import beside, markdown, row, specialist
 from benchmarks.suite.tasks import TASKS, missed_cost_five, off_by_a_tenth, suite_task
 from benchmarks.suite.testing import trained
 from benchmarks.suite.virtual import Virtual
 
 from evomal import EvoMAL
-from evomal.search.prices import steps_of_trainings, tuning_steps
+from evomal.search.prices import steps_of_trainings, steps_taken, tuning_steps
 from evomal.tasks import named_task
 
 
@@ -86,13 +86,26 @@ def test_every_variant_is_a_search_that_differs_from_the_preset(tmp_path):
     assert all(each != settings["evomal"] for each in others)
     steps = {
         name: settings[name].evaluations * (steps_of_trainings(1, settings[name]) + tuning_steps(settings[name]))
-        for name in ("evomal", "random", "half-search", "double-search")
+        for name in ("evomal", "half-search", "double-search")
     }
-    assert steps["random"] == pytest.approx(steps["evomal"], rel=0.1)
     whole = {name: searched * (1 + settings[name].finals.finals_effort) for name, searched in steps.items()}
     assert whole["half-search"] == pytest.approx(whole["evomal"], rel=0.1)
     assert whole["double-search"] == pytest.approx(whole["evomal"], rel=0.1)
     assert steps["double-search"] == pytest.approx(4 * steps["half-search"], rel=0.1)
+
+
+def test_random_formulas_take_as_many_steps_as_the_search_beside_them(tmp_path, monkeypatch):
+    short = {"partial_steps": 4, "rejection_steps": 4, "fitness_lrs": (1.0,), "fitness_trial": None}
+    monkeypatch.setattr("benchmarks.suite.run.VARIANTS", {"random": {**VARIANTS["random"], **short}})
+    task, job = suite_task("noisy_targets", tmp_path, 0), Job("noisy_targets", 0, "random", tmp_path, tmp_path, 0.1)
+    with pytest.raises(SystemExit, match="its budget is that of noisy_targets-0-evomal, which is not there yet"):
+        of_equal_cost(job, task)
+    replace(job, variant="evomal").file.write_text(json.dumps({"steps": 180, "verdict": {"spent": 100}}))
+    method = of_equal_cost(job, task)
+    assert method.settings.finals.finals_budget == 100
+    without = method.settings.finals.model_copy(update={"finals": False, "finals_budget": None})
+    result = EvoMAL(method.settings.model_copy(update={"finals": without})).learn(task)
+    assert steps_taken(result.members, result.settings) == pytest.approx(80, rel=NEAR)
 
 
 def _small(tmp_path, **finals):

@@ -19,6 +19,9 @@ from benchmarks.suite.testing import IMAGES, tested, trained
 from benchmarks.suite.virtual import Virtual
 
 WORKERS = 24  # of an asynchronous search, in virtual time
+CONTROLS = ("random", "optuna")
+"""Variants that cost as much as evomal did on the same draw, so that they come after it."""
+GOES, NEAR = 4, 0.1  # how often the number of random formulas is corrected, until their steps differ by less
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,9 @@ def suite(
     """Habit, specialists and evomal on eight tasks, each draw a search of its own with its finals; test data last.
 
     `data` is the folder of ames, cells, churn, hpc and mnist5k as npz files; `tasks` and `draws` say which (all, 0 to
-    4); `variants` are evomal, random (formulas at random, the same finals), known (no search, the same finals), optuna
-    (no formulas; as many steps as evomal took) and the ablations in `VARIANTS`. `scale` makes searches smaller.
+    4); `variants` are evomal, known (no search, the same finals), two controls that take as many steps as evomal took
+    on the same draw, random (untuned formulas at random, the same finals) and optuna (no formulas), and the ablations
+    in `VARIANTS`. `scale` makes searches smaller.
     Results lie in `out`, a file for each; what is there is not done again.
     """
     names = tasks.split() or list(TASKS)
@@ -78,9 +82,9 @@ def suite(
 
 
 def results(jobs: Sequence[Job], workers: int) -> dict[Job, dict[str, Any]]:
-    """What came of jobs, those that are not done yet done now; Optuna's after those whose budget is theirs."""
+    """What came of jobs, those that are not done yet done now; controls after those whose budget is theirs."""
     for last in (False, True):
-        left = [job for job in jobs if (job.variant == "optuna") == last and not job.file.exists()]
+        left = [job for job in jobs if (job.variant in CONTROLS) == last and not job.file.exists()]
         for job in left:
             job.out.mkdir(parents=True, exist_ok=True)
         # Spawned: a process that has used threads must not be forked.
@@ -113,7 +117,7 @@ def run(job: Job) -> str:
     task = suite_task(job.task, job.data, job.draw)
     if job.variant == "optuna":
         return _run_optuna(job, task)
-    method = searcher(job)
+    method = of_equal_cost(job, task) if job.variant == "random" else searcher(job)
     executor = Virtual(WORKERS) if job.variant == "asynchronous" else None
     result = method.learn(task, out=job.out / "runs" / job.file.stem, resume=True, executor=executor)
     seconds = perf_counter() - start
@@ -157,10 +161,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 SIZES = {"few_images": 0.25, "half-search": 0.5, "double-search": 2.0}  # of a search, by task or variant
 
 
-def searcher(job: Job) -> Any:
-    """The method of a job."""
+def searcher(job: Job, **own: Any) -> Any:
+    """The method of a job, with further settings of its own."""
     from evomal import EvoMAL
-    from evomal.search.prices import steps_of_trainings, tuning_steps
 
     smaller = SIZES.get(job.task, 1.0) * SIZES.get(job.variant, 1.0) * job.scale
     settings = EvoMAL(preset="practice").settings
@@ -169,20 +172,44 @@ def searcher(job: Job) -> Any:
     flat: dict[str, Any] = {"population_size": population, "generations": max(1, round(size / population))}
     if job.task in IMAGES:  # whose search is a small one
         flat["finals_budget"] = 40_000
-    if job.variant == "random":  # one generation, whose trainings take what tuning and training take in a search
-        flat["population_size"] = round(size * (1 + tuning_steps(settings) / steps_of_trainings(1, settings)))
     if job.variant == "known":  # what a search costs goes into the finals
         flat["finals_budget"] = round((1 + settings.finals.finals_effort) * size * 0.4 * settings.partial_steps)
-    return EvoMAL(preset="practice", seed=job.draw, **flat | VARIANTS[job.variant])
+    return EvoMAL(preset="practice", seed=job.draw, **flat | VARIANTS[job.variant] | own)
+
+
+def of_equal_cost(job: Job, task: Any) -> Any:
+    """Formulas at random whose trainings and finals take as many steps as evomal's search and finals did.
+
+    Few of them come as far as a training, so goes without finals tell how many there must be.
+    """
+    from evomal.search.prices import steps_taken
+
+    beside = _beside(job)
+    spent = beside["verdict"]["spent"]
+    aim, method = beside["steps"] - spent, searcher(job)
+    for _ in range(GOES):
+        without = method.settings.finals.model_copy(update={"finals": False})
+        first = type(method)(method.settings.model_copy(update={"finals": without})).learn(task)
+        ratio = aim / max(steps_taken(first.members, first.settings), 1)
+        if abs(ratio - 1) < NEAR:
+            break
+        method = searcher(job, population_size=max(4, round(len(first.members) * ratio)))
+    return searcher(job, population_size=method.settings.genetic.population_size, finals_budget=max(spent, 1))
+
+
+def _beside(job: Job) -> dict[str, Any]:
+    """What evomal came to on the same draw."""
+    evomal = replace(job, variant="evomal")
+    if not evomal.file.exists():
+        raise SystemExit(f"{job.file.stem}: its budget is that of {evomal.file.stem}, which is not there yet")
+    found: dict[str, Any] = json.loads(evomal.file.read_text(encoding="utf-8"))
+    return found
 
 
 def _run_optuna(job: Job, task: Any) -> str:
     """As many steps as evomal's search and finals took on the same draw."""
-    beside = replace(job, variant="evomal")
-    if not beside.file.exists():
-        raise SystemExit(f"{job.file.stem}: its budget is that of {beside.file.stem}, which is not there yet")
-    start, settings = perf_counter(), searcher(beside).settings
-    found = by_optuna(task, settings, json.loads(beside.file.read_text(encoding="utf-8"))["steps"])
+    start, settings = perf_counter(), searcher(replace(job, variant="evomal")).settings
+    found = by_optuna(task, settings, _beside(job)["steps"])
     own = [(task.task_loss if one.name == task.task_loss_name else task.handcrafted(one.name), one.lr) for one in found]
     tests = trained(task, own, settings, job.task, job.draw)  # what it would have handed out with a smaller budget, too
     written = {"task": job.task, "draw": job.draw, "variant": job.variant, "seconds": perf_counter() - start}
