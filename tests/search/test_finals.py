@@ -466,6 +466,16 @@ def test_steps_taken_by_a_race():
     assert taken("trained", 2, 0.3) == 550
 
 
+def test_a_meta_step_on_several_tasks_takes_steps_on_each():
+    free = settings()
+    free = free.model_copy(
+        update={"finals": free.finals.model_copy(update={"finals_budget": None, "finals_effort": 1.0})}
+    )
+    one = Candidate(0, 0, Formula(parse("mul(y, f)")), "initial", outcome="trained", trainings=2, tuned_steps=9)
+    tasks = TaskSet.of([clouds(), clouds(name="others")])
+    assert plan_of(tasks, free, [one]).whole_budget == 2 * free.partial_steps + 2 * 9 * 2
+
+
 def test_steps_taken_by_a_search(finished):
     result, _ = finished
     own = [m for m in result.members if m.outcome not in ("elite", "archived")]

@@ -157,7 +157,7 @@ class Final:
 def plan_of(tasks: TaskSet, settings: LearnSettings, members: Sequence[Candidate]) -> FinalsPlan:
     """How the finals of a search are held; its budget is that which was given, or follows from what the search took."""
     finals, lr = settings.finals, settings.base.lr
-    budget = finals.base_steps(steps_taken(members, settings))
+    budget = finals.base_steps(steps_taken(members, settings, len(tasks)))
     overlap = overlap_of(tasks, finals.folds)
     repeats = 2 if overlap and fewest(tasks) < FEW else 1
     grid = (lr / FACTOR, lr, lr * FACTOR)
@@ -196,7 +196,7 @@ def too_short_for_finals(tasks: TaskSet, settings: LearnSettings) -> str | None:
     if not finals.finals or finals.finals_budget is not None:
         return None
     least = _least_budget(tasks, settings)
-    each = steps_of_trainings(1, settings) * len(tasks) + tuning_steps(settings)
+    each = (steps_of_trainings(1, settings) + tuning_steps(settings)) * len(tasks)
     most = finals.base_steps(settings.evaluations * each)
     if most >= least:
         return None

@@ -93,15 +93,16 @@ class Price:
         }
 
 
-def steps_taken(members: Sequence[Candidate], settings: LearnSettings) -> int:
+def steps_taken(members: Sequence[Candidate], settings: LearnSettings, tasks: int = 1) -> int:
     """Base steps that the candidates of a search were given: partial trainings, and those of local search.
 
-    A meta step counts as its base steps and one more, for the task loss after them. A training that ended early counts
-    in full, so that the number is the same on every machine.
+    A meta step counts as its base steps and one more, for the task loss after them, on every task. A training that
+    ended early counts in full, so that the number is the same on every machine.
 
     Args:
         members: All members of all generations.
         settings: Those of the search.
+        tasks: How many tasks it learned on.
 
     Example:
         >>> from evomal.config import learn_settings
@@ -110,9 +111,11 @@ def steps_taken(members: Sequence[Candidate], settings: LearnSettings) -> int:
         >>> one = Candidate(0, 0, Formula(parse("mul(y, f)")), "initial", outcome="trained", trainings=1, tuned_steps=9)
         >>> steps_taken([one], learn_settings(partial_steps=200))
         218
+        >>> steps_taken([one], learn_settings(partial_steps=200), tasks=3)
+        254
     """
     own = [member for member in members if member.own]
-    tuning = sum(member.tuned_steps for member in own) * (settings.local_search.base_steps + 1)
+    tuning = sum(member.tuned_steps for member in own) * (settings.local_search.base_steps + 1) * tasks
     return tuning + sum(_training_steps(member, settings) for member in own)
 
 

@@ -129,7 +129,8 @@ def stages_of(
     )
     if not settings.finals.finals:
         return stages
-    taken = [count * steps_of_trainings(1, settings) * tasks + fresh * tuning_steps(settings) for count in (few, many)]
+    tuned = fresh * tuning_steps(settings)
+    taken = [(count * steps_of_trainings(1, settings) + tuned) * tasks for count in (few, many)]
     trained = costs.trained if costs.alone is None else costs.alone
     return (*stages, _finals_price(settings, trained, taken, tasks))
 
