@@ -12,6 +12,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle", "runpy", "code"}
 """Never imported."""
+ERRORS = {"pickle.PicklingError"}
+"""But for these, which are errors."""
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 """Never called, nor passed on; as methods (`model.eval()`, `re.compile`) they are others."""
 METHODS = {
@@ -67,7 +69,8 @@ def _whole_name(node, names):
 def _imported(node):
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
-    return [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+    names = [name for alias in node.names if (name := f"{node.module}.{alias.name}") not in ERRORS]
+    return [node.module or "", *names] if names else []
 
 
 def _is_safe(call, argument):
@@ -117,6 +120,7 @@ def test_every_exception_is_still_needed(place, name):
     [
         ("import pickle", "pickle"),
         ("from pickle import loads", "pickle"),
+        ("from pickle import PicklingError, loads", "pickle.loads"),
         ("import numpy, dill as d", "dill"),
         ("def late():\n    import cloudpickle.cloudpickle", "cloudpickle.cloudpickle"),
         ("eval(text)", "eval"),

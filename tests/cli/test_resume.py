@@ -244,7 +244,7 @@ def test_patience_ends(run, whole, tmp_path):
 
 def test_time_is_over_and_a_run_goes_on_without_override(run, whole, tmp_path, monkeypatch):
     looks = itertools.count()
-    monkeypatch.setattr("evomal.evaluation.limits.monotonic", lambda: next(looks) / 8)  # each look takes a while
+    monkeypatch.setattr("evomal.evaluation.limits.perf_counter", lambda: next(looks) / 8)  # each look takes a while
     document = json.loads(run("learn", *IRIS, "--out", "a", "--max-time", "1s", "--json").out)
     assert (document["ended"], document["interrupted"]) == ("time", False)
     assert 0 < len(read_journal(tmp_path / "a")) < 18
