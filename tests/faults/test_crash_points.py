@@ -88,7 +88,7 @@ def test_before_the_first_record_and_shortly_after_it(fork, tmp_path, reference,
 def test_anywhere_in_the_middle_and_at_the_end(fork, tmp_path, reference, operations):
     changing = _changing(operations)
     later = changing[_first(operations) + 3 :]
-    for number in [*later[:-6:6], *later[-6:]]:
+    for number in [*later[:-6:9], *later[-6:]]:
         folder = tmp_path / str(number)
         folder.mkdir()
         assert _goes_on(fork, folder, reference, number, "before")
@@ -100,7 +100,7 @@ def test_anywhere_in_the_middle_and_at_the_end(fork, tmp_path, reference, operat
 def test_half_of_something_is_written(fork, tmp_path, reference, operations):
     writes = [number for number, (name, _) in enumerate(operations) if name == "write"]
     appends = [number for number, (name, _) in enumerate(operations) if name == "append"]
-    for number in [*writes[::2], *appends[::4]]:
+    for number in [*writes[::3], *appends[::6]]:
         folder = tmp_path / str(number)
         folder.mkdir()
         _goes_on(fork, folder, reference, number, "within")
@@ -121,7 +121,7 @@ def test_without_generations_too(fork, tmp_path):
     operations = _operations(fork, {"asynchronous": True}, tmp_path / "counted")
     assert {what for name, what in operations if name == "replace"} >= {"state.json", "loss.json"}
     changing = _changing(operations)
-    for number in [*changing[:-4:9], *changing[-4:]]:
+    for number in [*changing[:-4:15], *changing[-4:]]:
         for where in ("before", "within") if operations[number][0] in ("write", "append") else ("before",):
             folder = tmp_path / f"{number}-{where}"
             folder.mkdir()
