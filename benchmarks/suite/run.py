@@ -19,8 +19,8 @@ from benchmarks.suite.testing import IMAGES, tested, trained
 from benchmarks.suite.virtual import Virtual
 
 WORKERS = 24  # of an asynchronous search, in virtual time
-CONTROLS = ("random", "optuna")
-"""Variants that cost as much as evomal did on the same draw, so that they come after it."""
+AFTER = ("random", "optuna", "no-tuning")
+"""Variants whose budget is what evomal took on the same draw, so that they come after it."""
 GOES, NEAR = 4, 0.1  # how often the number of random formulas is corrected, until their steps differ by less
 
 
@@ -82,9 +82,9 @@ def suite(
 
 
 def results(jobs: Sequence[Job], workers: int) -> dict[Job, dict[str, Any]]:
-    """What came of jobs, those that are not done yet done now; controls after those whose budget is theirs."""
+    """What came of jobs, those that are not done yet done now; those after others whose budget is theirs."""
     for last in (False, True):
-        left = [job for job in jobs if (job.variant in CONTROLS) == last and not job.file.exists()]
+        left = [job for job in jobs if (job.variant in AFTER) == last and not job.file.exists()]
         for job in left:
             job.out.mkdir(parents=True, exist_ok=True)
         # Spawned: a process that has used threads must not be forked.
@@ -118,6 +118,8 @@ def run(job: Job) -> str:
     if job.variant == "optuna":
         return _run_optuna(job, task)
     method = of_equal_cost(job, task) if job.variant == "random" else searcher(job)
+    if job.variant == "no-tuning":  # what its search takes is too little to buy the same finals
+        method = searcher(job, finals_budget=_beside(job)["verdict"]["budget"])
     executor = Virtual(WORKERS) if job.variant == "asynchronous" else None
     result = method.learn(task, out=job.out / "runs" / job.file.stem, resume=True, executor=executor)
     seconds = perf_counter() - start
