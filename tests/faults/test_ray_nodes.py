@@ -32,8 +32,8 @@ from evomal.search import Watcher, make_method
 from evomal.tasks import named_task
 
 SMALL = dict(
-    population_size=6, generations=3, meta_steps=5, partial_steps=100, rejection_steps=20, rejection_threshold=0.05,
-    finals=False,
+    population_size=6, generations=3, meta_steps=10, partial_steps=300, rejection_steps=50, rejection_threshold=0.05,
+    finals=False,  # long enough for a node whose workers take a while to start to get a job
 )
 
 
