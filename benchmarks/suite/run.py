@@ -117,9 +117,7 @@ def run(job: Job) -> str:
     task = suite_task(job.task, job.data, job.draw)
     if job.variant == "optuna":
         return _run_optuna(job, task)
-    method = of_equal_cost(job, task) if job.variant == "random" else searcher(job)
-    if job.variant == "no-tuning":  # what its search takes is too little to buy the same finals
-        method = searcher(job, finals_budget=_beside(job)["verdict"]["budget"])
+    method = _method(job, task)
     executor = Virtual(WORKERS) if job.variant == "asynchronous" else None
     result = method.learn(task, out=job.out / "runs" / job.file.stem, resume=True, executor=executor)
     seconds = perf_counter() - start
@@ -177,6 +175,15 @@ def searcher(job: Job, **own: Any) -> Any:
     if job.variant == "known":  # what a search costs goes into the finals
         flat["finals_budget"] = round((1 + settings.finals.finals_effort) * size * 0.4 * settings.partial_steps)
     return EvoMAL(preset="practice", seed=job.draw, **flat | VARIANTS[job.variant] | own)
+
+
+def _method(job: Job, task: Any) -> Any:
+    """The method of a job, with a budget that may be that of evomal beside it."""
+    if job.variant == "random":
+        return of_equal_cost(job, task)
+    if job.variant == "no-tuning":  # what its search takes is too little to buy the same finals
+        return searcher(job, finals_budget=_beside(job)["verdict"]["budget"])
+    return searcher(job)
 
 
 def of_equal_cost(job: Job, task: Any) -> Any:

@@ -101,5 +101,9 @@ class BaseStep:
 
 
 def _inner(first: Tensor, second: Tensor, lanes: bool) -> Tensor:
-    product = first * second
-    return product.reshape(len(product), -1).sum(1) if lanes else product.sum()
+    return inner_of_lanes(first, second) if lanes else (first * second).sum()
+
+
+def inner_of_lanes(first: Tensor, second: Tensor) -> Tensor:
+    """The inner product of each lane [N]; a lane's own part may have no dimensions."""
+    return (first * second).reshape(len(first), -1).sum(1)

@@ -15,7 +15,7 @@ from torch.func import jvp
 
 from evomal.config import BaseSettings, LocalSearchSettings
 from evomal.foundation.seeds import random_state
-from evomal.local_search.base_step import BaseStep
+from evomal.local_search.base_step import BaseStep, inner_of_lanes
 from evomal.local_search.functional import FunctionalModel, batch_statistics, plain_kernels, replayed
 from evomal.local_search.meta_batches import MetaBatches
 from evomal.local_search.one_step import Batch
@@ -249,4 +249,4 @@ def _require_adjoint(u: Tensor, pushed: Tensor, pulled: Sequence[Tensor], v: Seq
 
 def _inner(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
     """The inner products of all lanes [N]."""
-    return torch.stack([(a * b).reshape(len(a), -1).sum(1) for a, b in zip(first, second, strict=True)]).sum(0)
+    return torch.stack([inner_of_lanes(a, b) for a, b in zip(first, second, strict=True)]).sum(0)

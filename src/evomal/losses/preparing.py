@@ -82,7 +82,7 @@ def _can_look(targets: Tensor) -> bool:
     """Whether the values of targets can be looked at without waiting for a device, or stopping a trace."""
     if targets.device.type != "cpu" or torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return False
-    return targets.numel() > 0 and not torch._C._functorch.is_functorch_wrapped_tensor(targets)
+    return targets.numel() > 0 and not _is_wrapped(targets)
 
 
 def _is_wrapped(tensor: Tensor) -> bool:
