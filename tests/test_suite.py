@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from time import process_time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,10 +19,11 @@ from benchmarks.suite.optuna_control import by_optuna
 from benchmarks.suite.run import NEAR, VARIANTS, Job, of_equal_cost, searcher
 from benchmarks.suite.table import beside, markdown, row, specialist
 from benchmarks.suite.tasks import TASKS, missed_cost_five, off_by_a_tenth, suite_task
-from benchmarks.suite.testing import trained
+from benchmarks.suite.testing import tested, trained
 from benchmarks.suite.virtual import Virtual
 
 from evomal import EvoMAL
+from evomal.losses import HandcraftedLoss
 from evomal.search.prices import steps_of_trainings, steps_taken, tuning_steps
 from evomal.tasks import named_task
 
@@ -44,6 +46,32 @@ def test_a_row_follows_from_its_draws():
     text = markdown(found)
     assert "| t | 2 | 0.3100 ± 0.0141 |" in text
     assert "1/2" in text
+
+
+def test_the_specialist_has_the_hyper_parameters_that_finals_chose(tmp_path):
+    places = [
+        SimpleNamespace(name="tukey(c=2)", kind="handcrafted", lr=0.1, retest=0.5),
+        SimpleNamespace(name="mse", kind="task", lr=0.1, retest=0.5),
+        SimpleNamespace(name="tukey", kind="handcrafted", lr=0.4, retest=None),
+        SimpleNamespace(name="mae", kind="handcrafted", lr=None, retest=None),
+    ]
+    task, learned = suite_task("noisy_targets", tmp_path, 0), HandcraftedLoss("mse")
+    result = SimpleNamespace(
+        loss=task.handcrafted("tukey(c=2)"),
+        learned=learned,
+        verdict=SimpleNamespace(lr=0.1, places=places),
+        settings=_small(tmp_path),
+    )
+    found = tested(task, result, "noisy_targets", 0, specialists=True)
+    assert {name: each.get("loss") for name, each in found.items()} == {
+        "evomal": None,
+        "tukey": "tukey(c=2)",
+        "mse": "mse",
+    }
+    assert found["tukey"]["values"] == pytest.approx(found["evomal"]["values"], rel=1e-5)
+    assert found["tukey"]["values"] != pytest.approx(found["mse"]["values"], rel=1e-5)
+    each = {"test": found, "verdict": {"places": [vars(place) for place in places]}}
+    assert specialist(each) == "tukey"
 
 
 def test_a_training_that_failed_is_the_worst():

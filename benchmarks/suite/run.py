@@ -152,6 +152,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "slow-tuning": {"meta_lr": 0.001},
         "two-base-steps": {"base_steps": 2},
         "no-ties": {"break_ties": False},
+        "no-varied": {"varied": 0},  # specialists at their papers' hyper-parameters
         # The same cost in all, otherwise divided: half the search, or twice as much of it.
         "half-search": {"finals_effort": 4.0},
         "double-search": {"finals_effort": 0.25},

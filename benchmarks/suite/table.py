@@ -5,6 +5,7 @@ from math import inf, isfinite
 from statistics import fmean, stdev
 from typing import Any
 
+from benchmarks.suite.testing import plain_name
 from evomal.comparison.tables import markdown_table
 from evomal.evaluation.statistics import holm, paired_test
 
@@ -112,11 +113,9 @@ def row(task: str, found: Sequence[Found]) -> dict[str, Any]:
 
 
 def specialist(each: Found) -> str | None:
-    """The handcrafted loss that came first in a search's own finals."""
-    places = each["verdict"]["places"]
-    return next(
-        (place["name"] for place in places if place["kind"] == "handcrafted" and place["name"] in each["test"]), None
-    )
+    """The handcrafted loss that came first in a search's own finals, by its plain name."""
+    names = [plain_name(place["name"]) for place in each["verdict"]["places"] if place["kind"] == "handcrafted"]
+    return next((name for name in names if name in each["test"]), None)
 
 
 def _right(each: Found, columns: Mapping[str, Sequence[float]], place: int) -> bool:

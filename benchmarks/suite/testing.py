@@ -20,15 +20,24 @@ def tested(task: Any, result: Any, name: str, draw: int, specialists: bool) -> d
         result: What a search ended with.
         name: The task's name in the suite.
         draw: The number of the draw.
-        specialists: Test those of the finals too; images have only those of the re-test.
+        specialists: Test those of the finals too, with the hyper-parameters that finals liked best, under their plain
+            names; images have only those of the re-test.
     """
     losses = {"evomal": (result.loss, result.verdict.lr), "learned": (result.learned, _rate(result, "learned"))}
+    chosen = {}
     for place in result.verdict.places:
         special = specialists and place.kind == "handcrafted" and (name not in IMAGES or place.retest)
-        if (special or place.kind == "task") and place.lr is not None:
-            losses[place.name] = (task.handcrafted(place.name), place.lr)
+        plain = plain_name(place.name)
+        if (special or place.kind == "task") and place.lr is not None and plain not in losses:
+            losses[plain], chosen[plain] = (task.handcrafted(place.name), place.lr), {"loss": place.name}
     losses = {each: pair for each, pair in losses.items() if pair[1] is not None}
-    return dict(zip(losses, trained(task, list(losses.values()), result.settings, name, draw), strict=True))
+    found = trained(task, list(losses.values()), result.settings, name, draw)
+    return {each: values | chosen.get(each, {}) for each, values in zip(losses, found, strict=True)}
+
+
+def plain_name(name: str) -> str:
+    """The name of a handcrafted loss without its hyper-parameters."""
+    return name.partition("(")[0]
 
 
 def trained(

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -349,3 +350,58 @@ def test_the_last_folds_of_a_race_need_not_wait_for_one_another():
     race = [trial for trial in bench.all if trial.steps == 1000 and 2 < trial.split < 5]
     assert len(race) == 6
     assert set(race) <= set(bench.told)
+
+
+def varied(parents=("other 0", "other 1"), each=3):
+    """The usual field, and so many variants of some handcrafted losses at its end."""
+    variants = [Entrant(f"{name} ({n})", "handcrafted", variant_of=name) for name in parents for n in range(each)]
+    return [*field(), *variants]
+
+
+def held(true, budget=150_000, looks=1, losses=2, entrants=None):
+    those = varied() if entrants is None else entrants
+    bench = Bench(dict.fromkeys(range(len(those)), 0.3) | true, noise=0.001)
+    return those, bench, hold_finals(those, replace(plan(budget, looks=looks), varied=losses), bench)
+
+
+def test_hyper_parameters_of_a_good_loss_are_chosen_by_the_same_finals():
+    those, bench, outcome = held({1: 0.25, 2: 0.35, 9: 0.2})
+    assert outcome.rows[0].entrant.name == "other 0 (1)"
+    assert outcome.rows[0].lr == pytest.approx(0.1)
+    # Of a loss and its variants the best two go on, and one is tested again.
+    full = {trial.entrant for trial in bench.all if trial.steps == 1000}
+    group = {number for number, entrant in enumerate(those) if entrant.group == "other 0"}
+    assert len(full & group) == 2
+    assert [row.entrant.group for row in outcome.retested].count("other 0") == 1
+
+
+def test_variants_are_tried_at_the_rates_of_their_loss_and_one_beyond():
+    those, bench, _ = held({1: 0.1}, losses=1)
+    mine = {trial.entrant for trial in bench.all if those[trial.entrant].variant_of}
+    assert mine == {8, 9, 10}
+    rates = {trial.lr for trial in bench.all if trial.entrant == 1 and trial.steps < 1000}
+    for number in mine:
+        own = [trial.lr for trial in bench.all if trial.entrant == number and 0 < trial.steps < 1000]
+        assert len(own) <= 3
+        assert len(rates & set(own)) >= 2
+
+
+@quick
+@given(losses=st.integers(0, 3), looks=st.sampled_from([1, 3]), budget=st.integers(20_000, 250_000))
+def test_variants_of_losses_that_are_not_among_the_best_cost_nothing(losses, looks, budget):
+    those, bench, outcome = held({1: 0.2, 2: 0.25}, budget, looks, losses)
+    assert outcome.spent <= budget
+    tried = {trial.entrant for trial in bench.all if trial.steps}
+    assert len({those[number].variant_of for number in tried} - {None}) <= losses
+    assert {row.entrant.name for row in outcome.rows} == {those[n].name for n in {*range(8), *tried}}
+    if not losses:
+        plain = Bench(bench.true, noise=0.001)
+        assert hold_finals(field(), plan(budget, looks=looks), plain).spent == outcome.spent
+        assert plain.asked == bench.asked
+
+
+def test_a_loss_whose_trainings_fail_has_no_variants():
+    those, bench, outcome = held({1: INF, 2: 0.2})
+    assert {those[trial.entrant].variant_of for trial in bench.all} == {None, "other 1"}
+    assert [row.entrant.name for row in outcome.rows if row.race is None] == ["other 0"]
+    assert outcome.rows[-1].entrant.name == "other 0"

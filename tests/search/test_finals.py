@@ -25,6 +25,7 @@ from evomal.evaluation.watching import Watcher
 from evomal.expressions import parse
 from evomal.foundation.errors import DataError, RunFolderError, SettingError
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, SymbolicLoss
+from evomal.losses.handcrafted_entries import HandcraftedTable
 from evomal.report.tables import result_pairs
 from evomal.search import EvoMAL, SearchInterrupted, make_method
 from evomal.search.finalists import finalists, points_of
@@ -43,7 +44,9 @@ SMALL = {
 }  # fmt: skip
 
 
-FEW = {name: HANDCRAFTED[name] for name in ("focal", "generalised_cross_entropy", "ldam", "huber", "mae")}
+FEW = HandcraftedTable(
+    {name: HANDCRAFTED[name] for name in ("focal", "generalised_cross_entropy", "ldam", "huber", "mae")}
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +57,7 @@ def _few_handcrafted():
         yield
 
 
-FINALS = ("steps", "folds", "retests", "finals_budget", "finals_effort", "finalists")
+FINALS = ("steps", "folds", "retests", "finals_budget", "finals_effort", "finalists", "varied")
 
 
 def settings(method="evomal", **flat):
@@ -435,6 +438,16 @@ def test_candidates_that_are_a_known_loss_again_or_one_another_take_part_once():
     names = [f.entrant.name for f in those]
     assert names[0] == "cross_entropy"
     assert "focal" in names
+    # Other hyper-parameters stand at the end, each with what it is a variant of; none where none are wanted.
+    variants = [f for f in those if f.entrant.variant_of]
+    assert those[-len(variants) :] == variants
+    assert {"focal(gamma=3)", "generalised_cross_entropy(q=0.4)"} <= {f.loss.name for f in variants}
+    assert {(f.entrant.name, f.entrant.variant_of) for f in variants} == {
+        (f.loss.name, f.loss.name.partition("(")[0]) for f in variants
+    }
+    plain = result.settings.finals.model_copy(update={"varied": 0})
+    without = result.settings.model_copy(update={"finals": plain})
+    assert len(finalists(task, without, probed(task, without), result.members)) == len(those) - len(variants)
     assert all(f.entrant.fitness is not None for f in those if f.entrant.learned)
     ranked = [f.entrant.fitness for f in those if f.entrant.learned]
     assert ranked == sorted(ranked)

@@ -140,6 +140,8 @@ class LearnKeywords(AskKeywords, total=False):
     """Cross-validate the best candidates and the handcrafted losses, each at its own best rate."""
     finalists: int | None
     """Candidates that take part, at most."""
+    varied: int | None
+    """Handcrafted losses, the best of short trainings, of which other hyper-parameters are tried too."""
     steps: int | None
     """Finals: base steps of a full training, as the loss will be used."""
     folds: int | None

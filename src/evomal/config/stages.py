@@ -178,6 +178,9 @@ class FinalsSettings(Settings):
         changes="freely",
     )
     finalists: Count = setting(16, "candidates that take part, at most", AFTERWARDS)
+    varied: CountOrZero = setting(
+        4, "handcrafted losses, the best of short trainings, of which other hyper-parameters are tried too", AFTERWARDS
+    )
     # A comparison has full trainings of so many steps, finals or not.
     steps: Count = setting(
         10_000, "finals: base steps of a full training, as the loss will be used", needs="training", changes="freely"

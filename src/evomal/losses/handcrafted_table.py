@@ -46,15 +46,15 @@ def _of_classes(
 
 
 def _torch(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def per_output(outputs: Tensor, targets: Tensor) -> Tensor:
-        return function(outputs, targets, reduction="none")
+    def per_output(outputs: Tensor, targets: Tensor, **given: float) -> Tensor:
+        return function(outputs, targets, reduction="none", **given)
 
     return per_output
 
 
 _HABIT, _SURE, _NOISE = "the habit", "overconfidence", "wrong labels"
 _RARE, _COSTS, _TAILS, _OTHER = "rare classes", "uneven costs", "heavy-tailed targets", "other measures"
-_SHARE = {"alpha": Parameter(1, 0, 1e3), "beta": Parameter(4, 0, 1e3)}
+_SHARE = {"alpha": Parameter(1, 0, 1e3), "beta": Parameter(4, 0, 1e3, (1,))}
 
 HANDCRAFTED = HandcraftedTable(
     {
@@ -63,7 +63,7 @@ HANDCRAFTED = HandcraftedTable(
             formulas.label_smoothed,
             "cross-entropy, label smoothing ε = 0.1",
             _SURE,
-            smoothing=Parameter(0.1, 0, 1, (0.2,)),
+            smoothing=Parameter(0.1, 0, 1, (0.05, 0.2, 0.4)),
         ),
         "class_weighted_cross_entropy": _of_classes(
             formulas.class_weighted, "cross-entropy, classes weighted by inverse frequency", _RARE, True
@@ -73,7 +73,7 @@ HANDCRAFTED = HandcraftedTable(
             "cross-entropy, logits plus τ·log prior, τ = 1",
             _RARE,
             True,
-            tau=Parameter(1, 0, 10, (0.5, 1.5)),
+            tau=Parameter(1, 0, 10, (0.5, 1.5, 2)),
         ),
         "balanced_softmax": _of_classes(
             partial(formulas.logit_adjusted, tau=1.0), "logit adjustment with τ = 1, under its other name", _RARE, True
@@ -82,16 +82,19 @@ HANDCRAFTED = HandcraftedTable(
             formulas.focal,
             "focal loss, γ = 2",
             "too many easy instances",
-            gamma=Parameter(2, 0, 20, (1, 3)),
+            gamma=Parameter(2, 0, 20, (0.5, 1, 3, 5)),
         ),
         "generalised_cross_entropy": _of_classes(
-            formulas.generalised, "generalised cross-entropy, q = 0.7", _NOISE, q=Parameter(0.7, 1e-3, 1, (0.4,))
+            formulas.generalised,
+            "generalised cross-entropy, q = 0.7",
+            _NOISE,
+            q=Parameter(0.7, 1e-3, 1, (0.2, 0.4, 0.9)),
         ),
         "symmetric_cross_entropy": _of_classes(
             formulas.symmetric,
             "0.1·cross-entropy + 1·reverse cross-entropy",
             _NOISE,
-            alpha=Parameter(0.1, 0, 1e3, (1,)),
+            alpha=Parameter(0.1, 0, 1e3, (0.01, 0.5, 2)),
             beta=Parameter(1, 0, 1e3),
         ),
         "normalised_reverse_cross_entropy": _of_classes(
@@ -106,45 +109,45 @@ HANDCRAFTED = HandcraftedTable(
             "normalised cross-entropy + 4·AGCE, a = 6, q = 1.5",
             _NOISE,
             **_SHARE,
-            a=Parameter(6, 1e-3, 1e3),
-            q=Parameter(1.5, 1e-3, 10),
+            a=Parameter(6, 1e-3, 1e3, (1.8,)),
+            q=Parameter(1.5, 1e-3, 10, (0.6, 3)),
         ),
         "normalised_aul": _of_classes(
             formulas.normalised_aul,
             "normalised cross-entropy + 4·AUL, a = 6.3, q = 1.5",
             _NOISE,
             **_SHARE,
-            a=Parameter(6.3, 1, 1e3),
-            q=Parameter(1.5, 1e-3, 10),
+            a=Parameter(6.3, 1, 1e3, (3,)),
+            q=Parameter(1.5, 1e-3, 10, (0.1, 3)),
         ),
         "normalised_ael": _of_classes(
             formulas.normalised_ael,
             "normalised cross-entropy + 4·AEL, a = 5",
             _NOISE,
             **_SHARE,
-            a=Parameter(5, 1e-2, 1e3),
+            a=Parameter(5, 1e-2, 1e3, (1.5, 3)),
         ),
         "noise_corrected_cross_entropy": _of_classes(
             formulas.noise_corrected,
             "cross-entropy of labels of which a share r = 0.2 is wrong",
             _NOISE,
-            rate=Parameter(0.2, 0, 0.49, (0.4,)),
+            rate=Parameter(0.2, 0, 0.49, (0.1, 0.3, 0.4)),
         ),
         "taylor_cross_entropy": _of_classes(
-            formulas.taylor, "cross-entropy's Taylor series, two terms", _NOISE, order=Parameter(2, 1, 50, (6,))
+            formulas.taylor, "cross-entropy's Taylor series, two terms", _NOISE, order=Parameter(2, 1, 50, (4, 8))
         ),
         "bi_tempered_logistic": _of_classes(
             formulas.bi_tempered,
             "bi-tempered logistic loss, t₁ = 0.8, t₂ = 1.2",
             _NOISE,
-            t1=Parameter(0.8, 0, 1),
-            t2=Parameter(1.2, 1, 2, (1.4,)),
+            t1=Parameter(0.8, 0, 1, (0.5,)),
+            t2=Parameter(1.2, 1, 2, (1.4, 2)),
         ),
         "poly1_cross_entropy": _of_classes(
             formulas.poly1,
             "cross-entropy + ε(1 - p), ε = 2 (Poly-1)",
             _OTHER,
-            epsilon=Parameter(2, -1, 100, (-0.5,)),
+            epsilon=Parameter(2, -1, 100, (-0.5, 0.7, 6, 18)),
         ),
         "vector_scaling": _of_classes(
             formulas.vector_scaling,
@@ -152,15 +155,15 @@ HANDCRAFTED = HandcraftedTable(
             _RARE,
             True,
             gamma=Parameter(0.3, 0, 2, (0.15,)),
-            tau=Parameter(1, 0, 10),
+            tau=Parameter(1, 0, 10, (0.5, 1.5)),
         ),
         "ldam": _of_classes(
             formulas.margins,
             "cross-entropy with margins ∝ n^(-1/4), at most 0.5, logits times 30 (LDAM)",
             _RARE,
             True,
-            largest=Parameter(0.5, 0, 100),
-            scale=Parameter(30, 1e-3, 1e3, (1,)),
+            largest=Parameter(0.5, 0, 100, (0.2,)),
+            scale=Parameter(30, 1e-3, 1e3, (1, 5)),
         ),
         "class_balanced_cross_entropy": _of_classes(
             formulas.class_balanced,
@@ -173,7 +176,7 @@ HANDCRAFTED = HandcraftedTable(
             formulas.cost_weighted,
             "cross-entropy, all classes but 0 weighted by the cost of missing them, 5",
             _COSTS,
-            cost=Parameter(5, 1e-3, 1e4, (2, 10)),
+            cost=Parameter(5, 1e-3, 1e4, (2, 10, 20)),
         ),
         "binary_cross_entropy": HandcraftedEntry(
             "multilabel", formulas.binary_cross_entropy, "binary cross-entropy, label by label", _HABIT
@@ -183,7 +186,7 @@ HANDCRAFTED = HandcraftedTable(
             formulas.binary_focal,
             "(1 - p)^γ times binary cross-entropy, label by label, γ = 2",
             _OTHER,
-            MappingProxyType({"gamma": Parameter(2, 0, 20, (1, 3))}),
+            MappingProxyType({"gamma": Parameter(2, 0, 20, (0.5, 1, 3, 5))}),
         ),
         "asymmetric": HandcraftedEntry(
             "multilabel",
@@ -193,22 +196,24 @@ HANDCRAFTED = HandcraftedTable(
             MappingProxyType(
                 {
                     "gamma_true": Parameter(0, 0, 20, (1,)),
-                    "gamma_false": Parameter(4, 0, 20, (2,)),
-                    "margin": Parameter(0.05, 0, 0.5),
+                    "gamma_false": Parameter(4, 0, 20, (2, 6)),
+                    "margin": Parameter(0.05, 0, 0.5, (0.2,)),
                 }
             ),
         ),
         "mse": _of_outputs(_torch(functional.mse_loss), "mean squared error", _HABIT),
         "mae": _of_outputs(_torch(functional.l1_loss), "mean absolute error", _TAILS),
-        "huber": _of_outputs(_torch(functional.huber_loss), "Huber loss, δ = 1", _TAILS),
+        "huber": _of_outputs(
+            _torch(functional.huber_loss), "Huber loss, δ = 1", _TAILS, delta=Parameter(1, 1e-3, 1e3, (0.1, 0.3))
+        ),
         "cauchy": _of_outputs(
-            formulas.cauchy, "log(1 + (r/c)²), c = 2.385", _TAILS, c=Parameter(2.385, 1e-3, 1e3, (1, 0.3))
+            formulas.cauchy, "log(1 + (r/c)²), c = 2.385", _TAILS, c=Parameter(2.385, 1e-3, 1e3, (0.1, 0.3, 1))
         ),
         "welsch": _of_outputs(
-            formulas.welsch, "1 - exp(-(r/c)²), c = 2.985", _TAILS, c=Parameter(2.985, 1e-3, 1e3, (1, 0.3))
+            formulas.welsch, "1 - exp(-(r/c)²), c = 2.985", _TAILS, c=Parameter(2.985, 1e-3, 1e3, (0.1, 0.3, 1))
         ),
         "tukey": _of_outputs(
-            formulas.tukey, "Tukey's biweight, c = 4.685", _TAILS, c=Parameter(4.685, 1e-3, 1e3, (2,))
+            formulas.tukey, "Tukey's biweight, c = 4.685", _TAILS, c=Parameter(4.685, 1e-3, 1e3, (0.5, 2))
         ),
         "log_cosh": _of_outputs(formulas.log_cosh, "log cosh r", _TAILS),
         "general_robust": _of_outputs(
@@ -216,7 +221,7 @@ HANDCRAFTED = HandcraftedTable(
             "Barron's general robust loss, α = 1, c = 1",
             _TAILS,
             alpha=Parameter(1, -100, 2, (0, -2)),
-            c=Parameter(1, 1e-3, 1e3),
+            c=Parameter(1, 1e-3, 1e3, (0.1, 0.3)),
         ),
         "quantile": _of_outputs(
             formulas.quantile,
@@ -228,8 +233,8 @@ HANDCRAFTED = HandcraftedTable(
             formulas.relative,
             "|r| / max(|y - z|, 0.1), where z stands for zero",
             _OTHER,
-            zero=Parameter(0, -1e6, 1e6),
-            least=Parameter(0.1, 1e-6, 1e6),
+            zero=Parameter(0, -1e6, 1e6, (-2, -4)),
+            least=Parameter(0.1, 1e-6, 1e6, (0.5,)),
         ),
     }
 )

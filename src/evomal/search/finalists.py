@@ -14,7 +14,7 @@ from evomal.evaluation.finals import Entrant
 from evomal.evaluation.finals.screening import FEW
 from evomal.evaluation.finals.shapes import shape_of, unlike
 from evomal.foundation.errors import EvomalError
-from evomal.losses import HANDCRAFTED, LearnedLoss
+from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss
 from evomal.losses.criterion import IGNORED, STAGES, LossFunction
 from evomal.tasks import TaskSet
 from evomal.training.step_size import mean_norm_ratio
@@ -38,7 +38,7 @@ class Finalist:
 def finalists(
     tasks: TaskSet, settings: LearnSettings, probes: Sequence[FilterProbe], members: Sequence[Candidate]
 ) -> list[Finalist]:
-    """The task loss, the handcrafted losses that fit, those that the search started from, and its best candidates.
+    """The task loss, handcrafted losses that fit, those that the search started from, its best candidates, variants.
 
     They differ in what they do, not only in text or scale (`shape_of`): of those that are alike the one named first
     takes part, so that a candidate which is a known loss again does not.
@@ -50,7 +50,8 @@ def finalists(
         members: All members of all generations.
 
     Returns:
-        The finalists, candidates in the order of their ranking and no more than `finalists` of them.
+        The finalists, candidates in the order of their ranking and no more than `finalists` of them; at the end the
+        handcrafted losses with other hyper-parameters.
     """
     points = points_of(probes)
     stages = STAGES if "progress" in settings.genetic.terminals else (1.0,)
@@ -65,7 +66,8 @@ def finalists(
         found.append(finalist)
         if len(found) == settings.finals.finalists:
             break
-    return [*known, *found]
+    varied = unlike(_shaped(_variants(tasks, known), points, stages), shapes) if settings.finals.varied else ()
+    return [*known, *found, *varied]
 
 
 def least_entrants(tasks: TaskSet, settings: LearnSettings) -> int:
@@ -108,6 +110,15 @@ def _handcrafted(tasks: TaskSet) -> Iterator[Finalist]:
         except EvomalError:  # it needs class counts, which there are none of
             continue
         yield Finalist(Entrant(name, "handcrafted"), loss)
+
+
+def _variants(tasks: TaskSet, known: Sequence[Finalist]) -> Iterator[Finalist]:
+    """The handcrafted losses among those with other hyper-parameters."""
+    own = [tasks.task_loss_name] if isinstance(tasks[0].task_loss, HandcraftedLoss) else []
+    others = [finalist.entrant.name for finalist in known if finalist.entrant.kind == "handcrafted"]
+    for name in [name for name in HANDCRAFTED if name in (*own, *others)]:
+        for variant in HANDCRAFTED.variants(name)[1:]:
+            yield Finalist(Entrant(variant, "handcrafted", variant_of=name), tasks[0].handcrafted(variant))
 
 
 def _started(tasks: TaskSet, settings: LearnSettings) -> Iterator[Finalist]:

@@ -70,8 +70,8 @@ class Final:
             return self._stopped(result, replace(result, ended="interrupt"))
 
     def _held(self, those: Sequence[Finalist], plan: FinalsPlan) -> FinalsOutcome:
-        self.log.watcher.finals([finalist.entrant for finalist in those], plan)
         entrants = [finalist.entrant for finalist in those]
+        self.log.watcher.finals([entrant for entrant in entrants if entrant.variant_of is None], plan)
         with FinalsJournal(self.log.folder, self.settings) as journal, self.executor.stream(self.tasks) as stream:
             lanes = self.settings.lanes if small_networks(self.tasks, self.settings) else 1
             trainings = FinalsTrainings(stream, self.settings, those, journal, self.log, lanes)
@@ -163,7 +163,8 @@ def plan_of(tasks: TaskSet, settings: LearnSettings, members: Sequence[Candidate
     grid = (lr / FACTOR, lr, lr * FACTOR)
     looks = 1 if fewest(tasks) >= finals.folds * SURE else LOOKS
     each = budget // len(tasks)
-    return FinalsPlan(finals.steps, grid, finals.folds, repeats, finals.retests, each, overlap, looks, len(tasks))
+    more = {"looks": looks, "tasks": len(tasks), "varied": finals.varied}
+    return FinalsPlan(finals.steps, grid, finals.folds, repeats, finals.retests, each, overlap, **more)
 
 
 def require_finals(tasks: TaskSet, settings: LearnSettings) -> None:

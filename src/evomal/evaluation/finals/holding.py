@@ -7,7 +7,7 @@ from evomal.evaluation.finals.ledger import Follow, Ledger, Measure, Trial
 from evomal.evaluation.finals.plan import Entrant, FinalsPlan, least_budget
 from evomal.evaluation.finals.race import race
 from evomal.evaluation.finals.retest import retest
-from evomal.evaluation.finals.screening import admitted, screen
+from evomal.evaluation.finals.screening import admitted, screen, screen_variants
 from evomal.evaluation.finals.standings import FinalsOutcome, Places, Runner, StandingsRow
 
 
@@ -42,7 +42,7 @@ def hold_finals(
     numbers = admitted(entrants, plan)
     if plan.budget < least_budget(plan, len(numbers)):
         return _none_held(entrants, plan)
-    runners = screen(numbers, ledger)
+    runners = screen_variants(screen(numbers, ledger), entrants, ledger, places)
     field = race(runners, entrants, ledger, places)
     again = retest(field, entrants, ledger) if any(runner.folds for runner in field) else {}
     chance = _chance(entrants, plan, ledger, next(iter(again.values()), ()))
@@ -55,7 +55,7 @@ def hold_finals(
 
 def _none_held(entrants: Sequence[Entrant], plan: FinalsPlan) -> FinalsOutcome:
     """Everybody, candidates in their ranking first, as nothing is known that was worth its cost."""
-    ranked = sorted(entrants, key=lambda entrant: not entrant.learned)
+    ranked = sorted((one for one in entrants if one.variant_of is None), key=lambda entrant: not entrant.learned)
     return FinalsOutcome(tuple(StandingsRow(entrant, None, 0, None, (), ()) for entrant in ranked), (), plan, 0)
 
 

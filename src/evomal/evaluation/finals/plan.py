@@ -16,16 +16,24 @@ class Entrant:
         name: What it is called; no two share one.
         kind: What it is.
         fitness: Its fitness in the search; None for those that the search did not find.
+        variant_of: The name of the loss whose hyper-parameters it has others of; such entrants only take part where
+            that loss does well.
     """
 
     name: str
     kind: Kind
     fitness: float | None = None
+    variant_of: str | None = None
 
     @property
     def learned(self) -> bool:
         """Whether the search found it."""
         return self.kind == "learned"
+
+    @property
+    def group(self) -> str:
+        """What it shares with its variants."""
+        return self.variant_of or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,7 @@ class FinalsPlan:
         overlap: Instances tested on / instances trained on, see `resampled_test`; 0 where splits are seeds.
         looks: Splits of the screening; more than one where there are few instances to test on.
         tasks: On how many tasks every training is done.
+        varied: Of how many losses, at most, the variants are tried.
 
     Example:
         >>> FinalsPlan(1000, (0.025, 0.1, 0.4), 5, 1, 3, 150_000, 0.25).trainings
@@ -57,6 +66,7 @@ class FinalsPlan:
     overlap: float
     looks: int = 1
     tasks: int = 1
+    varied: int = 0
 
     @property
     def whole_budget(self) -> int:
@@ -109,5 +119,5 @@ def shortest(steps: int) -> int:
 
 
 def by_kind(entrants: Sequence[Entrant], learned: bool) -> list[int]:
-    """Numbers of the entrants that the search found, or of the others."""
-    return [number for number, entrant in enumerate(entrants) if entrant.learned == learned]
+    """Numbers of the entrants that the search found, or of the others; variants are neither."""
+    return [number for number, one in enumerate(entrants) if one.learned == learned and one.variant_of is None]

@@ -55,9 +55,12 @@ def _by_claim(field: Sequence[Runner], entrants: Sequence[Entrant]) -> list[Runn
     """Those first that the verdict is about, then the best of all and of those that nobody learned, then the others."""
     ranked = sorted(field, key=lambda runner: runner.rank)
     claims = needed(field, entrants)
-    others = [runner for runner in ranked if not entrants[runner.number].learned]
-    claims |= dict.fromkeys(runner.number for runner in ranked[:SPECIALISTS])
+    # Of a loss and its variants the best will do.
+    groups = {entrants[runner.number].group: runner for runner in reversed(ranked)}
+    firsts = [runner for runner in ranked if groups[entrants[runner.number].group] is runner]
+    others = [runner for runner in firsts if not entrants[runner.number].learned]
+    claims |= dict.fromkeys(runner.number for runner in firsts[:SPECIALISTS])
     claims |= dict.fromkeys(runner.number for runner in others[:SPECIALISTS])
-    claims |= dict.fromkeys(runner.number for runner in ranked)
+    claims |= dict.fromkeys(runner.number for runner in firsts)
     by_number = {runner.number: runner for runner in ranked}
     return [by_number[number] for number in claims]

@@ -1,7 +1,7 @@
 """The screening: every entrant in short trainings at every rate, so that rates that lose cost no folds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evomal.evaluation.finals.ledger import Ledger, Trial
 from evomal.evaluation.finals.plan import (
@@ -13,13 +13,15 @@ from evomal.evaluation.finals.plan import (
     short_trainings,
     shortest,
 )
-from evomal.evaluation.finals.standings import Runner
+from evomal.evaluation.finals.standings import Places, Runner
 
 SHARE, MOST_SHARE = 0.3, 0.45  # of the budget: without and with rates beyond the edges
 EXTENSION = 1.3  # rates beyond the edges, on average
 LONGEST = 4  # a screening takes a quarter of the steps, or fewer
 BEYOND = 3  # further rates on each side, at most
 FEW = 4  # candidates that take part however small the budget is
+VARIED_SHARE = 0.1  # of the budget, for variants
+KEPT = 2  # of a loss and its variants, so many go on: a short training does not tell them apart well
 
 
 def screening_steps(plan: FinalsPlan, entrants: int) -> int:
@@ -36,7 +38,7 @@ def screening_steps(plan: FinalsPlan, entrants: int) -> int:
 
 
 def admitted(entrants: Sequence[Entrant], plan: FinalsPlan) -> list[int]:
-    """Who may take part: all, or fewer candidates, the last in the ranking of the search left out.
+    """Who may take part: all but variants, or fewer candidates, the last in the ranking of the search left out.
 
     Args:
         entrants: All, candidates in the order of their ranking.
@@ -62,15 +64,70 @@ def screen(numbers: Sequence[int], ledger: Ledger) -> list[Runner]:
     """
     plan = ledger.plan
     steps = screening_steps(plan, len(numbers))
-    ledger.run([Trial(number, lr, 0, steps) for number in numbers for lr in plan.lrs])
-    for _ in range(BEYOND):
-        further = [Trial(number, lr, 0, steps) for number in numbers for lr in _beyond(number, steps, ledger)]
-        cost = (len(further) + len(numbers) * (plan.looks - 1)) * steps
-        dear = ledger.spent + cost > MOST_SHARE * plan.budget or ledger.left - cost < LEAST_TRAININGS * plan.steps
+    return _screened(dict.fromkeys(numbers, plan.lrs), steps, BEYOND, MOST_SHARE * plan.budget, ledger)
+
+
+def screen_variants(
+    runners: Sequence[Runner], entrants: Sequence[Entrant], ledger: Ledger, places: Places
+) -> list[Runner]:
+    """Other hyper-parameters of the best few losses, in trainings as short, at the rates that those are best at.
+
+    Args:
+        runners: After the screening.
+        entrants: All entrants.
+        ledger: Has trials measured.
+        places: Told of those that leave: of a loss with its variants the best two go on.
+
+    Returns:
+        All that go on.
+    """
+    steps = screening_steps(ledger.plan, len(runners))
+    chosen = _varied(runners, entrants, steps, ledger)
+    if not chosen:
+        return list(runners)
+    limit = ledger.spent + VARIED_SHARE * ledger.plan.budget
+    everybody = sorted([*runners, *_screened(chosen, steps, 1, limit, ledger)], key=lambda runner: runner.rank)
+    places.leave([runner for runner in everybody if not math.isfinite(runner.mean)])
+    groups: dict[str, list[Runner]] = {}
+    for runner in everybody:
+        if math.isfinite(runner.mean):
+            groups.setdefault(entrants[runner.number].group, []).append(runner)
+    places.leave([runner for group in groups.values() for runner in group[KEPT:]])
+    return [runner for group in groups.values() for runner in group[:KEPT]]
+
+
+def _varied(
+    runners: Sequence[Runner], entrants: Sequence[Entrant], steps: int, ledger: Ledger
+) -> dict[int, tuple[float, ...]]:
+    """The variants that are tried, with the rates to begin with: those of the best losses that have any."""
+    plan, chosen = ledger.plan, dict[int, tuple[float, ...]]()
+    spare = min(VARIED_SHARE * plan.budget, ledger.left - LEAST_TRAININGS * plan.steps)
+    count = 0
+    for runner in sorted(runners, key=lambda runner: runner.rank):
+        name = entrants[runner.number].name
+        numbers = [number for number, entrant in enumerate(entrants) if entrant.variant_of == name]
+        cost = (len(chosen) + len(numbers)) * (len(runner.lrs) + plan.looks) * steps
+        if not numbers or not runner.lrs or count == plan.varied or cost > spare:
+            continue
+        count += 1
+        chosen |= dict.fromkeys(numbers, tuple(sorted(runner.lrs)))
+    return chosen
+
+
+def _screened(
+    rates: Mapping[int, Sequence[float]], steps: int, beyond: int, limit: float, ledger: Ledger
+) -> list[Runner]:
+    """Short trainings of entrants at their rates and a few beyond them, as long as no more than a limit is spent."""
+    plan = ledger.plan
+    ledger.run([Trial(number, lr, 0, steps) for number, lrs in rates.items() for lr in lrs])
+    for _ in range(beyond):
+        further = [Trial(number, lr, 0, steps) for number in rates for lr in _beyond(number, steps, ledger)]
+        cost = (len(further) + len(rates) * (plan.looks - 1)) * steps
+        dear = ledger.spent + cost > limit or ledger.left - cost < LEAST_TRAININGS * plan.steps
         if not further or dear:
             break
         ledger.run(further)
-    runners = [_runner(number, steps, ledger) for number in numbers]
+    runners = [_runner(number, steps, ledger) for number in rates]
     _look_again([runner for runner in runners if runner.lrs], steps, ledger)
     return runners
 
