@@ -26,6 +26,23 @@ def test_figures_of_a_run(run, learned, tmp_path):
     assert (tmp_path / "g.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_file_of_the_default_name_is_replaced_by_force_alone(run, tmp_path):
+    there = tmp_path / "loss.svg"
+    there.write_text("mine")
+    refused = run("plot", "loss", "focal")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == "evomal: error: 'loss.svg' exists; give another --out, or --force to replace it\n"
+    assert there.read_text() == "mine"
+    assert run("plot", "loss", "focal", "--force").out == "written to loss.svg\n"
+    assert "<svg" in there.read_text()
+    assert [each.name for each in tmp_path.iterdir()] == ["loss.svg"]  # complete or absent, with nothing beside it
+
+
+def test_a_figure_that_cannot_be_is_refused_before_anything_is_trained_for_it(run):
+    ended = run("plot", "landscape", "focal", "--dataset", "no", "--model", "no", "-o", "x.bmp")
+    assert ended.err == "evomal: error: 'x.bmp' ends with none of .svg, .png, .pdf; give a name that does\n"
+
+
 def test_an_audit(run, learned):
     ended = run("show", learned, "--audit")
     assert (ended.code, ended.err) == (0, "")

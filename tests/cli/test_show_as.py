@@ -39,6 +39,14 @@ def test_a_file_and_json(run, loss, tmp_path):
     assert written == {"format": "latex", "file": "out/mine.py"}
 
 
+@pytest.mark.parametrize(("form", "file"), [("numpy", "loss.py"), ("latex", "loss.tex"), ("torchscript", "loss.pt")])
+def test_a_folder_means_a_file_in_it(run, loss, tmp_path, form, file):
+    (tmp_path / "out").mkdir()
+    assert run("show", "loss.json", "--as", form, "--out", "out").out == f"written to out/{file}\n"
+    again = run("show", "loss.json", "--as", form, "--out", "out")
+    assert again.err == f"evomal: error: 'out/{file}' exists; give another --out, or --force to replace it\n"
+
+
 def test_torchscript_is_a_file(run, loss, tmp_path):
     refused = run("show", "loss.json", "--as", "torchscript")
     assert (refused.code, refused.err) == (

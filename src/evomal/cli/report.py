@@ -16,14 +16,15 @@ REPORT = "report.html"
 TASK_NEEDED = "landscape"
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file, .svg, .png or .pdf (default WHAT.svg).")]
-Force = Annotated[bool, typer.Option("--force", help="Replace the file --out.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the figure that is there.")]
 Classes = Annotated[int, typer.Option("--classes", min=2, help="Classes that losses for classification are shown for.")]
 
 
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Run folders, and folders of comparisons.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The file (default report.html in the first folder).")
+        Path | None,
+        typer.Option("--out", "-o", help="The file (default report.html in the first folder, made anew each time)."),
     ] = None,
     classes: Classes = 10,
     force: Annotated[bool, typer.Option("--force", help="Replace the file --out.")] = False,
@@ -75,12 +76,12 @@ def plot(
 
     A landscape trains a network with each loss first; the options of a task are for it alone.
     """
-    from evomal.report.drawing import FIGURES, draw, draw_landscape, save_figure
+    from evomal.report.drawing import FIGURES, draw, draw_landscape, require_figure, save_figure
 
     if what not in (*FIGURES, TASK_NEEDED):
         raise unknown_name("figure", what, (*FIGURES, TASK_NEEDED))
     trainings = {"preset": preset, "steps": steps, "lr": lr, "seed": seed}
-    file = require_free(out or Path(f"{what}.svg"), f"{what}.svg", force or out is None)
+    file = require_figure(require_free(out or Path(f"{what}.svg"), f"{what}.svg", force))
     if what == TASK_NEEDED:
         if classes is not None:
             raise SettingError("figure 'landscape' has the classes of its task; leave out --classes")

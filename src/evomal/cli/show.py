@@ -11,7 +11,7 @@ from evomal.cli import options
 from evomal.cli.output import print_json
 from evomal.config import PRESETS
 from evomal.foundation.errors import SettingError
-from evomal.foundation.files import LEARNED, LOSS, write_atomically
+from evomal.foundation.files import LEARNED, LOSS, require_free, write_atomically
 from evomal.foundation.serialization import cleaned
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def show_as(name: str, form: str, out: Path | None, force: bool, as_json: bool) 
         )
     content = export(loss, form)
     if out is not None:
-        file = _written(content, out, force)
+        file = require_free(out, f"loss{FORMATS[form].file}", force)
+        write_atomically(file, content)
         print_json({"format": form, "file": str(file)}) if as_json else print(f"written to {file}")
         return 0
     if isinstance(content, bytes):
@@ -140,21 +141,6 @@ def _learned_beside(path: Path) -> Path | None:
     learned = (path if path.is_dir() else path.parent) / LEARNED
     is_of_run = path.is_dir() or path.name == LOSS
     return learned if is_of_run and learned.is_file() else None
-
-
-def _written(content: str | bytes, out: Path, force: bool) -> Path:
-    """The file, complete or not there at all.
-
-    Raises:
-        SettingError: It is there and `force` is not set, or it cannot be written.
-    """
-    if out.exists() and not force:
-        raise SettingError(f"'{out}' exists; give another --out, or --force to replace it")
-    try:
-        write_atomically(out, content)
-    except OSError as error:
-        raise SettingError(f"'{out}' cannot be written ({error.strerror}); give another --out") from None
-    return out
 
 
 def list_names(

@@ -1,6 +1,7 @@
 """Figures by name: of losses, of run folders, of comparisons; and their files."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from evomal.comparison.comparison import read_comparison
 from evomal.config import TrainSettings
 from evomal.expressions import parse
 from evomal.foundation.errors import RunFolderError, SettingError, unknown_name
+from evomal.foundation.files import write_atomically
 from evomal.losses import HANDCRAFTED, USUAL
 from evomal.losses.criterion import Criterion
 from evomal.losses.loading import learned_by_name, loss_by_name
@@ -120,19 +122,28 @@ def plot_result(result: LearnResult, what: str, ax: "Axes | None") -> "Axes":
     return _of_searches(what, {record.method: [record]}, interactive_axes(ax))
 
 
+def require_figure(path: Path) -> Path:
+    """The file of a figure, whose name says what it is; known before anything is trained for it.
+
+    Raises:
+        SettingError: It ends with none of the formats.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise SettingError(f"'{path}' ends with none of {', '.join(SUFFIXES)}; give a name that does")
+    return path
+
+
 def save_figure(axes: "Axes", out: str | PathLike[str]) -> Path:
     """Write a figure; the name says whether as SVG, PNG or PDF.
 
     Raises:
         SettingError: It is none of them, or cannot be written.
     """
-    path = Path(out)
-    if path.suffix.lower() not in SUFFIXES:
-        raise SettingError(f"'{path}' ends with none of {', '.join(SUFFIXES)}; give a name that does")
+    path, drawn = require_figure(Path(out)), BytesIO()
+    with styled():
+        figure_of(axes).savefig(drawn, format=path.suffix[1:].lower(), dpi=DPI)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with styled():
-            figure_of(axes).savefig(path, dpi=DPI)
+        write_atomically(path, drawn.getvalue())
     except OSError as error:
         raise SettingError(f"'{path}' cannot be written ({error.strerror}); give another `out`") from None
     return path

@@ -18,22 +18,22 @@ class Format(NamedTuple):
     Attributes:
         summary: What it is, in a line.
         write: Makes it.
-        file: What a file of it ends with; empty for text that is printed.
+        file: What a file of it ends with.
     """
 
     summary: str
     write: Callable[[LearnedLoss], str | bytes]
-    file: str = ""
+    file: str
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "python": Format("one function in plain PyTorch, to be pasted into a project", texts.python),
-        "numpy": Format("one function in NumPy; values, no gradients", texts.numpy),
-        "jax": Format("one function in JAX", texts.jax),
-        "latex": Format("the formula for math mode, φ rounded to four digits", texts.latex),
-        "sympy": Format("SymPy code of the value for one class or output", texts.sympy),
-        "keras": Format("one function for model.compile(loss=…) of Keras 3", texts.keras),
+        "python": Format("one function in plain PyTorch, to be pasted into a project", texts.python, ".py"),
+        "numpy": Format("one function in NumPy; values, no gradients", texts.numpy, ".py"),
+        "jax": Format("one function in JAX", texts.jax, ".py"),
+        "latex": Format("the formula for math mode, φ rounded to four digits", texts.latex, ".tex"),
+        "sympy": Format("SymPy code of the value for one class or output", texts.sympy, ".py"),
+        "keras": Format("one function for model.compile(loss=…) of Keras 3", texts.keras, ".py"),
         "onnx": Format("an ONNX model of outputs, targets and loss", binary.onnx, ".onnx"),
         "torchscript": Format("a TorchScript program of outputs and targets", binary.torchscript, ".pt"),
     }
