@@ -1,19 +1,16 @@
-"""What is counted rather than timed: kernels of a step, bytes that operations move, synchronisations."""
+"""What is counted rather than timed: kernels of a step, synchronisations."""
 
 import warnings
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from benchmarks.gpu.given import BASE, Given, Note, batches
+from benchmarks.gpu.steps import improving, plain, training, tuning
 from evomal.config import LocalSearchSettings
 from evomal.local_search.batched_tune import tune_lanes
 from evomal.losses.batched_families import stack
@@ -23,25 +20,8 @@ from evomal.training.batched_fit import fit_lanes
 from evomal.training.graphs import graphs
 
 
-class MovedBytes(TorchDispatchMode):
-    """Adds up what operations take and give, views left out: the bytes that go through memory if nothing is fused."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count the bytes of a call."""
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            self.total += sum(each.nbytes for each in tree_leaves((args, result)) if isinstance(each, Tensor))
-        return result
-
-
 def kernels(given: Given, note: Note) -> None:
     """Kernels launched in a step of one lane and of many, and the costliest of these."""
-    from benchmarks.gpu.steps import improving, plain, training, tuning
-
     loop = plain(given, graph=False)
     _profiled(given, note, "plain PyTorch step", loop)
     with graphs(False):

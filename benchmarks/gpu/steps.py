@@ -1,13 +1,15 @@
 """Time of a base step, a meta step and a step of the rejection filter: by lanes, with CUDA graphs and without."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.gpu.counting import MovedBytes
 from benchmarks.gpu.given import BASE, Given, Note, batches
 from evomal.config import FilterSettings, LocalSearchSettings
 from evomal.evaluation.batched_filters import Improving
@@ -23,6 +25,21 @@ from evomal.training.lane_layers import layers_allowed
 from evomal.training.precision import Precision, precision
 
 Step = Callable[[int], object]
+
+
+class MovedBytes(TorchDispatchMode):
+    """Adds up what operations take and give, views left out: the bytes that go through memory if nothing is fused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count the bytes of a call."""
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            self.total += sum(each.nbytes for each in tree_leaves((args, result)) if isinstance(each, Tensor))
+        return result
 
 
 def plain(given: Given, graph: bool) -> Step:
