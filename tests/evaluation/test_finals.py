@@ -368,11 +368,27 @@ def test_hyper_parameters_of_a_good_loss_are_chosen_by_the_same_finals():
     those, bench, outcome = held({1: 0.25, 2: 0.35, 9: 0.2})
     assert outcome.rows[0].entrant.name == "other 0 (1)"
     assert outcome.rows[0].lr == pytest.approx(0.1)
-    # Of a loss and its variants the best two go on, and one is tested again.
+    # Of a loss and its variants the best goes on.
     full = {trial.entrant for trial in bench.all if trial.steps == 1000}
-    group = {number for number, entrant in enumerate(those) if entrant.group == "other 0"}
-    assert len(full & group) == 2
-    assert [row.entrant.group for row in outcome.retested].count("other 0") == 1
+    assert full & {number for number, entrant in enumerate(those) if entrant.group == "other 0"} == {9}
+
+
+def test_a_task_loss_stays_though_a_variant_of_it_is_better():
+    variants = [Entrant(f"habit ({n})", "handcrafted", variant_of="habit") for n in range(2)]
+    _, _, outcome = held({0: 0.25, 8: 0.2}, entrants=[*field(), *variants])
+    assert [row.entrant.name for row in outcome.retested][:2] == ["habit (0)", "habit"]
+
+
+def test_variants_are_paid_for_apart():
+    """What they cost is no loss to the others: with a tenth more these are screened as without, and race no less."""
+    short, full = {}, {}
+    for losses, budget in ((0, 60_000), (2, 66_000)):
+        _, bench, outcome = held({1: 0.25}, budget, losses=losses)
+        assert outcome.spent <= budget
+        short[losses] = [trial for trial in bench.all if trial.steps < 1000 and trial.entrant < 8]
+        full[losses] = sum(trial.steps == 1000 for trial in bench.all)
+    assert short[0] == short[2]
+    assert full[0] <= full[2]
 
 
 def test_variants_are_tried_at_the_rates_of_their_loss_and_one_beyond():

@@ -28,7 +28,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "log_prior": True,
         "known_start": 0.5,
         "steps": 1_000,
-        "finals_effort": 1.5,
+        "finals_effort": 1.65,
     },
     # A minute or two on two cores with small models and data.
     "quick": {

@@ -74,6 +74,11 @@ class FinalsPlan:
         return self.budget * self.tasks
 
     @property
+    def common(self) -> int:
+        """Base steps without those that are kept for variants: what there is for all others, whatever these cost."""
+        return round(self.budget / (1 + VARIED_SHARE)) if self.varied else self.budget
+
+    @property
     def trainings(self) -> int:
         """Full trainings that the budget buys."""
         return self.budget // self.steps
@@ -90,6 +95,8 @@ class FinalsPlan:
         return (lrs[-1] / lrs[0]) ** (1 / (len(lrs) - 1)) if len(lrs) > 1 else 4.0
 
 
+VARIED_SHARE = 0.1
+"""Of what all others may cost, for variants."""
 LEAST_RETEST = 3
 """Trainings of each loss in a re-test, without which nothing can be said."""
 LEAST_RACE = 2

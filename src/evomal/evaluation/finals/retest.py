@@ -55,12 +55,9 @@ def _by_claim(field: Sequence[Runner], entrants: Sequence[Entrant]) -> list[Runn
     """Those first that the verdict is about, then the best of all and of those that nobody learned, then the others."""
     ranked = sorted(field, key=lambda runner: runner.rank)
     claims = needed(field, entrants)
-    # Of a loss and its variants the best will do.
-    groups = {entrants[runner.number].group: runner for runner in reversed(ranked)}
-    firsts = [runner for runner in ranked if groups[entrants[runner.number].group] is runner]
-    others = [runner for runner in firsts if not entrants[runner.number].learned]
-    claims |= dict.fromkeys(runner.number for runner in firsts[:SPECIALISTS])
+    others = [runner for runner in ranked if not entrants[runner.number].learned]
+    claims |= dict.fromkeys(runner.number for runner in ranked[:SPECIALISTS])
     claims |= dict.fromkeys(runner.number for runner in others[:SPECIALISTS])
-    claims |= dict.fromkeys(runner.number for runner in firsts)
+    claims |= dict.fromkeys(runner.number for runner in ranked)
     by_number = {runner.number: runner for runner in ranked}
     return [by_number[number] for number in claims]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from evomal.evaluation.finals.ledger import Ledger, Trial
 from evomal.evaluation.finals.plan import (
     LEAST_TRAININGS,
+    VARIED_SHARE,
     Entrant,
     FinalsPlan,
     by_kind,
@@ -20,8 +21,6 @@ EXTENSION = 1.3  # rates beyond the edges, on average
 LONGEST = 4  # a screening takes a quarter of the steps, or fewer
 BEYOND = 3  # further rates on each side, at most
 FEW = 4  # candidates that take part however small the budget is
-VARIED_SHARE = 0.1  # of the budget, for variants
-KEPT = 2  # of a loss and its variants, so many go on: a short training does not tell them apart well
 
 
 def screening_steps(plan: FinalsPlan, entrants: int) -> int:
@@ -32,8 +31,8 @@ def screening_steps(plan: FinalsPlan, entrants: int) -> int:
         >>> [screening_steps(plan, entrants) for entrants in (10, 100)]
         [250, 115]
     """
-    spare = plan.budget - LEAST_TRAININGS * plan.steps
-    affordable = min(SHARE * plan.budget / EXTENSION, spare) / (max(entrants, 1) * short_trainings(plan))
+    spare = plan.common - LEAST_TRAININGS * plan.steps
+    affordable = min(SHARE * plan.common / EXTENSION, spare) / (max(entrants, 1) * short_trainings(plan))
     return max(shortest(plan.steps), min(plan.steps // LONGEST, int(affordable)))
 
 
@@ -64,7 +63,7 @@ def screen(numbers: Sequence[int], ledger: Ledger) -> list[Runner]:
     """
     plan = ledger.plan
     steps = screening_steps(plan, len(numbers))
-    return _screened(dict.fromkeys(numbers, plan.lrs), steps, BEYOND, MOST_SHARE * plan.budget, ledger)
+    return _screened(dict.fromkeys(numbers, plan.lrs), steps, BEYOND, MOST_SHARE * plan.common, ledger)
 
 
 def screen_variants(
@@ -76,7 +75,7 @@ def screen_variants(
         runners: After the screening.
         entrants: All entrants.
         ledger: Has trials measured.
-        places: Told of those that leave: of a loss with its variants the best two go on.
+        places: Told of those that leave: of a loss with its variants the best goes on; the task loss always.
 
     Returns:
         All that go on.
@@ -85,15 +84,17 @@ def screen_variants(
     chosen = _varied(runners, entrants, steps, ledger)
     if not chosen:
         return list(runners)
-    limit = ledger.spent + VARIED_SHARE * ledger.plan.budget
+    limit = ledger.spent + VARIED_SHARE * ledger.plan.common
     everybody = sorted([*runners, *_screened(chosen, steps, 1, limit, ledger)], key=lambda runner: runner.rank)
     places.leave([runner for runner in everybody if not math.isfinite(runner.mean)])
-    groups: dict[str, list[Runner]] = {}
+    staying, groups = list[Runner](), set[str]()
     for runner in everybody:
-        if math.isfinite(runner.mean):
-            groups.setdefault(entrants[runner.number].group, []).append(runner)
-    places.leave([runner for group in groups.values() for runner in group[KEPT:]])
-    return [runner for group in groups.values() for runner in group[:KEPT]]
+        entrant = entrants[runner.number]
+        if math.isfinite(runner.mean) and (entrant.kind == "task" or entrant.group not in groups):
+            staying.append(runner)
+            groups.add(entrant.group)
+    places.leave([runner for runner in everybody if math.isfinite(runner.mean) and runner not in staying])
+    return staying
 
 
 def _varied(
@@ -101,7 +102,7 @@ def _varied(
 ) -> dict[int, tuple[float, ...]]:
     """The variants that are tried, with the rates to begin with: those of the best losses that have any."""
     plan, chosen = ledger.plan, dict[int, tuple[float, ...]]()
-    spare = min(VARIED_SHARE * plan.budget, ledger.left - LEAST_TRAININGS * plan.steps)
+    spare = min(VARIED_SHARE * plan.common, ledger.left - LEAST_TRAININGS * plan.steps)
     count = 0
     for runner in sorted(runners, key=lambda runner: runner.rank):
         name = entrants[runner.number].name
