@@ -4,8 +4,11 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
+from evomal.analysis import audit, class_curve
+from evomal.analysis.gradients import classes_of, counts_of
 from evomal.analysis.runs import read_search
 from evomal.comparison import write_tables
 from evomal.expressions import Simplified
@@ -15,6 +18,7 @@ from evomal.report.drawing import draw
 from evomal.report.page import make_report, write_report
 from evomal.report.page.blocks import Drawer
 from evomal.report.page.comparing import searches_section
+from evomal.report.page.searching import action_section, rivals
 from evomal.search.verdict import Against, Place, Verdict
 
 
@@ -285,3 +289,58 @@ def test_a_verdict_of_another_version_is_told_in_its_own_words(run_folder):
     loss.save(run_folder / "learned.json")
     told = "the verdict of its finals is of another version, and says: use focal"
     assert told in read_search(run_folder).problems
+
+
+def _with_counts(folder, counts):
+    loss = json.loads((folder / "loss.json").read_text())
+    loss["learned_on"]["class_counts"] = counts
+    (folder / "loss.json").write_text(json.dumps(loss))
+    return load_loss(folder)
+
+
+def _captions(drawn, classes):
+    """What stands under the figures of a loss, and the lines above them."""
+    told = []
+    found = audit(drawn.losses["learned"], classes)
+    section = action_section(drawn, found, lambda axes, caption: told.append(caption), classes)
+    return told, section.blocks[0].items
+
+
+def test_losses_that_look_at_class_counts_are_drawn_with_those_of_the_task(run_folder):
+    loss = _with_counts(run_folder, [60, 30, 10])
+    assert classes_of(loss) == 3
+    drawn = rivals(loss, 3, more=["logit_adjusted_cross_entropy"])
+    assert (list(drawn.losses)[-1], drawn.left_out) == ("logit_adjusted_cross_entropy", [])
+    curve = class_curve(drawn.losses["logit_adjusted_cross_entropy"], 3)
+    p = np.array(curve.x)
+    np.testing.assert_allclose(curve.loss, -np.log(0.6 * p / (0.6 * p + (0.3 + 0.1) * (1 - p) / 2)))
+    captions, lines = _captions(drawn, 3)
+    assert "for 3 classes of 60, 30, 10 training labels, of which the first is the true one" in captions[0]
+    assert not any("Not drawn" in line for line in lines)
+
+
+@pytest.mark.parametrize("counts", [None, "60", [60, -1, 3], [60], {"a": 1}, [0.5, 0.5], [1] * 1001])
+def test_odd_counts_in_a_file_are_none(run_folder, counts):
+    loss = _with_counts(run_folder, counts)
+    assert (counts_of(loss), classes_of(loss)) == (None, 10)
+
+
+def test_without_the_counts_of_the_task_such_losses_are_left_out_with_a_word(run_folder):
+    drawn = rivals(_with_counts(run_folder, [60, 30]), 3, more=["logit_adjusted_cross_entropy"])
+    assert (list(drawn.losses), drawn.left_out) == (
+        ["learned", "cross_entropy", "focal"],
+        ["logit_adjusted_cross_entropy"],
+    )
+    captions, lines = _captions(drawn, 3)
+    assert lines[-1] == "Not drawn: logit_adjusted_cross_entropy, as it is not known how often each class occurs."
+    assert "for 3 classes; all others share the rest" in captions[0]
+
+
+def test_a_figure_by_name_says_where_class_counts_are_none_of_a_task(run_folder):
+    def legend(*names):
+        return [text.get_text() for text in draw("loss", names).get_legend().get_texts()]
+
+    name = "logit_adjusted_cross_entropy"
+    assert legend(run_folder, name)[1] == f"{name} (equal classes)"
+    _with_counts(run_folder, [60, 30, 10])
+    assert legend(run_folder, name)[1] == name

@@ -7,8 +7,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from evomal.foundation.errors import SettingError
 from evomal.foundation.seeds import generator
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss
+from evomal.losses.class_shares import class_numbers
 from evomal.losses.criterion import Criterion
 from evomal.losses.preparing import TaskType
 from evomal.losses.published import PUBLISHED, published_loss
@@ -17,10 +19,11 @@ WIDTHS = (0.1, 1.0, 2.0, 4.0)  # standard deviations of logits: of fresh network
 DRAWS = 64  # of each width
 POINTS = 199  # of a curve
 CLASSES = 10  # where nobody says how many there are
+MOST_CLASSES = 1000  # that anything is measured for, unless somebody asks for more
 
 
 def classes_of(*losses: Criterion, given: int | None = None) -> int:
-    """For how many classes losses are shown: what is given, or else what the first of them with class counts is for.
+    """For how many classes losses are shown: what is given, or else what the first of them that tells is for.
 
     Args:
         *losses: Any losses.
@@ -34,8 +37,36 @@ def classes_of(*losses: Criterion, given: int | None = None) -> int:
     """
     if given is not None:
         return given
-    counts = (getattr(loss, "class_counts", None) for loss in losses)
-    return next((len(each) for each in counts if each is not None), CLASSES)
+    known = (counts_of(loss) or getattr(loss, "prior", None) for loss in losses)
+    return next((len(each) for each in known if each is not None), CLASSES)
+
+
+def counts_of(loss: object) -> list[int] | None:
+    """How many training labels each class had where a loss was learned or made; None where it does not tell.
+
+    Args:
+        loss: Any loss; its own class counts come before those of the task that its file names.
+
+    Example:
+        >>> from evomal.losses import HandcraftedLoss
+        >>> counts_of(HandcraftedLoss("logit_adjusted_cross_entropy", class_counts=[30, 10, 2]))
+        [30, 10, 2]
+    """
+    counts = getattr(loss, "class_counts", None)
+    if counts is None:
+        info = getattr(loss, "info", {})
+        task = info.get("tuned_on") or info.get("learned_on")
+        counts = task.get("class_counts") if isinstance(task, dict) else None
+    try:  # a file that anybody may have written can hold anything
+        found = [] if counts is None else class_numbers(counts, "a loss").tolist()
+    except SettingError:
+        return None
+    return found if 1 < len(found) <= MOST_CLASSES else None
+
+
+def sees_classes(loss: object) -> bool:
+    """Whether a loss depends on how often each class occurs."""
+    return getattr(loss, "class_counts", None) is not None or bool(getattr(loss, "needs_prior", False))
 
 
 class OutputsAndTargets(NamedTuple):

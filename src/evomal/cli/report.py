@@ -17,7 +17,14 @@ TASK_NEEDED = "landscape"
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file, .svg, .png or .pdf (default WHAT.svg).")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the figure that is there.")]
-Classes = Annotated[int, typer.Option("--classes", min=2, help="Classes that losses for classification are shown for.")]
+Classes = Annotated[
+    int | None,
+    typer.Option(
+        "--classes",
+        min=2,
+        help="Classes that losses for classification are shown for (default those of the task, or 10).",
+    ),
+]
 
 
 def report(
@@ -26,7 +33,7 @@ def report(
         Path | None,
         typer.Option("--out", "-o", help="The file (default report.html in the first folder, made anew each time)."),
     ] = None,
-    classes: Classes = 10,
+    classes: Classes = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file --out.")] = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -56,12 +63,7 @@ def plot(
         ),
     ],
     out: Out = None,
-    classes: Annotated[
-        int | None,
-        typer.Option(
-            "--classes", min=2, help="Classes that losses are shown for (default those of class counts, or 10)."
-        ),
-    ] = None,
+    classes: Classes = None,
     preset: Annotated[str | None, typer.Option("--preset", help="landscape: named settings of the trainings.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="landscape: base steps of the trainings.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="landscape: their base learning rate.")] = None,

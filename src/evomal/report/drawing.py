@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from evomal.analysis import best_so_far, operators_used, outcomes_by_generation, points
-from evomal.analysis.gradients import classes_of
+from evomal.analysis.gradients import classes_of, counts_of
 from evomal.analysis.journal import final_metrics
 from evomal.analysis.landscape import landscape
 from evomal.analysis.runs import SearchRecord, metrics_of, read_search, search_record
@@ -19,6 +19,7 @@ from evomal.foundation.errors import RunFolderError, SettingError, unknown_name
 from evomal.foundation.files import write_atomically
 from evomal.losses import HANDCRAFTED, USUAL
 from evomal.losses.criterion import Criterion
+from evomal.losses.handcrafted import get_handcrafted
 from evomal.losses.loading import learned_by_name, loss_by_name
 from evomal.report import figures
 from evomal.report.figures.style import figure_of, interactive_axes, styled
@@ -44,8 +45,8 @@ def draw(what: str, sources: Sequence[str | PathLike[str]], classes: int | None 
         what: A name in `FIGURES`.
         sources: For ``loss`` and ``gradient`` losses: names of handcrafted ones, loss files, run folders; for ``rates``
             the folder of a comparison; for all others run folders, or folders of comparisons.
-        classes: How many classes there are, for losses for classification alone; None: as many as one of them has
-            class counts, or 10.
+        classes: How many classes there are, for losses for classification alone; None: as many as the task that one of
+            them is of, or 10.
 
     Raises:
         UnknownNameError: There is no such figure, or no such loss.
@@ -59,7 +60,7 @@ def draw(what: str, sources: Sequence[str | PathLike[str]], classes: int | None 
     if what in OF_LOSSES:
         saved = {name: learned_by_name(name) for name in names if name not in HANDCRAFTED}
         classes = classes_of(*saved.values(), given=classes)
-        return draw_losses(what, {name: saved.get(name) or loss_by_name(name, classes) for name in names}, classes)
+        return draw_losses(what, dict(_beside(name, saved, classes) for name in names), classes)
     if classes is not None:
         raise SettingError(f"figure '{what}' shows no losses, so no `classes`; leave them out")
     if what in OF_ONE:
@@ -69,6 +70,17 @@ def draw(what: str, sources: Sequence[str | PathLike[str]], classes: int | None 
             return figures.plot_rates(read_comparison(names[0]))
         return _of_finals(what, read_search(names[0]))
     return _of_searches(what, _searches(names))
+
+
+def _beside(name: str, saved: Mapping[str, Criterion], classes: int) -> tuple[str, Criterion]:
+    """A loss by the name that a legend shows; class counts are those that one beside it tells."""
+    if name in saved:
+        return name, saved[name]
+    if not HANDCRAFTED[name].needs_class_counts:
+        return name, loss_by_name(name)
+    counts = next((each for each in map(counts_of, saved.values()) if each is not None and len(each) == classes), None)
+    shown = name if counts else f"{name} (equal classes)"
+    return shown, get_handcrafted(name, class_counts=counts or [1] * classes)
 
 
 def draw_landscape(names: Sequence[str], task: Task, settings: TrainSettings, seed: int = 0) -> "Axes":

@@ -143,12 +143,12 @@ class LearnResult:
         """
         return carried_out("plot_result", self, what, ax)
 
-    def report(self, out: str | PathLike[str] = "report.html", classes: int = 10) -> Path:
+    def report(self, out: str | PathLike[str] = "report.html", classes: int | None = None) -> Path:
         """Write the report of the search: one HTML page that needs nothing else.
 
         Args:
             out: The file; one that exists is replaced.
-            classes: How many classes figures of a loss for classification assume.
+            classes: How many classes figures of a loss for classification assume; None: as many as the task has.
 
         Returns:
             The file.

@@ -17,7 +17,7 @@ from evomal.local_search import tune as tune_losses
 from evomal.losses import LearnedLoss
 from evomal.losses.loading import tunable, tunable_by_name
 from evomal.search.result import LearnResult
-from evomal.store.provenance import task_entries, tuned_for
+from evomal.store.provenance import counted_entries, tuned_for
 from evomal.tasks import Task, probe
 from evomal.training.optimizers import fitted_settings
 
@@ -160,7 +160,7 @@ def tuned(task: Task, loss: LearnedLoss, name: str, settings: LearnSettings, fre
     if ended.reason is None:
         # The formula keeps its history; its fitness was that of other coefficients.
         loss.info = {name: value for name, value in loss.info.items() if name not in ("fitness", "baseline")}
-        loss.info["tuned_on"] = {**task_entries(task), "seed": settings.seed}
+        loss.info["tuned_on"] = {**counted_entries(task), "seed": settings.seed}
         loss.info["tuned_for"] = tuned_for(loss, task, settings)
     steps = ended.steps, settings.local_search.meta_steps, ended.seconds, ended.note, ended.reason
     return TuneResult(loss, before, loss.formula(digits=4), *steps)

@@ -73,13 +73,19 @@ def task_entries(task: Task) -> dict[str, Any]:
     }
 
 
+def counted_entries(task: Task) -> dict[str, Any]:
+    """The same, and how many training labels each class has, where the task has labels to count."""
+    counts = task.class_counts
+    return task_entries(task) | ({} if counts is None else {"class_counts": counts.tolist()})
+
+
 def tasks_entries(tasks: TaskSet) -> dict[str, Any]:
     """What a loss file says of the tasks that a loss was learned on."""
     if len(tasks) == 1:
-        return task_entries(tasks[0])
-    each = [task_entries(task) for task in tasks]
-    together = {name: " + ".join(dict.fromkeys(entry[name] for entry in each)) for name in each[0]}
-    return together | {"task": tasks.name, "tasks": each}
+        return counted_entries(tasks[0])
+    names = [task_entries(task) for task in tasks]
+    together = {name: " + ".join(dict.fromkeys(entry[name] for entry in names)) for name in names[0]}
+    return together | {"task": tasks.name, "tasks": [counted_entries(task) for task in tasks]}
 
 
 def tuned_for(loss: LearnedLoss, tasks: Task | TaskSet, settings: LearnSettings) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 
 from evomal.analysis import audit
-from evomal.analysis.gradients import CLASSES
+from evomal.analysis.gradients import classes_of
 from evomal.analysis.runs import SearchRecord, read_search, search_record
 from evomal.comparison import Comparison
 from evomal.comparison.comparison import TABLE, read_comparison
@@ -23,13 +23,14 @@ COMPARISON = "comparison.yaml"
 PAGES = (".html", ".htm", "")  # how the name of a report may end
 
 
-def write_report(folders: Sequence[str | PathLike[str]], out: str | PathLike[str], classes: int = CLASSES) -> Path:
+def write_report(folders: Sequence[str | PathLike[str]], out: str | PathLike[str], classes: int | None = None) -> Path:
     """Write a report on runs and comparisons as one HTML page that needs nothing else.
 
     Args:
         folders: Run folders, and folders of comparisons.
         out: The file.
-        classes: How many classes figures of losses for classification assume.
+        classes: How many classes figures of losses for classification assume; None: as many as the run's own task has,
+            or 10 where that is not known.
 
     Returns:
         The file.
@@ -60,7 +61,7 @@ def _written(page: str, out: str | PathLike[str]) -> Path:
     return path
 
 
-def make_report(folders: Sequence[str | PathLike[str]], classes: int = CLASSES) -> str:
+def make_report(folders: Sequence[str | PathLike[str]], classes: int | None = None) -> str:
     """The page of `write_report` as text."""
     drawer = Drawer()
     sections: list[Section] = []
@@ -79,7 +80,7 @@ def make_report(folders: Sequence[str | PathLike[str]], classes: int = CLASSES) 
     return render("; ".join(titles)[:200], _subtitle(searches), sections)
 
 
-def report_of_result(result: LearnResult, out: str | PathLike[str], classes: int = CLASSES) -> Path:
+def report_of_result(result: LearnResult, out: str | PathLike[str], classes: int | None = None) -> Path:
     """What `LearnResult.report` does: the page of one search, whose candidates are at hand."""
     _require_page(out)
     record = search_record(result)
@@ -96,7 +97,7 @@ def is_comparison(path: Path) -> bool:
     return (path / COMPARISON).is_file() or (path / TABLE).is_file()
 
 
-def _of_searches(searches: Sequence[SearchRecord], drawer: Drawer, classes: int) -> list[Section]:
+def _of_searches(searches: Sequence[SearchRecord], drawer: Drawer, classes: int | None) -> list[Section]:
     several = len(searches) > 1
     sections = []
     for record in searches:
@@ -116,17 +117,18 @@ def _of_searches(searches: Sequence[SearchRecord], drawer: Drawer, classes: int)
 
 
 def _details(
-    record: SearchRecord, drawer: Drawer, classes: int, several: bool, more: Sequence[str] = ()
+    record: SearchRecord, drawer: Drawer, classes: int | None, several: bool, more: Sequence[str] = ()
 ) -> list[Section]:
     sections = []
     finals = finals_section(record, drawer, _headed("Finals", record, several))
     sections += [finals] if finals else []
     if record.loss is not None:
-        found = audit(record.loss, classes)
-        losses = searching.rivals(record.loss, more=[*best_handcrafted(record), *more])
+        shown = classes_of(record.loss, given=classes)
+        found = audit(record.loss, shown)
+        losses = searching.rivals(record.loss, shown, more=[*best_handcrafted(record), *more])
         sections.append(searching.loss_section(record.loss, drawer, found, _headed("The loss", record, several)))
         title = _headed("What it does", record, several)
-        sections.append(searching.action_section(losses, found, drawer, classes, title))
+        sections.append(searching.action_section(losses, found, drawer, shown, title))
     sections.append(searching.search_section(record, drawer, _headed("The search", record, several)))
     sections.append(searching.settings_section(record, _headed("Settings and versions", record, several)))
     return sections
@@ -136,7 +138,7 @@ def _headed(title: str, record: SearchRecord, several: bool) -> str:
     return f"{title}: {record.name}" if several else title
 
 
-def _of_comparison(path: Path, drawer: Drawer, classes: int) -> tuple[list[Section], str]:
+def _of_comparison(path: Path, drawer: Drawer, classes: int | None) -> tuple[list[Section], str]:
     searches = comparison_searches(path)
     try:
         comparison = read_comparison(path)
@@ -162,10 +164,11 @@ def _of_comparison(path: Path, drawer: Drawer, classes: int) -> tuple[list[Secti
     sections += [section for section in optional if section]
     best = _best_search(comparison, searches)
     if best is not None and best.loss is not None:
-        found = audit(best.loss, classes)
-        losses = searching.rivals(best.loss, best.method, _best_handcrafted(comparison))
+        shown = classes_of(best.loss, given=classes)
+        found = audit(best.loss, shown)
+        losses = searching.rivals(best.loss, shown, best.method, _best_handcrafted(comparison))
         sections.append(searching.loss_section(best.loss, drawer, found, f"The best learned loss: {best.name}"))
-        sections.append(searching.action_section(losses, found, drawer, classes, f"What {best.name} does"))
+        sections.append(searching.action_section(losses, found, drawer, shown, f"What {best.name} does"))
     sections.append(comparing.comparison_settings(comparison))
     return sections, f"comparison on {comparison.task}"
 
@@ -200,11 +203,5 @@ def _best_search(comparison: Comparison, searches: dict[str, list[SearchRecord]]
 
 
 def _best_handcrafted(comparison: Comparison) -> list[str]:
-    rows = [
-        row
-        for row in comparison.rows()
-        if row.contender.name in HANDCRAFTED
-        and not HANDCRAFTED[row.contender.name].needs_class_counts
-        and row.best.mean == row.best.mean
-    ]
+    rows = [row for row in comparison.rows() if row.contender.name in HANDCRAFTED and row.best.mean == row.best.mean]
     return [min(rows, key=lambda row: row.best.mean).contender.name] if rows else []

@@ -1,13 +1,15 @@
 """The sections of a report on one search: the loss, what it does, how it was found."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from evomal.analysis import audit, best_so_far, lineage, operators_used, outcomes_by_generation, points
+from evomal.analysis import best_so_far, lineage, operators_used, outcomes_by_generation, points
 from evomal.analysis.audit_words import Audit
+from evomal.analysis.gradients import counts_of, sees_classes
 from evomal.analysis.runs import SearchRecord
 from evomal.expressions import parse, to_formula, to_latex
 from evomal.foundation.serialization import cleaned, duration, flattened
-from evomal.losses import HandcraftedLoss, LearnedLoss, SymbolicLoss, TaylorLoss
+from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss, SymbolicLoss, TaylorLoss
 from evomal.losses.criterion import Criterion
 from evomal.report.described import describe
 from evomal.report.figures import (
@@ -28,6 +30,7 @@ RIVALS = {
 }
 BEST = 25  # formulas whose operators are counted
 LINE = 12  # ancestors that are told
+LISTED = 10  # classes whose counts are told
 
 
 def loss_section(loss: LearnedLoss, drawer: Drawer, found: Audit, title: str = "The loss") -> Section:
@@ -70,17 +73,30 @@ def _coefficients(loss: LearnedLoss) -> Iterator[Block]:
     yield Rows(head, rows, "Coefficients", frozenset({1}), folded=True)
 
 
-def action_section(
-    losses: dict[str, Criterion], found: Audit, drawer: Drawer, classes: int, title: str = "What it does"
-) -> Section:
+class Drawn(NamedTuple):
+    """What a figure of a loss shows.
+
+    Attributes:
+        losses: The loss, and those beside it, by name.
+        left_out: Those that would stand beside it, but look at how often each class occurs, which nobody tells.
+    """
+
+    losses: dict[str, Criterion]
+    left_out: list[str]
+
+
+def action_section(drawn: Drawn, found: Audit, drawer: Drawer, classes: int, title: str = "What it does") -> Section:
     """Value and slope beside known losses, and the audit in words."""
+    losses = drawn.losses
     task_type = next(iter(losses.values())).task_type
     told = (
-        f"Each with height 0 and slope 1 where training starts, for {classes} classes; all others share the rest."
+        f"Each with height 0 and slope 1 where training starts, for {classes} classes{_frequencies(losses, classes)}; "
+        "all others share the rest."
         if task_type != "regression"
         else "Each with slope 1 at a residual of 1, at a target of 0."
     )
-    blocks: list[Block] = [LinesBlock(found.words(), "list")]
+    without = [f"Not drawn: {name}, as it is not known how often each class occurs." for name in drawn.left_out]
+    blocks: list[Block] = [LinesBlock([*found.words(), *without], "list")]
     if task_type != "regression":
         blocks += [
             drawer(plot_loss(losses, classes), f"Loss against the probability of the true class. {told}"),
@@ -113,10 +129,25 @@ def action_section(
     return Section(title, blocks)
 
 
-def rivals(loss: Criterion, name: str = "learned", more: Sequence[str] = ()) -> dict[str, Criterion]:
-    """A loss and those that it is drawn beside, the handcrafted ones by name."""
+def _frequencies(losses: Mapping[str, Criterion], classes: int) -> str:
+    """How often classes occur, where a loss looks at that; curves are those of the first class."""
+    if not any(map(sees_classes, losses.values())):
+        return ""
+    counts = next((each for each in map(counts_of, losses.values()) if each is not None), None)
+    if counts is None or len(counts) != classes:
+        return ", all equally frequent"
+    listed = ", ".join(map(str, counts[:LISTED])) + (", …" if classes > LISTED else "")
+    return f" of {listed} training labels, of which the first is the true one and the second the wrong one"
+
+
+def rivals(loss: Criterion, classes: int, name: str = "learned", more: Sequence[str] = ()) -> Drawn:
+    """A loss and those that it is drawn beside, the handcrafted ones by name and with the task's own class counts."""
     names = dict.fromkeys([*RIVALS[loss.task_type], *more])
-    return {name: loss} | {each: HandcraftedLoss(each) for each in names}
+    counts = counts_of(loss)
+    counts = counts if counts is not None and len(counts) == classes else None
+    left_out = [each for each in names if HANDCRAFTED[each].needs_class_counts and counts is None]
+    beside = {each: HandcraftedLoss(each, class_counts=counts) for each in names if each not in left_out}
+    return Drawn({name: loss, **beside}, left_out)
 
 
 def search_section(record: SearchRecord, drawer: Drawer, title: str = "The search") -> Section:
@@ -192,8 +223,3 @@ def settings_section(record: SearchRecord, title: str = "Settings, versions, and
     if not blocks:
         blocks.append(LinesBlock(["Its settings cannot be read."]))
     return Section(title, blocks)
-
-
-def audited(loss: Criterion, classes: int) -> Audit:
-    """The audit of a loss, once for all sections."""
-    return audit(loss, classes)

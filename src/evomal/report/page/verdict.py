@@ -94,10 +94,10 @@ def finals_section(record: SearchRecord, drawer: Drawer, title: str = "Finals") 
 
 
 def best_handcrafted(record: SearchRecord) -> list[str]:
-    """The name of the handcrafted loss that came furthest in finals, if a figure can show it."""
+    """The name of the handcrafted loss that came furthest in finals."""
     places = () if record.verdict is None else record.verdict.places
     names = [place.name for place in places if place.kind == "handcrafted" and place.name in HANDCRAFTED]
-    return [name for name in names if not HANDCRAFTED[name].needs_class_counts][:1]
+    return names[:1]
 
 
 def _how(verdict: Verdict) -> str:
