@@ -280,6 +280,8 @@ def test_list_names_everything(run):
     assert all(word for entries in names.values() for word in entries.values())
     text = run("list").out
     assert "  digits              1,797 digits, 8×8 (classification)\n" in text
+    # Parameters by the names that a loss's name may give them.
+    assert "(classification; too many easy instances; gamma=2 or 0.5, 1, 3, 5)\n" in text
     assert "\npublished losses:\n  evomal_a " in text
 
 

@@ -178,7 +178,8 @@ def _names() -> dict[str, dict[str, str]]:
         "models": {name: _first_line(model) for name, model in MODELS.items()},
         "methods": {name: method.summary for name, method in METHODS.items()},
         "handcrafted_losses": {
-            name: f"{entry.summary} ({entry.task_type}; {entry.suits})" for name, entry in HANDCRAFTED.items()
+            name: f"{entry.summary} ({'; '.join((entry.task_type, entry.suits, *entry.values))})"
+            for name, entry in HANDCRAFTED.items()
         },
         "published_losses": {name: entry.summary for name, entry in PUBLISHED.items()},
         "metrics": {name: _first_line(metric.function) for name, metric in METRICS.items()},

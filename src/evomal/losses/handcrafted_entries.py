@@ -52,6 +52,21 @@ class HandcraftedEntry(NamedTuple):
     needs_class_counts: bool = False
     per_output: Callable[..., Tensor] | None = None
 
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The default of each parameter, and what finals try beside it.
+
+        Example:
+            >>> from evomal.losses import HANDCRAFTED
+            >>> HANDCRAFTED["focal"].values
+            ('gamma=2 or 0.5, 1, 3, 5',)
+        """
+        return tuple(
+            f"{name}={each.default:g}"
+            + (f" or {', '.join(f'{value:g}' for value in each.others)}" if each.others else "")
+            for name, each in self.parameters.items()
+        )
+
     def bound(self, given: Mapping[str, float]) -> "HandcraftedEntry":
         """The same row with its parameters set."""
         chosen = {name: given.get(name, parameter.default) for name, parameter in self.parameters.items()}
@@ -100,7 +115,7 @@ class HandcraftedTable(Mapping[str, HandcraftedEntry]):
         Example:
             >>> from evomal.losses import HANDCRAFTED
             >>> HANDCRAFTED.variants("focal")
-            ('focal', 'focal(gamma=1)', 'focal(gamma=3)')
+            ('focal', 'focal(gamma=0.5)', 'focal(gamma=1)', 'focal(gamma=3)', 'focal(gamma=5)')
         """
         parameters = self._rows[name].parameters.items()
         return name, *(f"{name}({key}={value:g})" for key, parameter in parameters for value in parameter.others)
