@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -166,6 +167,82 @@ def test_a_masked_class_costs_nothing(name):
 )
 def test_special_cases(one, other):
     torch.testing.assert_close(_loss(one)(LOGITS, LABELS), _loss(other)(LOGITS, LABELS), rtol=1e-8, atol=0)
+
+
+def _sure(z):
+    return 1 / (1 + mpmath.e**-z)
+
+
+def _surprise(z):
+    return mpmath.log1p(mpmath.e**-z)
+
+
+def _tempered_surprise(z):
+    return (1 - _sure(z) ** 0.2) / 0.2 - (1 - _sure(z) ** 1.2 - _sure(-z) ** 1.2) / 1.2
+
+
+# Of one logit z, that of the true class of two.
+CERTAIN = {
+    "focal(gamma=0.5)": lambda z: _sure(-z) ** 0.5 * _surprise(z),
+    "binary_focal(gamma=0.5)": lambda z: _sure(-z) ** 0.5 * _surprise(z),
+    "asymmetric(gamma_true=0.5)": lambda z: _sure(-z) ** 0.5 * _surprise(z),
+    "noise_corrected_cross_entropy(rate=0)": _surprise,
+    "bi_tempered_logistic(t1=1,t2=1)": _surprise,
+    "bi_tempered_logistic(t2=1)": _tempered_surprise,
+    "normalised_aul(alpha=0,beta=1,a=1,q=0.5)": lambda z: _sure(-z) ** 0.5 / 0.5,
+    "normalised_agce(alpha=0,beta=1,a=0.001,q=0.5)": lambda z: (1.001**0.5 - (0.001 + _sure(z)) ** 0.5) / 0.5,
+}
+
+
+@pytest.mark.parametrize("z", [-2000.0, -150.0, -30.0, 30.0, 150.0, 2000.0])
+@pytest.mark.parametrize("name", CERTAIN)
+def test_probabilities_of_0_and_1_leave_value_and_slope_what_they_are(name, z):
+    z = torch.tensor([z], requires_grad=True)
+    several = HANDCRAFTED[name].task_type == "multilabel"
+    value = HandcraftedLoss(name)(z, torch.tensor([1.0]) if several else torch.tensor([1]))
+    (slope,) = torch.autograd.grad(value, z)
+    with mpmath.workdps(50):
+        at, step = mpmath.mpf(z.item()), mpmath.mpf("1e-15")
+        exact = float(CERTAIN[name](at))
+        rise = float((CERTAIN[name](at + step) - CERTAIN[name](at - step)) / (2 * step))
+    assert value.item() == pytest.approx(exact, rel=1e-5, abs=1e-5)
+    assert slope.item() == pytest.approx(rise, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0, 0.5, 4])
+def test_a_label_that_is_false_and_surely_predicted_is_unlearnt_where_there_is_no_margin(gamma):
+    z = torch.tensor([[50.0]], requires_grad=True)
+    value = HandcraftedLoss(f"asymmetric(gamma_false={gamma},margin=0)")(z, torch.tensor([[0.0]]))
+    value.backward()
+    assert (value.item(), z.grad.item()) == (50.0, 1.0)
+
+
+@pytest.mark.parametrize("name", [v for n in HANDCRAFTED for v in HANDCRAFTED.variants(n)])
+def test_no_variant_has_a_slope_that_is_no_number(name):
+    if HANDCRAFTED[name].task_type == "regression":
+        x, y = torch.tensor([[-1e12], [-1e-20], [0.0], [1e-6], [1e6]]), torch.zeros(5, 1)
+    elif HANDCRAFTED[name].task_type == "multilabel":
+        x, y = torch.tensor([[-1e3, -90.0, 0.0, 90.0, 1e3]] * 2), torch.tensor([[0.0] * 5, [1.0] * 5])
+    else:
+        x = torch.tensor([[90.0, 0, -90, 0], [1e3, -1e3, 0, 0], [1e4, 0, 0, 0], [0, 0, 0, 0]])
+        x, y = x.repeat_interleave(4, 0), torch.arange(4).repeat(4)
+    x.requires_grad_()
+    values = _loss(name, reduction="none")(x, y)
+    values.sum().backward()
+    assert values.isfinite().all()
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("alpha", [1e-7, -1e-4, 0.05])
+def test_the_general_loss_is_as_exact_near_its_limit_at_0(alpha):
+    found = HandcraftedLoss(f"general_robust(alpha={alpha})", reduction="none")(PREDICTIONS.float(), ZEROS.float())
+    distance = mpmath.mpf(abs(alpha - 2))
+    with mpmath.workdps(50):
+        expected = [
+            float(distance / alpha * ((mpmath.mpf(r) ** 2 / distance + 1) ** (mpmath.mpf(alpha) / 2) - 1))
+            for r in PREDICTIONS.float().flatten().tolist()
+        ]
+    np.testing.assert_allclose(found.flatten().numpy(), expected, rtol=2e-6)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,13 @@ def log_probabilities(outputs: Tensor, targets: Tensor) -> Tensor:
     return log_p.masked_fill((targets == 0) & log_p.isneginf(), 0.0)
 
 
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """base^exponent, base ≥ 0; where it vanishes a root has no slope, as infinity times a factor 0 is no number."""
+    if 0 < exponent < 1:
+        base = base.clamp(min=torch.finfo(base.dtype).tiny)
+    return base**exponent
+
+
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """-Σ y log p."""
     return -(log_probabilities(outputs, targets) * targets).sum(dim=1)
@@ -37,7 +44,7 @@ def label_smoothed(outputs: Tensor, targets: Tensor, *, smoothing: float) -> Ten
 def focal(outputs: Tensor, targets: Tensor, *, gamma: float) -> Tensor:
     """-Σ y (1 - p)^γ log p (Lin et al., 2017)."""
     log_p = log_probabilities(outputs, targets)
-    return (targets * torch.expm1(log_p).neg() ** gamma * -log_p).sum(dim=1)
+    return (targets * _power(torch.expm1(log_p).neg(), gamma) * -log_p).sum(dim=1)
 
 
 def poly1(outputs: Tensor, targets: Tensor, *, epsilon: float) -> Tensor:
@@ -94,7 +101,7 @@ def normalised_agce(outputs: Tensor, targets: Tensor, *, alpha: float, beta: flo
 
 def normalised_aul(outputs: Tensor, targets: Tensor, *, alpha: float, beta: float, a: float, q: float) -> Tensor:
     """α·NCE + β·AUL, AUL = Σ y ((a - p)^q - (a - 1)^q)/q (Zhou et al., 2021)."""
-    aul = _of_true_class(lambda p: ((a - p) ** q - (a - 1) ** q) / q)
+    aul = _of_true_class(lambda p: (_power(a - p, q) - (a - 1) ** q) / q)
     return alpha * _normalised(outputs, targets) + beta * aul(outputs, targets)
 
 
@@ -106,6 +113,8 @@ def normalised_ael(outputs: Tensor, targets: Tensor, *, alpha: float, beta: floa
 
 def noise_corrected(outputs: Tensor, targets: Tensor, *, rate: float) -> Tensor:
     """-Σ y log((1 - r - r/(C - 1))·p + r/(C - 1)): likelihood if a share r is wrong (Patrini et al., 2017)."""
+    if rate == 0:  # by way of log p, as p may be 0
+        return cross_entropy(outputs, targets)
     others = rate / (outputs.shape[1] - 1)
     return _of_true_class(lambda p: -((1 - rate - others) * p + others).log())(outputs, targets)
 
@@ -119,8 +128,14 @@ def taylor(outputs: Tensor, targets: Tensor, *, order: float) -> Tensor:
 
 def bi_tempered(outputs: Tensor, targets: Tensor, *, t1: float, t2: float) -> Tensor:
     """Bregman divergence of the tempered logarithm (t₁) at the tempered softmax (t₂) (Amid et al., 2019)."""
-    p = tempered_softmax(outputs, t2)
-    log_terms = targets * (_tempered_log(targets.clamp(min=1e-10), t1) - _tempered_log(p, t1))
+    x = _tempered_log_softmax(outputs, t2)
+    p = _tempered_exp(x, t2).clamp(min=torch.finfo(outputs.dtype).tiny)  # its roots have no slope at 0
+    if t1 < 1:
+        log_p = _tempered_log(p, t1)
+    else:  # p may be 0 where its logarithm is finite
+        log_p = x if t2 == 1 else torch.log1p((1 - t2) * x) / (1 - t2)
+        log_p = log_p.masked_fill((targets == 0) & log_p.isneginf(), 0.0)
+    log_terms = targets * (_tempered_log(targets.clamp(min=1e-10), t1) - log_p)
     power_terms = (targets ** (2 - t1) - p ** (2 - t1)) / (2 - t1)
     return (log_terms - power_terms).sum(dim=1)
 
@@ -132,8 +147,13 @@ def tempered_softmax(outputs: Tensor, t: float) -> Tensor:
         outputs: Logits [B, C, ...].
         t: Temperature, 1 ≤ t ≤ 2.
     """
+    return functional.softmax(outputs, dim=1) if t == 1 else _tempered_exp(_tempered_log_softmax(outputs, t), t)
+
+
+def _tempered_log_softmax(outputs: Tensor, t: float) -> Tensor:
+    """The logits minus λ, of which the tempered softmax is the tempered exponential."""
     if t == 1:
-        return functional.softmax(outputs, dim=1)
+        return functional.log_softmax(outputs, dim=1)
     outputs = outputs.clamp(min=LOWEST)
     with torch.no_grad():  # the fixed point of the paper's Algorithm 1
         highest = outputs.amax(dim=1, keepdim=True)
@@ -144,11 +164,11 @@ def tempered_softmax(outputs: Tensor, t: float) -> Tensor:
         slope = (_tempered_exp(outputs - normal, t) ** t).sum(dim=1, keepdim=True)
     # A Newton step of which only the numerator sees the logits: it is ~0, and has the implicit function's derivative.
     normal = normal + (_tempered_exp(outputs - normal, t).sum(dim=1, keepdim=True) - 1) / slope
-    return _tempered_exp(outputs - normal, t)
+    return outputs - normal
 
 
 def _tempered_exp(x: Tensor, t: float) -> Tensor:
-    return (1 + (1 - t) * x).clamp(min=0) ** (1 / (1 - t))
+    return x.exp() if t == 1 else (1 + (1 - t) * x).clamp(min=0) ** (1 / (1 - t))
 
 
 def _tempered_log(x: Tensor, t: float) -> Tensor:
@@ -227,8 +247,8 @@ def asymmetric(outputs: Tensor, targets: Tensor, *, gamma_true: float, gamma_fal
     log_p = functional.log_softmax(outputs, dim=1)
     absent, p = log_p.exp().unbind(1)
     q = (p - margin).clamp(min=0)
-    true = absent**gamma_true * log_p[:, 1]
-    false = q**gamma_false * (1 - q).clamp(min=SMALLEST).log()
+    true = _power(absent, gamma_true) * log_p[:, 1]
+    false = _power(q, gamma_false) * ((1 - q).clamp(min=SMALLEST).log() if margin else log_p[:, 0])
     return -(targets[:, 1] * true + targets[:, 0] * false)
 
 
@@ -262,6 +282,9 @@ def general(f: Tensor, y: Tensor, *, alpha: float, c: float) -> Tensor:
     if alpha == 0:
         return torch.log1p(square / 2)
     distance = abs(alpha - 2)
+    if abs(alpha) < 0.1:  # near the limit at 0 the power is nearly 1
+        square = square.clamp(max=torch.finfo(square.dtype).max)
+        return distance / alpha * torch.expm1(alpha / 2 * torch.log1p(square / distance))
     return distance / alpha * ((square / distance + 1) ** (alpha / 2) - 1)
 
 
