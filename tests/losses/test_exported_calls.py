@@ -111,6 +111,22 @@ def test_what_the_criterion_takes(called, name):
     torch.testing.assert_close(called(task_type, outputs, targets), values)
 
 
+@pytest.mark.parametrize("kind", ["int64", "float16", "bfloat16"])
+@pytest.mark.parametrize("task_type", TEXTS)
+@pytest.mark.parametrize("form", ["numpy", "jax"])
+def test_whole_numbers_and_half_precision_are_computed_in_float32(form, task_type, kind):
+    """As integers, targets between them would be cut off; in half precision, ε is none."""
+    module = np if form == "numpy" else pytest.importorskip("jax.numpy")
+    names = {}
+    exec(export(_loss(task_type), form), names)  # the tests' own text
+    if form == "numpy" and kind == "bfloat16":
+        kind = pytest.importorskip("ml_dtypes").bfloat16  # as JAX gives it to NumPy
+    outputs = module.asarray((LOGITS * 9).round().numpy()).astype(kind)
+    targets = torch.softmax(LOGITS.flip(0), 1)
+    expected = _loss(task_type)(torch.from_numpy(np.array(outputs.astype("float32"))), targets)
+    assert float(names["learned_loss"](outputs, targets.numpy())) == pytest.approx(float(expected), rel=1e-5)
+
+
 @pytest.mark.parametrize("name", MISFITS)
 def test_shapes_that_the_criterion_refuses(called, name):
     task_type, outputs, targets = MISFITS[name]

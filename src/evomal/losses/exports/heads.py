@@ -96,6 +96,8 @@ return values if reduction == "none" else values.sum() if reduction == "sum" els
 """
 _ARRAY_CLASSES = """
 outputs, targets = xp.asarray(outputs), xp.asarray(targets)
+if outputs.dtype.itemsize < 4 or not xp.issubdtype(outputs.dtype, xp.floating):  # half precision, or integers
+    outputs = outputs.astype(xp.float32)
 z, t, soft = outputs, targets, xp.issubdtype(targets.dtype, xp.floating)
 if z.ndim == 1 or z.shape[1] == 1:  # one logit stands for [1 - sigmoid, sigmoid]
     z = z if z.ndim == 1 else z[:, 0]
@@ -105,6 +107,8 @@ if z.ndim == 1 or z.shape[1] == 1:  # one logit stands for [1 - sigmoid, sigmoid
 """
 _ARRAY_LABELS = """
 outputs, targets = xp.asarray(outputs), xp.asarray(targets)
+if outputs.dtype.itemsize < 4 or not xp.issubdtype(outputs.dtype, xp.floating):  # half precision, or integers
+    outputs = outputs.astype(xp.float32)
 z, t, soft = outputs, targets, xp.issubdtype(targets.dtype, xp.floating)
 z = xp.stack([xp.zeros_like(z), z], axis=1)
 t = xp.stack([1 - t, t], axis=1) if soft else t
@@ -132,6 +136,8 @@ _JAX_ODD = f"""
 """
 _ARRAY_VALUES = """
 outputs, targets = xp.asarray(outputs), xp.asarray(targets)
+if outputs.dtype.itemsize < 4 or not xp.issubdtype(outputs.dtype, xp.floating):  # half precision, or integers
+    outputs = outputs.astype(xp.float32)
 f, y = (each[:, None] if each.ndim == 1 else each for each in (outputs, targets))
 if y.shape != f.shape:
     MISFIT
