@@ -455,6 +455,30 @@ def test_candidates_that_are_a_known_loss_again_or_one_another_take_part_once():
     assert "mul(-1, mul(y, log(f)))" not in names
 
 
+@pytest.mark.parametrize(
+    ("task_loss", "count", "parent"),
+    [
+        ("focal", 1, "focal"),
+        (HandcraftedLoss("focal"), 1, "HandcraftedLoss"),
+        (HandcraftedLoss("focal"), 2, "HandcraftedLoss"),
+        ("ldam", 1, "ldam"),
+        ("ldam", 2, None),
+    ],
+    ids=["a name", "an object", "of two tasks", "class counts", "class counts of two tasks"],
+)
+def test_a_task_loss_has_variants_where_one_of_them_serves_all_tasks(task_loss, count, parent):
+    names = ("one", "two")[:count]
+    tasks = TaskSet(tuple(clouds(name=name, task_loss=task_loss) for name in names))
+    chosen = settings()
+    those = finalists(tasks, chosen, probed(tasks, chosen), ())
+    assert (those[0].entrant.kind, those[0].entrant.name) == ("task", parent or task_loss)
+    own = task_loss if isinstance(task_loss, str) else task_loss.name
+    variants = [f for f in those if f.entrant.variant_of and f.entrant.name.startswith(f"{own}(")]
+    assert {f.entrant.variant_of for f in variants} == ({parent} if parent else set())
+    if own == "focal":
+        assert {f.entrant.name for f in variants} == {f"focal(gamma={gamma})" for gamma in (0.5, 1, 3, 5)}
+
+
 def test_shapes_see_what_a_loss_does_not_how_long_its_gradient_is():
     task = clouds()
     probes = [(torch.randn(20, 3), torch.arange(20) % 3)]

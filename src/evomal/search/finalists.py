@@ -114,11 +114,15 @@ def _handcrafted(tasks: TaskSet) -> Iterator[Finalist]:
 
 def _variants(tasks: TaskSet, known: Sequence[Finalist]) -> Iterator[Finalist]:
     """The handcrafted losses among those with other hyper-parameters."""
-    own = [tasks.task_loss_name] if isinstance(tasks[0].task_loss, HandcraftedLoss) else []
-    others = [finalist.entrant.name for finalist in known if finalist.entrant.kind == "handcrafted"]
-    for name in [name for name in HANDCRAFTED if name in (*own, *others)]:
+    own = tasks[0].task_loss
+    parents = {own.name: tasks.task_loss_name} if isinstance(own, HandcraftedLoss) else {}
+    parents |= {one.entrant.name: one.entrant.name for one in known if one.entrant.kind == "handcrafted"}
+    for name in [name for name in HANDCRAFTED if name in parents]:
+        # As in `_handcrafted`; a task loss that each task has its own of may be such a one.
+        if HANDCRAFTED[name].needs_class_counts and len(tasks) > 1:
+            continue
         for variant in HANDCRAFTED.variants(name)[1:]:
-            yield Finalist(Entrant(variant, "handcrafted", variant_of=name), tasks[0].handcrafted(variant))
+            yield Finalist(Entrant(variant, "handcrafted", variant_of=parents[name]), tasks[0].handcrafted(variant))
 
 
 def _started(tasks: TaskSet, settings: LearnSettings) -> Iterator[Finalist]:
