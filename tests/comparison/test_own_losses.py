@@ -181,6 +181,20 @@ def test_what_cannot_be_trained_with_is_said_in_a_line_before_the_run(iris, tmp_
     assert not (tmp_path / "t.json").exists()
 
 
+def test_a_loss_that_broadcasts_one_output_is_said_before_the_run():
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    task = evomal.Task(lambda: nn.Linear(3, 1), (x, x[:, 0]), test=(x, x[:, 0]), task_loss="mse")
+    with pytest.raises(SettingError, match=r"^'own' cannot be trained with: it compares every output with every "):
+        evomal.train(task, [_named("own", lambda f, y: (f - y).abs().mean())], steps=5, seeds=(0,))
+    fits = evomal.train(task, [_named("own", lambda f, y: (f[:, 0] - y).abs().mean())], steps=5, seeds=(0,))
+    assert len(fits[0].test.runs) == 1
+
+
+def _named(name, loss):
+    loss.__name__ = name
+    return loss
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

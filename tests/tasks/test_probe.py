@@ -321,6 +321,68 @@ def test_a_metric_that_needs_more_instances_is_tried_on_what_it_will_judge():
         probe(_task(Y, valid=(X[:10], Y[:10]), metric=strict))
 
 
+def _hinge(f, y):
+    return (1 - f * (2 * y - 1)).relu().mean()
+
+
+def _wrong_shares(f, y):
+    return ((f > 0) != (y > 0)).double().mean()
+
+
+COLUMN = "PyTorch broadcasts outputs of shape [N, 1] and targets of shape [N]; give both one shape"
+ROW = "PyTorch broadcasts outputs of shape [N] and targets of shape [N, 1]; give both one shape"
+ALL_PAIRS = "compares every output with every target"
+
+
+@pytest.mark.parametrize(
+    ("loss", "y"),
+    [
+        (nn.MSELoss(), X[:, 0]),
+        (partial(nn.functional.huber_loss, delta=2.0), X[:, 0]),
+        (nn.PoissonNLLLoss(), X[:, 0]),
+        (lambda f, y: torch.maximum(0.9 * (y - f), 0.1 * (f - y)).mean(), X[:, 0]),
+        (_hinge, BITS),
+        (_hinge, BITS.float()),
+    ],
+    ids=["mse", "huber", "poisson", "quantile", "hinge", "hinge of floats"],
+)
+@pytest.mark.filterwarnings("ignore:Using a target size:UserWarning")
+def test_a_loss_that_broadcasts_one_output_is_refused(loss, y):
+    """It trains towards the mean of the targets, whatever the inputs."""
+    kind = {"task_loss": loss, "task_type": "classification" if loss is _hinge else "regression"}
+    for model, good, bad, told in ((lambda: nn.Linear(3, 1), y[:, None], y, COLUMN), (Flat, y, y[:, None], ROW)):
+        probe(Task(model, (X, good), **kind))
+        with pytest.raises(SettingError) as caught:
+            probe(Task(model, (X, bad), **kind))
+        assert str(caught.value).partition("' ")[2] == f"{ALL_PAIRS}: {told}"
+        # One that brings them side by side itself may have any shape, in one order or the other.
+        probe(Task(model, (X, bad), **{**kind, "task_loss": lambda f, y: loss(f.reshape(-1), y.reshape(-1))}))
+
+
+@pytest.mark.parametrize(
+    ("metric", "y", "loss"),
+    [
+        (lambda f, y: (f - y).abs().mean(), X[:, 0], "mse"),
+        (lambda f, y: ((f - y) ** 2).sum() / ((y - y.mean()) ** 2).sum(), X[:, 0], "mse"),
+        (lambda f, y: abs(f.numpy() - y.numpy()).mean(), X[:, 0], "mse"),
+        (_wrong_shares, BITS, "cross_entropy"),
+    ],
+    ids=["mae", "1 - R²", "NumPy", "error rate"],
+)
+def test_a_metric_that_broadcasts_one_output_is_refused(metric, y, loss):
+    probe(Task(lambda: nn.Linear(3, 1), (X, y[:, None]), task_loss=loss, metric=metric))
+    with pytest.raises(SettingError) as caught:
+        probe(Task(lambda: nn.Linear(3, 1), (X, y), task_loss=loss, metric=metric))
+    assert str(caught.value) == f"metric '{metric.__name__}' {ALL_PAIRS}: {COLUMN}"
+    probe(Task(lambda: nn.Linear(3, 1), (X, y), task_loss=loss, metric=lambda f, y: metric(f[:, 0], y)))
+
+
+@pytest.mark.parametrize("y", [BITS, BITS.float()], ids=["labels", "floats"])
+def test_a_loss_for_targets_like_the_outputs_says_so(y):
+    with pytest.raises(SettingError, match=r"; give targets as floats of shape \[N, 1\]$"):
+        probe(Task(lambda: nn.Linear(3, 1), (X, y), task_loss=nn.BCEWithLogitsLoss()))
+
+
 def test_a_model_spread_over_devices_is_the_model_inside():
     task = Task(lambda: nn.DataParallel(nn.Linear(3, 3)), (X, Y))
     assert type(task.make_model(0)) is nn.Linear

@@ -16,6 +16,7 @@ from evomal.losses import HandcraftedLoss, LearnedLoss
 from evomal.losses.checks import require_scalar
 from evomal.losses.criterion import LossFunction
 from evomal.tasks import Task
+from evomal.tasks.kinds import require_side_by_side
 from evomal.training import one_thread
 
 INSTANCES = 64
@@ -69,6 +70,7 @@ def computed(loss: LossFunction, task: Task) -> list[float]:
         x, y = task.train.take(torch.arange(min(INSTANCES, len(task.train))))
         model = task.make_model(derive("comparison", "own loss"))
         outputs = model.train()(x).detach()
+        require_side_by_side(copied(loss), "it", outputs, y, task.task_type)
         noise = torch.randn(outputs.shape, generator=generator("comparison", "own loss")).to(outputs)
         return [number for width in WIDTHS for number in _computed(copied(loss), outputs + width * noise, y)]
 

@@ -169,6 +169,50 @@ def perfect_outputs(outputs: Tensor, targets: Tensor, task_type: TaskType) -> Te
     return torch.full_like(outputs, -20.0).scatter_(1, labels, 20.0)
 
 
+def require_side_by_side(
+    judge: Callable[[Tensor, Tensor], Any], called: str, outputs: Tensor, targets: Tensor, task_type: TaskType
+) -> None:
+    """Refuse a function that compares every output with every target where their shapes differ.
+
+    PyTorch broadcasts outputs [B, 1] and targets [B] to [B, B], which is a number too. It shows in perfect predictions,
+    which are then worse beside targets as they are than beside the same in the outputs' shape.
+
+    Args:
+        judge: A task loss or a metric.
+        called: What messages call it.
+        outputs: Raw outputs of a network.
+        targets: Their targets, as many.
+        task_type: The kind of task.
+
+    Raises:
+        SettingError: It does so.
+
+    Example:
+        >>> outputs, targets = torch.zeros(3, 1), torch.tensor([1.0, 2.0, 3.0])
+        >>> require_side_by_side(lambda f, y: (f[:, 0] - y).square().mean(), "mine", outputs, targets, "regression")
+        >>> try:
+        ...     require_side_by_side(lambda f, y: (f - y).square().mean(), "mine", outputs, targets, "regression")
+        ... except SettingError as error:
+        ...     print(str(error).partition(":")[0])
+        mine compares every output with every target
+    """
+    if outputs.shape == targets.shape or outputs.numel() != targets.numel():
+        return
+    perfect = perfect_outputs(outputs.detach(), targets, task_type)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            given, alike = (float(judge(perfect, each)) for each in (targets, targets.reshape(outputs.shape)))
+    except Exception:  # other checks tell of what fails
+        return
+    if given - alike > SURE * max(abs(given), abs(alike)):
+        ours, theirs = (", ".join(["N", *map(str, each.shape[1:])]) for each in (outputs, targets))
+        raise SettingError(
+            f"{called} compares every output with every target: PyTorch broadcasts outputs of shape [{ours}] and "
+            f"targets of shape [{theirs}]; give both one shape"
+        )
+
+
 def require_minimised(metric: Metric, outputs: Tensor, targets: Tensor, task_type: TaskType) -> bool:
     """Refuse a metric that is to be maximised, such as an accuracy: a search would look for the worst loss.
 

@@ -11,7 +11,7 @@ from evomal.foundation.seeds import seeded
 from evomal.losses.criterion import IGNORED
 from evomal.losses.preparing import full_precision
 from evomal.tasks.inputs import Adapted, described, how_to_pick, require_taken
-from evomal.tasks.kinds import require_minimised
+from evomal.tasks.kinds import require_minimised, require_side_by_side
 from evomal.tasks.sampling import strata
 from evomal.tasks.task import Task
 
@@ -205,7 +205,7 @@ def _check_loss(task: Task, model: nn.Module, outputs: Tensor, y: Tensor) -> Non
     except EvomalError:
         raise
     except Exception as error:
-        raise SettingError(f"{called} fails: {one_line(error)}") from error
+        raise SettingError(f"{called} fails: {one_line(error)}{_remedy(task, outputs, y)}") from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise SettingError(f"{called} gives {got}; return a scalar tensor, such as a mean over the batch")
@@ -213,6 +213,7 @@ def _check_loss(task: Task, model: nn.Module, outputs: Tensor, y: Tensor) -> Non
         raise SettingError(f"{called} gives {loss.item()}; it must be finite for an untrained network")
     if not loss.requires_grad:
         raise SettingError(f"{called} has no gradient; compute it with differentiable torch operations")
+    require_side_by_side(task.task_loss, f"task loss '{task.task_loss_name}'", outputs, y, task.task_type)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(loss.reshape(()), trainable, allow_unused=True)
     reached = [gradient for gradient in gradients if gradient is not None]
@@ -221,6 +222,17 @@ def _check_loss(task: Task, model: nn.Module, outputs: Tensor, y: Tensor) -> Non
     _check_dense(task, model, reached)
     if not all(bool(torch.isfinite(gradient).all()) for gradient in reached):
         raise ModelError(f"gradients of {called} for model '{task.model_name}' are not finite; check both at the start")
+
+
+def _remedy(task: Task, outputs: Tensor, y: Tensor) -> str:
+    """What to do about a task loss that fails, where it would not on targets like the outputs."""
+    if y.numel() != outputs.numel():
+        return ""
+    try:
+        task.task_loss(outputs, y.to(outputs.dtype).reshape(outputs.shape))
+    except Exception:
+        return ""
+    return f"; give targets as floats of shape [{', '.join(['N', *map(str, outputs.shape[1:])])}]"
 
 
 def _check_dense(task: Task, model: nn.Module, gradients: list[Tensor]) -> None:
@@ -236,6 +248,7 @@ def _check_dense(task: Task, model: nn.Module, gradients: list[Tensor]) -> None:
 
 def _check_metric(task: Task, model: nn.Module, outputs: Tensor, y: Tensor) -> None:
     """Try the metric on a few instances; where it is not defined on so few, on the split that it will judge."""
+    require_side_by_side(task.metric, f"metric '{task.metric.name}'", outputs, y, task.task_type)
     try:
         _require_value(task, outputs, y)
     except EvomalError as first:
