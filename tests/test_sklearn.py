@@ -203,6 +203,13 @@ def test_settings_as_an_object_and_seeds():
             ModelError,
             r"^model '<lambda>' cannot be built by its factory, called with \(4, 3\): TypeError: .*missing 1 required",
         ),
+        ({"steps": 0}, SettingError, r"^setting 'steps': input should be greater than or equal to 1 \(got 0\)$"),
+        (
+            {"steps": None, "settings": CLASSES | {"steps": 2.5}},
+            SettingError,
+            "^setting 'steps': input should be a valid",
+        ),
+        ({"steps": -1, "settings": learn_settings(**CLASSES)}, SettingError, r"^setting 'steps': .* \(got -1\)$"),
         ({"settings": CLASSES | {"lr": 1e20}}, BaselineError, "itself fails in partial training|could not be trained"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 from math import nan
 
 import pytest
+import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -214,3 +215,15 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(iris, here, given, mess
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
     assert [path.name for path in here.iterdir()] == ["l.json"]
+
+
+def test_small_targets_keep_the_digits_of_their_error():
+    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    y = 1e-3 * x[:, :1]
+    task = evomal.Task(lambda: nn.Linear(3, 1), (x, y), test=(x, y), task_loss="mse")
+    result = evomal.train(task, ["mse", "huber"], steps=60, lr=0.1, seeds=(0, 1))
+    greatest = max(run.test for one in result for run in one.test.runs)
+    assert 0 < greatest < 1e-3
+    shown = [row.split(" | ")[3].split() for row in str(result).splitlines()[2:4]]
+    expected = [run.test for one in result for run in one.test.chosen]
+    assert [float(number) for each in shown for number in each] == pytest.approx(expected, abs=greatest / 100)

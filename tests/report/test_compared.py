@@ -156,6 +156,21 @@ def test_means_that_read_the_same_are_all_bold():
     assert [row[1] for row in rows] == ["**0.2500 ± 0.0707**", "**0.2500 ± 0.0707**", "0.2502 ± 0.0707"]
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-4, 1e-7])
+def test_a_metric_that_is_small_throughout_keeps_its_digits(unit):
+    """As a mean squared error of targets in a large unit; the table once showed 0.0000 everywhere, and all as best."""
+    means = [0.3 * unit, 0.2 * unit]
+    pair = [_contender(name, {0.1: (0.9 * mean, 1.1 * mean)}) for name, mean in zip("ab", means, strict=True)]
+    comparison = _comparison(*pair, lrs=(0.1,), seeds=(0, 1))
+    _, rows = _table(as_markdown(comparison))
+    assert [row[1].startswith("**") for row in rows] == [False, True]
+    shown = [[float(number) for number in row[1].strip("*").split(" ± ")] for row in rows]
+    assert shown == [pytest.approx([mean, 0.2 * mean / 2**0.5], rel=0.02) for mean in means]
+    assert float(rows[1][2].partition(" ")[0]) == pytest.approx(0.1 * unit, rel=0.02)
+    every = as_markdown(_comparison(*pair, lrs=(0.1,), seeds=(0, 1)))
+    assert every.count("0.0000 ") == 0
+
+
 def test_with_a_single_rate_there_is_one_block():
     comparison = _comparison(CE, LEARNED, lrs=(0.1,))
     heads, rows = _table(as_markdown(comparison))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from evomal.foundation.errors import DataError, ModelError, SettingError, UnknownNameError
 from evomal.tasks import LazySplit, Task, get_metric
@@ -242,7 +242,14 @@ def bad(row, column, value):
             "the training split of data set 'mine' is a DataLoader; give its `.dataset`",
         ),
         ({"train": (X[:1], Y[:1])}, "has 1 instance, which leaves none for validation; give valid="),
-        ({"train": TensorDataset(X)}, r"items must be pairs \(x, y\), but among those from index 0 on is another"),
+        (
+            {"train": Subset([{"x": row, "label": 1} for row in X], range(60))},
+            r"is a dict with x, label; wrap the data set in one whose ",
+        ),
+        (
+            {"train": TensorDataset(X)},
+            r"items must be pairs \(x, y\), but among those from index 0 on is a tuple of 1; wrap",
+        ),
     ],
 )
 def test_data_that_cannot_be_learned_on(arguments, message):

@@ -16,6 +16,7 @@ from evomal.cli.training import GivenTraining, new_job
 from evomal.config import LearnSettings, TrainSettings, flat_fields, learn_settings
 from evomal.foundation.errors import SettingError
 from evomal.foundation.files import LOSS, require_free
+from evomal.foundation.serialization import shown
 
 if TYPE_CHECKING:
     from evomal.losses.loading import SavedLoss
@@ -99,7 +100,7 @@ def best_of(names: Sequence[str]) -> "tuple[str, SavedLoss]":
 def told(name: str, loss: "SavedLoss", task: str) -> str:
     """What is about to be done, in a line."""
     fitness = _fitness(loss)
-    known = "" if fitness == inf else f" (fitness {fitness:.4f})"
+    known = "" if fitness == inf else f" (fitness {shown(fitness)})"
     return f"{name}{known}, learned on {learned_on(loss) or 'an unknown task'}, on {task}: nothing is learned anew"
 
 

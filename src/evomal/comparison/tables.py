@@ -13,7 +13,7 @@ from evomal.comparison.contenders import Contender, SearchSummary
 from evomal.comparison.notes import notes_of, verdict_of
 from evomal.comparison.results import Cell, Results, Row
 from evomal.evaluation.statistics import PairedTest
-from evomal.foundation.serialization import cleaned, duration, finite_or_none
+from evomal.foundation.serialization import cleaned, duration, finite_or_none, places, shown
 
 MOST = 160  # letters of a formula
 
@@ -73,25 +73,26 @@ def _counts(numbers: Sequence[float | None]) -> list[str]:
 
 def _block(head: str, gain: str, cells: Sequence[Cell]) -> list[Column]:
     """Test metric, gain, effect and p of every contender at a rate."""
-    means = [f"{cell.mean:.4f}" if math.isfinite(cell.mean) else "diverged" for cell in cells]
+    digits = places(cell.mean for cell in cells)
+    means = [f"{cell.mean:.{digits}f}" if math.isfinite(cell.mean) else "diverged" for cell in cells]
     least = min((float(mean) for mean in means if mean != "diverged"), default=None)
     # What reads the same is equally good: means are compared as they are printed.
     best = frozenset(place for place, mean in enumerate(means) if mean != "diverged" and float(mean) == least)
-    spreads = [f" ± {cell.sd:.4f}" if finite_or_none(cell.sd) is not None else "" for cell in cells]
+    spreads = [f" ± {cell.sd:.{digits}f}" if finite_or_none(cell.sd) is not None else "" for cell in cells]
     tests = [cell.test for cell in cells]
     return [
         Column(f"{head} (mean ± sd)", [mean + spread for mean, spread in zip(means, spreads, strict=True)], best),
-        Column(f"{gain} [95 %]", [_gain(test) for test in tests]),
+        Column(f"{gain} [95 %]", [_gain(test, digits) for test in tests]),
         Column("d", [f"{test.effect:z.2f}" if test and test.effect is not None else "" for test in tests]),
         Column("p (Holm)", [_p(test) for test in tests]),
     ]
 
 
-def _gain(test: PairedTest | None) -> str:
+def _gain(test: PairedTest | None, digits: int) -> str:
     if test is None:
         return ""
-    interval = "" if test.low is None else f" [{test.low:z.4f}, {test.high:z.4f}]"
-    return f"{test.gain:+z.4f}{interval}"
+    interval = "" if test.low is None else f" [{test.low:z.{digits}f}, {test.high:z.{digits}f}]"
+    return f"{test.gain:+z.{digits}f}{interval}"
 
 
 def _p(test: PairedTest | None) -> str:
@@ -111,11 +112,12 @@ def rates_table(comparison: Results, text: Callable[[object], str]) -> list[list
         Rows of cells; the last column is the median ratio of the first gradient's length to the task loss's.
     """
     rows = [["loss", *(f"lr {lr:g}" for lr in comparison.lrs), "gradient ratio"]]
-    for contender in comparison.contenders:
-        means = [fmean(contender.values(lr, comparison.seeds)) for lr in comparison.lrs]
-        shown = [f"{mean:.4f}" if math.isfinite(mean) else "diverged" for mean in means]
+    table = [[fmean(each.values(lr, comparison.seeds)) for lr in comparison.lrs] for each in comparison.contenders]
+    digits = places(mean for means in table for mean in means)
+    for contender, means in zip(comparison.contenders, table, strict=True):
+        told = [f"{mean:.{digits}f}" if math.isfinite(mean) else "diverged" for mean in means]
         ratio = "" if contender.gradient_ratio is None else f"{contender.gradient_ratio:.3g}"
-        rows.append([text(contender.name), *shown, ratio])
+        rows.append([text(contender.name), *told, ratio])
     return rows
 
 
@@ -143,7 +145,7 @@ def _found(contender: Contender, search: SearchSummary, text: Callable[[object],
 
 
 def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4f}"
+    return "none" if value is None else shown(value)
 
 
 def as_markdown(comparison: Results) -> str:

@@ -11,7 +11,7 @@ from evomal.comparison.tables import markdown_table, markdown_text
 from evomal.config import TrainSettings
 from evomal.foundation.errors import unknown_name
 from evomal.foundation.later_rooms import carried_out
-from evomal.foundation.serialization import cleaned
+from evomal.foundation.serialization import cleaned, places
 from evomal.losses import LearnedLoss
 from evomal.losses.criterion import LossFunction
 from evomal.store.provenance import base_training
@@ -206,11 +206,12 @@ class TrainResult:
 def rows_of_trained(results: Sequence[TrainedLoss]) -> list[list[str]]:
     """One row a loss: chosen rate, mean ± standard deviation over seeds, each seed's value, seconds; heads first."""
     rows = [["loss", "lr", f"test {results[0].test.metric}, mean ± sd", "each seed", "seconds in all"]]
+    digits = places(run.test for result in results for run in result.test.chosen)
     for result in results:
         test = result.test
-        spread = "" if test.sd is None or not math.isfinite(test.sd) else f" ± {test.sd:.4f}"
-        mean = f"{test.mean:.4f}{spread}" if math.isfinite(test.mean) else "diverged"
-        each = "  ".join(f"{run.test:.4f}" if math.isfinite(run.test) else "diverged" for run in test.chosen)
+        spread = "" if test.sd is None or not math.isfinite(test.sd) else f" ± {test.sd:.{digits}f}"
+        mean = f"{test.mean:.{digits}f}{spread}" if math.isfinite(test.mean) else "diverged"
+        each = "  ".join(f"{run.test:.{digits}f}" if math.isfinite(run.test) else "diverged" for run in test.chosen)
         seconds = sum(run.seconds for run in test.runs)
         rows.append([cleaned(result.name), f"{test.lr:g}", mean, each, f"{seconds:.1f}"])
     return rows

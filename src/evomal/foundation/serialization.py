@@ -1,6 +1,7 @@
 """Plain values: numbers as JSON can hold them, times and names for people."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -39,6 +40,29 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, left = divmod(round(seconds), 60)
     return f"{minutes} min {left:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def places(values: Iterable[float | None]) -> int:
+    """Places after the point with which metrics are shown: four, or more where the greatest is below a thousandth.
+
+    A mean squared error depends on the unit of the targets, and may be small throughout.
+
+    Example:
+        >>> places([0.2125, 0.00004]), places([3.2e-5, math.nan, None]), places([0.0])
+        (4, 7, 4)
+    """
+    greatest = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0)
+    return 4 if greatest >= 1e-3 or greatest == 0 else 2 - math.floor(math.log10(greatest))
+
+
+def shown(value: float) -> str:
+    """A single metric, with `places` of its own.
+
+    Example:
+        >>> shown(0.2125), shown(3.2e-5)
+        ('0.2125', '0.0000320')
+    """
+    return f"{value:.{places([value])}f}"
 
 
 def cleaned(text: object) -> str:

@@ -10,7 +10,7 @@ from evomal.comparison import Contender, SearchSummary
 from evomal.comparison.pending import Left
 from evomal.comparison.plan import Plan
 from evomal.comparison.running import ComparisonWatcher
-from evomal.foundation.serialization import cleaned, duration
+from evomal.foundation.serialization import cleaned, duration, shown
 from evomal.report.tables import make_table
 from evomal.training import TrainingRun
 
@@ -32,7 +32,7 @@ class ComparisonLines(ComparisonWatcher):
 
     def search(self, contender: Contender, summary: SearchSummary) -> None:
         """Say what a search found."""
-        fitness = "nothing was trained" if summary.fitness is None else f"fitness {summary.fitness:.4f}"
+        fitness = "nothing was trained" if summary.fitness is None else f"fitness {shown(summary.fitness)}"
         work = f"{_counted(summary.evaluations, 'partial training')}, {duration(summary.seconds)}"
         self._say(f"{contender.name}  seed {summary.seed}: {fitness}  ({work})  {summary.formula}")
 

@@ -14,7 +14,7 @@ from evomal.evaluation.limits import ENDINGS, Ended
 from evomal.expressions.tree import shortened
 from evomal.foundation.errors import EvomalError
 from evomal.foundation.later_rooms import carried_out
-from evomal.foundation.serialization import finite_or_none
+from evomal.foundation.serialization import finite_or_none, shown
 from evomal.losses import HandcraftedLoss, LearnedLoss, SavedLoss, load_loss
 from evomal.losses.criterion import LossFunction
 from evomal.search.verdict import Verdict
@@ -123,10 +123,10 @@ class LearnResult:
                 "that came nearest to passing the rejection filter, and has no fitness"
             )
         lost = self.baseline < self.fitness
-        worse = f" (worse than {self.baseline:.4f} of the task loss in the same training)" if lost else ""
+        worse = f" (worse than {shown(self.baseline)} of the task loss in the same training)" if lost else ""
         if self.ended == "generations":
-            return f"fitness {self.fitness:.4f}{worse}, from {count} candidates"
-        return f"fitness {self.fitness:.4f}{worse}, stopped {ENDINGS[self.ended]} {after}"
+            return f"fitness {shown(self.fitness)}{worse}, from {count} candidates"
+        return f"fitness {shown(self.fitness)}{worse}, stopped {ENDINGS[self.ended]} {after}"
 
     def plot(self, what: str = "search", ax: Any = None) -> Any:
         """A figure of the search, or of its loss.

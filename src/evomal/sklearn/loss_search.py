@@ -82,6 +82,11 @@ class LossSearch(BaseEstimator):  # type: ignore[misc]
 
     def _settings(self) -> LearnSettings:
         """The settings of the search; its seed is drawn from `random_state`."""
+        asked = self.steps
+        if asked is None and not isinstance(self.settings, LearnSettings):
+            asked = dict(self.settings or {}).get("steps")
+        if asked is not None:
+            train_settings(steps=asked)  # refused before the search, not after it
         if isinstance(self.settings, LearnSettings):
             if self.random_state is None:
                 return self.settings

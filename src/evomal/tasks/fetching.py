@@ -9,7 +9,7 @@ from torch.utils.data import Dataset, default_collate
 
 from evomal.foundation.errors import DataError, one_line
 from evomal.losses.arguments import refuse_masked
-from evomal.tasks.inputs import Form, pack
+from evomal.tasks.inputs import Form, described, pack
 from evomal.tasks.tensors import as_tensor
 
 
@@ -45,8 +45,12 @@ def fetch(
         items = many(list(rows)) if many else [dataset[row] for row in rows]
     except Exception as error:
         raise DataError(f"{where}: items from index {rows[0]} on cannot be read ({one_line(error)})") from error
-    if any(not isinstance(item, tuple | list) or len(item) != 2 for item in items):
-        raise DataError(f"{where}: items must be pairs (x, y), but among those from index {rows[0]} on is another")
+    odd = next((item for item in items if not isinstance(item, tuple | list) or len(item) != 2), None)
+    if odd is not None:
+        raise DataError(
+            f"{where}: items must be pairs (x, y), but among those from index {rows[0]} on is {described(odd)}; wrap "
+            "the data set in one whose items are pairs (several inputs as x = a tuple or a dict)"
+        )
     several = isinstance(items[0][0], tuple | list | Mapping)
     for x, y in items:
         for part in (*(_parts(x) if several else (x,)), y):

@@ -11,7 +11,7 @@ from evomal.config import TrainSettings, train_settings
 from evomal.foundation.contexts import recording
 from evomal.foundation.errors import DataError, SettingError
 from evomal.foundation.seeds import derive
-from evomal.foundation.serialization import finite_or_none
+from evomal.foundation.serialization import finite_or_none, shown
 from evomal.losses.checks import checked_function
 from evomal.losses.criterion import LossFunction
 from evomal.tasks import Batches, Task
@@ -45,7 +45,7 @@ class TrainingRun:
     @property
     def ended(self) -> str:
         """What it came to, in words: the metrics, or why there are none."""
-        return self.reason or f"validation {self.valid:.4f}, test {self.test:.4f}"
+        return self.reason or f"validation {shown(self.valid)}, test {shown(self.test)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from evomal.comparison import Comparison
+from evomal.foundation.serialization import places
 from evomal.report.figures.style import FAINT, hover, label_height, legend, look, named, new_axes, styled
 from evomal.search.verdict import Place
 
@@ -140,8 +141,8 @@ def _draw(
     chosen = [(here, mean) for here, lr, mean in zip(x, finite, means, strict=True) if lr == best]
     filled = {"marker": style["marker"], "color": style["color"], "linestyle": "", "label": "_chosen"}
     ax.plot([here for here, _ in chosen], [mean for _, mean in chosen], **filled)
-    numbers = zip(finite, means, spread, strict=True)
-    return x, means, [f"{label} at {lr:g}: {mean:.4f} ± {sd:.4f}" for lr, mean, sd in numbers]
+    numbers, digits = zip(finite, means, spread, strict=True), places(means)
+    return x, means, [f"{label} at {lr:g}: {mean:.{digits}f} ± {sd:.{digits}f}" for lr, mean, sd in numbers]
 
 
 def _frame(ax: "Axes", lrs: Sequence[float], told: Sequence[Told]) -> None:

@@ -1,11 +1,9 @@
 """What may be claimed, which stands first on the page, and the finals that a claim rests on."""
 
-from collections.abc import Iterator
-
 from evomal.analysis.journal import final_metrics
 from evomal.analysis.runs import SearchRecord
 from evomal.comparison import Comparison, Row
-from evomal.foundation.serialization import cleaned
+from evomal.foundation.serialization import cleaned, places
 from evomal.losses import HANDCRAFTED
 from evomal.report.figures import plot_final_rates, plot_promise
 from evomal.report.page.blocks import Block, Drawer, LinesBlock, Rows, Section
@@ -44,18 +42,21 @@ def verdict_of_comparison(comparison: Comparison) -> list[str]:
     if not finite:
         return ["Every training diverged: nothing can be said."]
     best = min(finite, key=lambda row: row.best.mean)
-    spread = "" if best.best.sd is None else f" ± {best.best.sd:.4f}"
+    digits = places(row.best.mean for row in rows)
+    spread = "" if best.best.sd is None else f" ± {best.best.sd:.{digits}f}"
     first = f"{cleaned(best.contender.name)} has the lowest test {cleaned(comparison.metric)} at its own best rate"
-    told = [f"{first}: {best.best.mean:.4f}{spread} over {len(comparison.seeds)} seeds."]
+    told = [f"{first}: {best.best.mean:.{digits}f}{spread} over {len(comparison.seeds)} seeds."]
     better = [row for row in rows if _significant(row, 1)]
     worse = [row for row in rows if _significant(row, -1)]
     name = cleaned(comparison.baseline)
     if better:
-        told.append(f"Significantly better than {name} at its best rate: {_named(better)} (p < 0.05 after Holm).")
+        told.append(
+            f"Significantly better than {name} at its best rate: {_named(better, digits)} (p < 0.05 after Holm)."
+        )
     else:
         told.append(f"No loss is significantly better than {name} when each has its best rate.")
     if worse:
-        told.append(f"Significantly worse: {_named(worse)}.")
+        told.append(f"Significantly worse: {_named(worse, digits)}.")
     return told
 
 
@@ -64,14 +65,9 @@ def _significant(row: Row, sign: int) -> bool:
     return test is not None and test.p_holm is not None and test.p_holm < LEVEL and sign * test.gain > 0
 
 
-def _named(rows: list[Row]) -> str:
-    return ", ".join(_gain(rows))
-
-
-def _gain(rows: list[Row]) -> Iterator[str]:
-    for row in rows:
-        assert row.best.test is not None
-        yield f"{cleaned(row.contender.name)} ({row.best.test.gain:+.4f})"
+def _named(rows: list[Row], digits: int) -> str:
+    gains = [(row.contender.name, row.best.test.gain) for row in rows if row.best.test is not None]
+    return ", ".join(f"{cleaned(name)} ({gain:+.{digits}f})" for name, gain in gains)
 
 
 def finals_section(record: SearchRecord, drawer: Drawer, title: str = "Finals") -> Section | None:
