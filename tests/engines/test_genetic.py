@@ -9,6 +9,7 @@ import pytest
 from evomal.config import GeneticSettings, learn_settings
 from evomal.engines.genetic import FormulaProposal, GeneticEngine
 from evomal.engines.genome import Formula
+from evomal.engines.warm_start import words_of
 from evomal.expressions import MAX_DEPTH, canonical, parse
 from evomal.expressions.generate import MAX_GROWN_DEPTH
 from evomal.foundation.errors import EvomalError, ExpressionError, SettingError
@@ -270,3 +271,15 @@ def test_depths_that_no_formula_can_have(name: str, limit: int) -> None:
     learn_settings(**{"max_height": MAX_DEPTH, name: limit})
     with pytest.raises(SettingError, match=f"^setting '{name}': input should be less than or equal to {limit}"):
         learn_settings(**{"max_height": MAX_DEPTH, name: limit + 1})
+
+
+@pytest.mark.parametrize("name", ["max_depth", "mutation_depth"])
+def test_trees_of_operators_of_two_arguments_alone_are_not_drawn_for_ever(name: str) -> None:
+    pairs = {"operators": ("add", "mul"), "max_height": MAX_DEPTH}
+    words_of(learn_settings(**pairs, **{name: 8}))  # 511 nodes
+    with pytest.raises(SettingError) as caught:
+        words_of(learn_settings(**pairs, **{name: 9}))
+    assert str(caught.value) == (
+        f"setting '{name}': all operators take two arguments, so that a formula of depth 9 has 1,023 nodes, and at "
+        "most 1,000 are allowed; give a lower one, or an operator of one argument"
+    )

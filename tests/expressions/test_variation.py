@@ -21,6 +21,7 @@ from evomal.expressions import (
     random_leaf,
     repair,
 )
+from evomal.expressions.generate import Vocabulary
 from evomal.foundation.errors import ExpressionError
 
 
@@ -61,6 +62,23 @@ def test_depths_out_of_reach(low: int, high: int) -> None:
     assert str(caught.value) == (
         f"random formulas of depth {low} to {high} cannot be drawn: use depths from 0 to 12, the least first"
     )
+
+
+def test_trees_that_pass_all_limits_are_given_up() -> None:
+    pairs = Vocabulary(operators=("add", "mul"))
+    assert full(random.Random(0), 8, pairs).size == 2**9 - 1
+    message = "^random formulas of depth 9 to 9 of the operators add, mul pass 1,000 nodes: use lower depths, or more"
+    with pytest.raises(ExpressionError, match=message):
+        full(random.Random(0), 9, pairs)
+    parent = parse("mul(y, f)")
+    assert mutate(parent, _Deepest(), 12, pairs) is parent
+
+
+class _Deepest(random.Random):
+    """Always draws the greatest depth."""
+
+    def randint(self, a: int, b: int) -> int:
+        return b
 
 
 def test_repair_changes_one_leaf_and_only_when_needed() -> None:

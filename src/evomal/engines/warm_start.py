@@ -10,7 +10,7 @@ from evomal.config import LearnSettings, method_entry
 from evomal.engines.genome import Formula
 from evomal.expressions import OPERATORS, Vocabulary, parse, vocabulary
 from evomal.expressions.text import MAX_TEXT
-from evomal.expressions.tree import shortened
+from evomal.expressions.tree import MAX_NODES, shortened
 from evomal.foundation.errors import ExpressionError, SettingError, unknown_name
 from evomal.losses import HANDCRAFTED, SymbolicLoss, load_loss
 
@@ -95,9 +95,18 @@ def words_of(settings: LearnSettings) -> Vocabulary:
 
     Raises:
         UnknownNameError: There is no operator or terminal of a name.
-        SettingError: They make no loss.
+        SettingError: They make no loss, or none of the depths that the settings ask for.
     """
-    return vocabulary(settings.genetic.operators, settings.genetic.terminals)
+    genetic = settings.genetic
+    words = vocabulary(genetic.operators, genetic.terminals)
+    for name, depth in (("max_depth", genetic.max_depth), ("mutation_depth", genetic.mutation_depth)):
+        if words.least_nodes(depth) > MAX_NODES:
+            raise SettingError(
+                f"setting '{name}': all operators take two arguments, so that a formula of depth {depth} has "
+                f"{words.least_nodes(depth):,} nodes, and at most {MAX_NODES:,} are allowed; give a lower one, or an "
+                "operator of one argument"
+            )
+    return words
 
 
 def _known(settings: LearnSettings, task_type: str) -> tuple[str, ...]:

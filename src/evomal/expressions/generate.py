@@ -5,11 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from evomal.expressions.operators import LEAVES, OPERATORS, TABLE_1, TERMINALS
-from evomal.expressions.tree import Expression
+from evomal.expressions.tree import MAX_NODES, Expression
 from evomal.foundation.errors import ExpressionError, SettingError, UnknownNameError, unknown_name
 
 MAX_GROWN_DEPTH = 12
 """Nothing deeper is drawn: a full tree grows by half with each level and soon passes `MAX_NODES`."""
+
+TRIES = 1000
+"""How often a tree that passes `MAX_NODES` is drawn anew: of all operators one full tree of depth 12 in thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,15 @@ class Vocabulary:
     def binary(self) -> tuple[str, ...]:
         """Operators of two arguments, which repair needs."""
         return tuple(name for name in self.operators if OPERATORS[name].arity == 2)
+
+    def least_nodes(self, depth: int) -> int:
+        """The size of the smallest tree without a leaf above a depth.
+
+        Example:
+            >>> vocabulary(["add", "mul"]).least_nodes(2), PAPER.least_nodes(2)
+            (7, 3)
+        """
+        return depth + 1 if len(self.binary) < len(self.operators) else 2 ** (depth + 1) - 1
 
     def stranger(self, expression: Expression) -> str | None:
         """The first symbol of an expression that is not one of these, or None."""
@@ -117,18 +129,22 @@ def grow(rng: random.Random, min_depth: int, max_depth: int, words: Vocabulary =
         The tree, of a height from `min_depth` to `max_depth`.
 
     Raises:
-        ExpressionError: The depths are out of range.
+        ExpressionError: The depths are out of range, or trees of these operators pass `MAX_NODES` there.
 
     Example:
         >>> 2 <= grow(random.Random(0), 2, 4).height <= 4
         True
     """
     _check_depths(min_depth, max_depth)
-    while True:
+    for _ in range(TRIES if words.least_nodes(min_depth) <= MAX_NODES else 0):
         try:
             return _grown(rng, min_depth, max_depth, words)
-        except ExpressionError:  # more than MAX_NODES: one full tree of depth 12 in thousands
+        except ExpressionError:  # more than MAX_NODES
             continue
+    raise ExpressionError(
+        f"random formulas of depth {min_depth} to {max_depth} of the operators {', '.join(words.operators)} pass "
+        f"{MAX_NODES:,} nodes: use lower depths, or more operators of one argument"
+    )
 
 
 def _check_depths(min_depth: int, max_depth: int) -> None:

@@ -3,7 +3,7 @@
 import random
 
 from evomal.expressions.canonical import canonical
-from evomal.expressions.generate import PAPER, Vocabulary, grow
+from evomal.expressions.generate import MAX_GROWN_DEPTH, PAPER, Vocabulary, grow
 from evomal.expressions.tree import Expression
 from evomal.foundation.errors import ExpressionError
 
@@ -93,7 +93,12 @@ def mutate(expression: Expression, rng: random.Random, max_depth: int = 2, words
     """
     place = rng.randrange(expression.size)
     depth = rng.randint(0, max_depth)
-    return _grafted(expression, place, grow(rng, depth, depth, words))
+    try:
+        return _grafted(expression, place, grow(rng, depth, depth, words))
+    except ExpressionError:
+        if max_depth > MAX_GROWN_DEPTH:
+            raise
+        return expression
 
 
 def finished(
