@@ -76,6 +76,11 @@ def test_slugs_name_the_file():
         (["--data", "bank.csv", "--dataset", "iris"],
          "--data bank.csv and --dataset iris are two data sets; leave one out"),
         (
+            ["--data", "mine.npz", "--data-dir", "d"],
+            "--data-dir is where files of a data set by name lie, and --data mine.npz is your own; leave out "
+            "--data-dir",
+        ),
+        (
             ["--dataset", "iris", "--target", "kind"],
             "--target names a column of a table; give the table as --data FILE.csv, or leave it out",
         ),

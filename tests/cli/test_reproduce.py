@@ -58,6 +58,20 @@ def test_a_dry_run_as_json(run):
         (["table2", "--lr-grid", "0", *ROW], "setting 'lr_grid': 0.0 is no learning rate; give numbers above 0"),
         (["table2", "--population", "1", *ROW], "setting 'population_size': "),
         (["table4", "--timed-batch", "1"], "'--timed-batch'"),
+        (
+            ["table2", "--timed-batch", "9"],
+            "setting 'timed_batch': table2: no steps are timed, as for table4; leave",
+        ),
+        (["table5", "--methods", "ml3"], "setting 'methods': table5: always the same methods; leave it out"),
+        (
+            ["table4", "--seeds", "3", "4"],
+            "setting 'seeds': table4: steps are timed, and nothing is trained; ",
+        ),
+        (
+            ["table4", "--lr-grid", "3"],
+            "setting 'lr_grid': table4: steps are timed, and nothing is trained; ",
+        ),
+        (["fig11", "--lr", "0.5", *ROW], "setting 'lr': fig11: searches are at each rate of --lr-grid; leave it out"),
         ([], "missing argument 'what'"),
     ],
 )

@@ -83,6 +83,11 @@ class TaskSource:
             raise SettingError(f"--data {self.data} and --dataset {self.dataset} are two data sets; leave one out")
         if self.target is not None and self.data is None:
             raise SettingError("--target names a column of a table; give the table as --data FILE.csv, or leave it out")
+        if self.data is not None and self.data_dir is not None:
+            raise SettingError(
+                f"--data-dir is where files of a data set by name lie, and --data {self.data} is your own; leave out "
+                "--data-dir"
+            )
         if self.task is not None and any((self.dataset, self.data, self.model, self.metric, self.data_dir)):
             raise SettingError(
                 "--task brings its own data set, model and metric; leave out the options that name others"

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Literal
 
-from evomal.config import LearnSettings, fitting, learn_settings, method_entry, unused
+from evomal.config import LearnSettings, compared_settings, fitting, method_entry, unused
 from evomal.foundation.errors import SettingError, unknown_name
 from evomal.foundation.files import LOSS
 from evomal.losses import HANDCRAFTED, HandcraftedLoss, LearnedLoss
@@ -167,8 +167,8 @@ def read_contender(name: str, preset: str | None, flat: dict[str, Any], task_los
         name = "+".join([method, *variants])
     if method in METHODS:
         own = {setting: value for variant in variants for setting, value in _variant(variant, flat).items()}
-        settings = learn_settings(preset, **fitting(method, flat) | own)
-        return Contender(name, "learned", settings=settings, remarks=tuple(_remarks(name, method, own, flat)))
+        settings, idle = compared_settings(preset, **fitting(method, flat) | own)
+        return Contender(name, "learned", settings=settings, remarks=(*_remarks(name, method, own, flat), *idle))
     if name in PUBLISHED or is_path(name):
         return Contender(name, "file")
     if method in HANDCRAFTED:

@@ -1,7 +1,15 @@
 """Settings, presets, and how one becomes the other."""
 
 from evomal.config.base_settings import OPTIMIZERS, SCHEDULE, BaseSettings, lacking
-from evomal.config.building import changed, fitting, learn_settings, train_settings, unused, validated
+from evomal.config.building import (
+    changed,
+    compared_settings,
+    fitting,
+    learn_settings,
+    train_settings,
+    unused,
+    validated,
+)
 from evomal.config.changes import Change, changes, holds, idle
 from evomal.config.fields import Meaning, Settings, fields_of, flat, flat_fields, given, meanings, setting, with_given
 from evomal.config.generated import (
@@ -56,6 +64,7 @@ __all__ = [
     "changed",
     "changes",
     "choosers",
+    "compared_settings",
     "fields_of",
     "fitting",
     "flat",

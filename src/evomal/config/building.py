@@ -1,13 +1,13 @@
 """Settings from flat names: presets, methods and explicit values, in that order."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from evomal.config.base_settings import OPTIMIZERS, BaseSettings, not_had
-from evomal.config.fields import Settings, flat_fields, given, meanings, with_given
+from evomal.config.fields import Meaning, Settings, fields_of, flat_fields, given, meanings, with_given
 from evomal.config.fields import flat as by_name
 from evomal.config.methods import REGISTRY, MethodEntry, method_entry
 from evomal.config.presets import IN_FULL, PRESETS, SOURCES
@@ -54,6 +54,18 @@ OF_USERS = {
 PLAIN = (str, bool, int, float, list, tuple, dict)
 """What a setting may be written as; anything else is an object of the user's."""
 
+BESIDE: dict[str, tuple[str, Callable[[Any], bool], str]] = {
+    "fitness_trial": ("fitness_lrs", lambda rates: len(rates) == 1, "with a single one of `fitness_lrs`"),
+    "finals_effort": ("finals_budget", lambda budget: budget is not None, "beside `finals_budget`"),
+    "object_store": ("address", lambda address: address is not None, "on a cluster that runs already, at `address`"),
+    # A training knows no finals; of a search they alone are of so many steps.
+    "steps": ("finals", lambda finals: not finals, "on a search without finals"),
+}
+"""Settings that another one leaves nothing to do: which, for what values of it, and what is to be done."""
+
+VARIED = ("fitness_trial",)
+"""Of these, what variants of a method differ in, so that of several searches some have no use for it."""
+
 S = TypeVar("S", bound=Settings)
 
 
@@ -76,26 +88,67 @@ def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
         >>> learn_settings("quick", method="gplfl").local_search.meta_steps
         0
     """
+    return _searched(preset, flat)
+
+
+def compared_settings(preset: str | None = None, **flat: Any) -> tuple[LearnSettings, list[str]]:
+    """Settings of one search of several, from those for all of them and for full trainings.
+
+    Returns:
+        The settings, and what has no effect on this search alone, one sentence each.
+
+    Raises:
+        SettingError: As for `learn_settings`, but for what full trainings take: they refuse it themselves.
+
+    Example:
+        >>> settings, idle = compared_settings("quick", steps=9, fitness_trial=0.5)
+        >>> settings.finals.finals, idle
+        (False, ["setting 'fitness_trial': it has no effect with a single one of `fitness_lrs`"])
+    """
+    single = [name for name in VARIED if flat.get(name) is not None]
+    settings = _searched(preset, flat, {*flat_fields(TrainSettings), *VARIED})
+    return settings, [sentence.partition(";")[0] for sentence in without_effect(settings, single).values()]
+
+
+def _searched(preset: str | None, flat: dict[str, Any], elsewhere: Collection[str] = ()) -> LearnSettings:
     method = flat.get("method") or "evomal"
     entry = method_entry(method)
     for name in unused(method, flat):
         has = f"has {entry.fixed[name]}, not {flat[name]!r}" if name in entry.fixed else "does not use it"
         raise SettingError(f"setting '{name}': method {method} {has}; leave it out")
-    return _build(LearnSettings, preset, flat, entry)
+    return _build(LearnSettings, preset, flat, entry, elsewhere)
+
+
+def without_effect(settings: Settings, names: Iterable[str]) -> dict[str, str]:
+    """Of settings that were given, those that others leave nothing to do: by name, what is wrong, in a sentence.
+
+    Example:
+        >>> without_effect(learn_settings(), ["lr", "address"])
+        {'address': "setting 'address': it has no effect with executor 'auto'; give `executor='ray'`, or leave it out"}
+    """
+    said, values, found = meanings(type(settings)), by_name(settings), {}
+    for name in names:
+        switch, has = said[name].only or ("", ()) if name in said else ("", ())
+        if switch and values[switch] not in has:
+            found[name] = _lacking(name, switch, values[switch], has)
+        elif name in BESIDE and (beside := BESIDE[name])[0] in values and beside[1](values[beside[0]]):
+            found[name] = f"setting '{name}': it has no effect {beside[2]}; leave it out"
+    return found
+
+
+def _lacking(name: str, switch: str, value: Any, has: tuple[Any, ...]) -> str:
+    """What is wrong with a setting without the one that it goes with."""
+    if switch == "optimizer":
+        return not_had(name, value)
+    if has == (True,):
+        return f"setting '{name}': it has no effect without {switch}; add {switch}, or leave it out"
+    return f"setting '{name}': it has no effect with {switch} {value!r}; give `{switch}={has[0]!r}`, or leave it out"
 
 
 def _require_effect(settings: Settings, names: Iterable[str]) -> None:
-    """Refuse settings without the one that they go with, so that nobody believes that they had an effect.
-
-    A schedule may be that of full trainings alone, and where a search is done is not always known when it is set up.
-    """
-    said, values = meanings(type(settings)), by_name(settings)
-    for name in names:
-        switch, has = said[name].only or ("", ()) if name in said else ("", ())
-        if switch == "optimizer" and values[switch] not in has:
-            raise SettingError(not_had(name, values[switch]))
-        if has == (True,) and not values[switch]:
-            raise SettingError(f"setting '{name}': it has no effect without {switch}; add {switch}, or leave it out")
+    """Refuse settings that have nothing to do, so that nobody believes that they had an effect."""
+    for sentence in without_effect(settings, names).values():
+        raise SettingError(sentence)
 
 
 def changed(settings: LearnSettings, preset: str | None = None, **flat: Any) -> LearnSettings:
@@ -123,7 +176,9 @@ def changed(settings: LearnSettings, preset: str | None = None, **flat: Any) -> 
     again = {name: value for name, value in presets.items() if name in named and name in fields}
     anew = {name: value for name, value in flat.items() if value is not None}
     nested = settings.model_dump()
-    for name, value in (again | anew).items():
+    every = fields_of(LearnSettings)
+    left = {name for name, meaning in meanings(LearnSettings).items() if _is_left(meaning, anew)} - anew.keys()
+    for name, value in (again | anew | {name: every[name][1].default for name in left}).items():
         if name not in fields:
             raise _unknown_setting(name, fields)
         stage = fields[name]
@@ -131,6 +186,12 @@ def changed(settings: LearnSettings, preset: str | None = None, **flat: Any) -> 
     found = with_given(validated(LearnSettings, nested), (given(settings) - again.keys()) | anew.keys())
     _require_effect(found, anew)
     return found
+
+
+def _is_left(meaning: Meaning, anew: dict[str, Any]) -> bool:
+    """Whether a setting lost what it goes with, as an address does where a search leaves its cluster."""
+    switch, has = meaning.only or ("", ())
+    return meaning.changes == "freely" and switch in anew and anew[switch] not in has
 
 
 def unused(method: str, flat: dict[str, Any]) -> list[str]:
@@ -175,8 +236,17 @@ def train_settings(preset: str | None = None, **flat: Any) -> TrainSettings:
     return _build(TrainSettings, preset, flat)
 
 
-def _build(kind: type[S], preset: str | None, flat: dict[str, Any], entry: MethodEntry | None = None) -> S:
-    """Settings from a preset, a method's defaults, what was given, and what the method always has, in that order."""
+def _build(
+    kind: type[S],
+    preset: str | None,
+    flat: dict[str, Any],
+    entry: MethodEntry | None = None,
+    elsewhere: Collection[str] = (),
+) -> S:
+    """Settings from a preset, a method's defaults, what was given, and what the method always has, in that order.
+
+    What has no effect is refused, unless it is among those that have one `elsewhere`.
+    """
     entry = entry or MethodEntry("")
     fields = flat_fields(kind) | entry.own_fields
     anew = {name: value for name, value in flat.items() if value is not None}
@@ -193,7 +263,7 @@ def _build(kind: type[S], preset: str | None, flat: dict[str, Any], entry: Metho
     if entry.own is not None:
         nested["own"] = validated(entry.own, nested.get("own", {})).model_dump()
     settings = with_given(validated(kind, nested), anew)
-    _require_effect(settings, anew)
+    _require_effect(settings, [name for name in anew if name not in elsewhere])
     return settings
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from evomal.foundation.contexts import recording
 from evomal.foundation.errors import SettingError
 from evomal.reproduction.execution import Execution, Reproduction, ReproductionWatcher
-from evomal.reproduction.plans import LEARNERS, Wanted, parts_of
+from evomal.reproduction.plans import LEARNERS, Wanted, parts_of, require_use
 from evomal.reproduction.prices import PlanPrice, price_of
 from evomal.reproduction.running import ReproductionRun
 from evomal.reproduction.timing import PROBE
@@ -75,6 +75,7 @@ def reproduce(
         >>> found.tables["table4"].entries[-1].method, found.tables["table4"].entries[-1].paper
         ('evomal', 3.29)
     """
+    _require_use(what, seeds, methods, lr_grid, flat, timed_batch)
     wanted = _wanted(scale, seeds, methods, lr_grid, flat)
     told = watcher or ReproductionWatcher()
     folder = default_out(scale) if out is None else Path(out)
@@ -118,6 +119,7 @@ def plan_price(
         >>> [part.part.folder for part in price.parts]
         ['table4/lenet5']
     """
+    _require_use(what, seeds, methods, lr_grid, flat)
     wanted = _wanted(scale, seeds, methods, lr_grid, flat)
     parts = parts_of(_listed(what), _listed(rows), wanted)
     return price_of(parts, wanted, device=device, workers=_counted(workers), data_dir=data_dir, seconds=seconds)
@@ -131,6 +133,21 @@ def default_out(scale: float) -> Path:
         ('runs/reproduce', 'runs/reproduce-scale-0.05')
     """
     return Path("runs") / ("reproduce" if scale == 1 else f"reproduce-scale-{scale:g}")
+
+
+def _require_use(
+    what: str | Sequence[str],
+    seeds: Sequence[int],
+    methods: Sequence[str],
+    lr_grid: Sequence[float],
+    flat: dict[str, Any],
+    timed_batch: int | None = None,
+) -> None:
+    """Refuse what was given and has no effect on any of what is asked for."""
+    usual = {"seeds": (seeds, SEEDS), "methods": (methods, LEARNERS), "lr_grid": (lr_grid, ())}
+    given = {name: value for name, (value, default) in usual.items() if tuple(value) != tuple(default)}
+    given |= {name: value for name, value in {**flat, "timed_batch": timed_batch}.items() if value is not None}
+    require_use(_listed(what), given)
 
 
 def _wanted(

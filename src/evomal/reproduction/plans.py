@@ -40,6 +40,17 @@ EVALUATED = {"mnist": (6_000, 10_000), "svhn": (7_326, 26_032)}
 PHOTOGRAPHS = (5_000, 10_000)
 """Validation and test instances."""
 
+IDLE: Mapping[str, tuple[frozenset[str], str]] = MappingProxyType(
+    {
+        "timed_batch": (frozenset(WHATS) - {"table4"}, "no steps are timed, as for table4"),
+        "methods": (frozenset({"table5", "fig11"}), "always the same methods"),
+        "seeds": (frozenset({"table4"}), "steps are timed, and nothing is trained"),
+        "lr": (frozenset({"fig11"}), "searches are at each rate of `lr_grid`"),
+        "lr_grid": (frozenset({"table4"}), "steps are timed, and nothing is trained"),
+    }
+)
+"""What has no effect on some tables and figures, and why."""
+
 Kind = Literal["search", "transfer", "losses", "steps", "landscape"]
 
 
@@ -204,6 +215,28 @@ def parts_of(whats: Sequence[str], rows: Sequence[str], wanted: Wanted) -> tuple
             for part in parts_for(what, row, wanted):
                 found.setdefault(part.folder, part)
     return tuple(found.values())
+
+
+def require_use(whats: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Refuse what nothing of what is to be reproduced looks at, so that nobody believes that it had an effect.
+
+    Args:
+        whats: Names in `WHATS`.
+        given: What somebody gave, by name.
+
+    Raises:
+        SettingError: It is of no use to any of them.
+
+    Example:
+        >>> require_use(["table4", "fig5"], {"timed_batch": 2})
+        >>> require_use(["table5", "fig11"], {"methods": ("gplfl",)})
+        Traceback (most recent call last):
+        ...
+        evomal.foundation.errors.SettingError: setting 'methods': table5, fig11: always the same methods; leave it out
+    """
+    for name, (idle, why) in IDLE.items():
+        if name in given and set(whats) <= idle:
+            raise SettingError(f"setting '{name}': {', '.join(whats)}: {why}; leave it out")
 
 
 def _require_searches(what: str, methods: Sequence[str]) -> None:

@@ -92,9 +92,12 @@ class LossSearch(BaseEstimator):  # type: ignore[misc]
                 return self.settings
             return self.settings.model_copy(update={"seed": self._seed()})
         given = dict(self.settings or {})
-        if self.steps is not None and given.get("steps") is None:
-            given["steps"] = self.steps  # of the finals too, as the loss will be used
-        return learn_settings(self.preset, **({"method": self.method, "seed": self._seed()} | given))
+        steps = given.pop("steps", None) or self.steps
+        flat = {"method": self.method, "seed": self._seed()} | given
+        settings = learn_settings(self.preset, **flat)
+        if steps is None or not settings.finals.finals:
+            return settings
+        return learn_settings(self.preset, **flat, steps=steps)  # of the finals too, as the loss will be used
 
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31 - 1))
