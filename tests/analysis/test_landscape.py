@@ -9,6 +9,8 @@ from evomal.config import train_settings
 from evomal.losses import HandcraftedLoss
 from evomal.report.figures import plot_landscape, plot_surface
 from evomal.tasks import Task, named_task
+from evomal.tasks.augmentation import Augmentation, Normalisation
+from evomal.tasks.splits import Split
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,25 @@ def test_data_that_are_sorted_by_class_are_looked_at_all_over():
     task = Task(lambda: nn.Linear(3, 2), (x, y), task_loss=watched)
     landscape(task, HandcraftedLoss("cross_entropy"), train_settings(steps=1), 0.1)
     assert all(labels.bincount().tolist() == [256, 256] for labels in seen[-21 * 21 :])
+
+
+def test_images_are_looked_at_as_they_are_though_training_augments_them():
+    images = torch.randint(0, 256, (40, 1, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    seen = []
+
+    class Watching(nn.Linear):
+        def forward(self, x):
+            seen.append(x.detach())
+            return super().forward(x.flatten(1))
+
+    normal = Normalisation((100.0,), (50.0,))
+    train = Split(images, torch.arange(40) % 2, normal, Augmentation())
+    task = Task(lambda: Watching(36, 2), train, train.subset(torch.arange(10)), task_type="classification")
+    landscape(task, HandcraftedLoss("cross_entropy"), train_settings(steps=2, batch_size=40), 0.1)
+    plain = (images.float() - 100) / 50
+    assert all(torch.equal(x, plain) for x in seen[-21 * 21 :])
+    batch = next(x for x in seen if len(x) == 40)
+    assert not any(torch.equal(row, other) for row in batch[:1] for other in plain)  # while training augments
 
 
 def test_directions_are_as_long_as_filters_and_leave_biases_alone():

@@ -12,6 +12,7 @@ from evomal.foundation.errors import SettingError
 from evomal.foundation.seeds import derive, generator
 from evomal.losses.criterion import LossFunction
 from evomal.tasks import Batches, Task
+from evomal.tasks.splits import augmented
 from evomal.training.fit import fit, one_thread
 from evomal.training.optimizers import fitted_base
 
@@ -79,7 +80,8 @@ def landscape(task: Task, criterion: LossFunction, settings: TrainSettings, lr: 
 
     Both directions are drawn from the seed alone, the same for every loss, and each of their filters is as long as the
     network's; directions of biases and of normalisations are 0. The task loss is taken on at most 512 training
-    instances, evenly spread, in evaluation mode.
+    instances, evenly spread, in evaluation mode; they are normalised, but not augmented as training batches are (those
+    of a data set that is read lazily are as its own code gives them).
 
     Args:
         task: The task.
@@ -104,7 +106,8 @@ def landscape(task: Task, criterion: LossFunction, settings: TrainSettings, lr: 
         noise = derive(seed, task.key, "full", "noise")
         ended = fit(model, criterion, task.train, batches, settings.steps, base, noise, task.own)
         count = min(INSTANCES, len(task.train))
-        x, y = task.train.take(torch.arange(count) * len(task.train) // count)  # a file may be sorted by class
+        rows = torch.arange(count) * len(task.train) // count  # a file may be sorted by class
+        x, y = augmented(task.train, None, "training data").take(rows)
         return _around(model, task, x, y, seed, ended.reason)
 
 
