@@ -1,6 +1,7 @@
 """Functions, modules and results of searches as contenders."""
 
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 import evomal
 from evomal.comparison.digests import digest
+from evomal.comparison.plan import make_plan
 from evomal.executors import InProcess
 from evomal.foundation.errors import SettingError
 from evomal.foundation.serialization import by_value
@@ -122,6 +124,40 @@ def test_a_change_is_seen_where_a_fresh_network_sees_none(iris):
     assert digest(clipped, iris) != digest(cross_entropy, iris) == digest(nn.CrossEntropyLoss(), iris)
     taylor = TaylorLoss([0, 0, 0, 0, 0, 2.0, 0, 0], **CLASSES)
     assert digest(taylor) == digest(taylor, iris)  # told by its file, however it was given
+
+
+@pytest.fixture(scope="module")
+def handed_out(searched):
+    """Results of searches whose verdict names a loss that people wrote."""
+
+    def handed_out(name, **given):
+        return replace(searched, loss=get_handcrafted(name, **given))
+
+    return handed_out
+
+
+def test_what_a_search_handed_out_of_handcrafted_losses_is_as_if_it_had_been_named(compare, iris, handed_out):
+    named = compare(methods=("focal(gamma=3)", "logit_adjusted_cross_entropy"), **ONE)
+    counted = handed_out("logit_adjusted_cross_entropy", class_counts=[3, 2, 1])  # of the task that it searched on
+    given = compare(methods=(handed_out("focal(gamma=3)"), counted), **ONE)
+    assert given.watcher.left == (0, 0)  # the very same trainings
+    assert given.timeless == named.timeless
+    assert {each.kind for each in given.comparison.contenders} == {"handcrafted"}
+    assert len(compare(methods=(handed_out("cross_entropy"), "focal(gamma=3)"), **ONE).comparison.contenders) == 2
+    for twice in ((handed_out("focal"), "focal"), (handed_out("focal"), handed_out("focal"))):
+        with pytest.raises(SettingError) as caught:
+            make_plan(twice, "cross_entropy", (0, 1))
+        assert (
+            str(caught.value) == "'focal' is there twice among the methods, as a search handed it out; give each once"
+        )
+
+
+def test_training_knows_it_by_its_name_too(iris, handed_out, tmp_path):
+    few = {"steps": 2, "out": tmp_path / "r.json"}
+    result = evomal.train(iris, [handed_out("focal"), "focal"], **few)
+    assert [each.name for each in result] == ["focal"]
+    again = evomal.train(iris, resume=tmp_path / "r.json")  # a name is enough to go on
+    assert [each.name for each in again] == ["focal"]
 
 
 def test_what_tells_a_handcrafted_loss(iris):

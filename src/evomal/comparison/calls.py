@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evomal.comparison.comparison import Comparison
-from evomal.comparison.contenders import Contender, Given, is_path, named_objects, path_name
+from evomal.comparison.contenders import Contender, Given, by_name, is_path, named_objects, path_name
 from evomal.comparison.folder import ComparisonFolder
 from evomal.comparison.plan import CONTENDERS, listed, make_plan
 from evomal.comparison.running import ComparisonWatcher, run_comparison
@@ -170,6 +170,7 @@ def train(
 
 def _given(losses: Sequence[Any], task: Task) -> list[Contender]:
     """Losses that were named or given, in their order."""
+    losses = by_name(losses)
     texts = [path_name(each) for each in losses if isinstance(each, str | PathLike)]
     objects = iter(named_objects([each for each in losses if not isinstance(each, str | PathLike)], texts))
     read = iter(read_losses({text: text for text in texts}, task.task_loss_name))

@@ -217,10 +217,13 @@ def read_contenders(
     Raises:
         SettingError: One is there twice, perhaps under two names, or cannot be read.
     """
+    handed = by_name([each for each in given if isinstance(each, LearnResult)])
+    given = by_name(given)
     texts = [fspath(each) for each in given if isinstance(each, str | PathLike)]
     for name in texts:
         if texts.count(name) > 1:
-            raise SettingError(f"'{name}' is there twice among the methods; give each once")
+            why = ", as a search handed it out" if name in handed else ""
+            raise SettingError(f"'{name}' is there twice among the methods{why}; give each once")
     names = [path_name(text) for text in texts]
     objects = named_objects([each for each in given if not isinstance(each, str | PathLike)], [*names, baseline])
     if baseline not in names:
@@ -234,6 +237,17 @@ def read_contenders(
         if other != text:
             raise SettingError(f"'{other}' and '{text}' are the same; leave one of them out")
     return tuple(contender for _, contender in pairs)
+
+
+def by_name(given: Sequence[Any]) -> list[Any]:
+    """What was given; a search's result by the name of its loss, where that is one that people wrote.
+
+    So it is the same contender as if it had been named, with the class counts of the task at hand.
+    """
+    return [
+        each.loss.name if isinstance(each, LearnResult) and type(each.loss) is HandcraftedLoss else each
+        for each in given
+    ]
 
 
 def path_name(name: str | PathLike[str]) -> str:
