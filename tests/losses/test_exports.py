@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from evomal.expressions import OPERATORS, finished, parse, ramped_half_and_half
-from evomal.foundation.errors import SettingError, UnknownNameError
+from evomal.foundation.errors import DataError, SettingError, UnknownNameError
 from evomal.losses import HandcraftedLoss, NeuralLoss, SymbolicLoss, TaylorLoss
 from evomal.losses.exports import FORMATS, export
 
@@ -213,6 +213,53 @@ def test_sympy(loss):
         assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-5)
 
 
+NO_SHARES = [
+    ("classification", [[0.5, 1.0, 0.0], [1.0, 0.0, 0.0]]),
+    ("classification", [[1.0, 0.0, 0.0], [1.5, -0.5, 0.0]]),
+    ("classification", [[1.0, 0.0, 0.0], [float("nan"), 0.5, 0.5]]),
+    ("classification", [1.2, 0.0]),  # of one logit
+    ("multilabel", [[0.0, 1.0, 1.5], [1.0, 0.0, 0.0]]),
+]
+
+
+@pytest.mark.parametrize("form", ["python", "numpy", "jax", "keras"])
+@pytest.mark.parametrize(("task_type", "targets"), NO_SHARES, ids=str)
+def test_soft_labels_that_are_no_shares_are_refused_or_give_nan(form, task_type, targets, monkeypatch):
+    """As the loss itself refuses them, even where y is only looked at through a sign, which knows no nan in PyTorch."""
+    loss, targets = SymbolicLoss("mul(sign(y), f)", task_type=task_type), torch.tensor(targets)
+    outputs = torch.linspace(-1, 1, targets.numel()).reshape(targets.shape)
+    with pytest.raises(DataError):
+        loss(outputs, targets)
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    if form == "keras":
+        pytest.importorskip("keras")
+    if form == "jax":
+        _numpy_as_jax(monkeypatch)
+    function = _function(export(loss, form))
+    good = torch.softmax(targets.nan_to_num(), 1) if targets.dim() > 1 else targets.clamp(0, 1)
+    if form == "keras":
+        assert function(targets, outputs.reshape(len(targets), -1)).mean().isnan()
+        _close(function(good, outputs.reshape(len(targets), -1)).mean(), loss, outputs, good)
+        return
+    given, fine, logits = targets, good, outputs
+    if form != "python":
+        given, fine, logits = (each.numpy() for each in (targets, good, outputs))
+    _close(function(logits, fine), loss, outputs, good)
+    if form == "numpy":
+        with pytest.raises(ValueError, match=r"^soft labels must lie between 0 and 1, and sum to 1 over the classes$"):
+            function(logits, given)
+    else:
+        assert np.isnan(np.asarray(function(logits, given)))
+
+
+def test_the_text_for_pytorch_is_traced_and_mapped_with_soft_labels():
+    function, loss = _function(export(CLASSES[0], "python")), CLASSES[0]
+    outputs, _ = _data(loss)
+    soft = torch.softmax(outputs.flip(1), 1)
+    each = torch.func.vmap(lambda z, t: function(z[None], t[None]))(outputs, soft)
+    torch.testing.assert_close(each.mean(), loss(outputs, soft))
+
+
 def _onnx_value(model, feeds):
     try:
         from onnxruntime import InferenceSession
@@ -241,6 +288,16 @@ def test_onnx_ignores_what_the_loss_ignores_and_gives_nan_for_labels_of_no_class
     for label in (-1, 3):
         targets[0] = label
         assert np.isnan(_onnx_value(model, {"outputs": outputs.numpy(), "targets": targets.numpy()}))
+
+
+def test_onnx_gives_nan_for_several_labels_that_are_none():
+    pytest.importorskip("onnx")
+    loss = SymbolicLoss("square(sub(y, f))", task_type="multilabel")
+    outputs, targets = _data(loss)[0], torch.eye(3)[[0, 1, 2, 0, 1]] * 0.75
+    model = export(loss, "onnx")
+    _close(_onnx_value(model, {"outputs": outputs.numpy(), "targets": targets.numpy()}), loss, outputs, targets)
+    targets[0, 0] = 1.5
+    assert np.isnan(_onnx_value(model, {"outputs": outputs.numpy(), "targets": targets.numpy()}))
 
 
 def test_onnx_without_its_package(monkeypatch):

@@ -28,7 +28,7 @@ def torchscript(loss: LearnedLoss) -> bytes:
     """A TorchScript program ``loss(outputs, targets) -> scalar`` of outputs [B, C] and labels [B], or values [B, K].
 
     It is traced with targets as a loss of its task type usually meets them; batch and classes are free. Of a loss that
-    looks at the progress of a training, that is a third argument, a tensor [].
+    looks at the progress of a training, that is a third argument, a tensor []. Values of targets are not checked.
     """
     classes = loss.task_type == "classification"
     wide = len(loss.prior) if isinstance(loss, SymbolicLoss) and loss.prior is not None else 4
@@ -65,7 +65,8 @@ def onnx(loss: LearnedLoss) -> bytes:
     """An ONNX model of ``outputs`` (float32 [B, C]) and ``targets`` (int64 [B], or float32 [B, C]), giving ``loss``.
 
     Of a loss that looks at the progress of a training, there is a third input ``progress``, float32 []. Labels of
-    the loss's ``ignore_index`` do not count, and those of no class, which a graph cannot refuse, give nan.
+    the loss's ``ignore_index`` do not count, and those of no class, which a graph cannot refuse, give nan; so do
+    targets of several labels that are not between 0 and 1.
 
     Raises:
         SettingError: The package ``onnx`` is missing.
@@ -79,7 +80,7 @@ def onnx(loss: LearnedLoss) -> bytes:
     y, f = graph.one_hot_and_softmax() if classes else (graph.input("targets"), graph.input("outputs"))
     if loss.task_type == "multilabel":  # each label is a class beside its absence
         f, one = graph.node("Sigmoid", f), graph.constant(1.0)
-        summed = _value(loss, graph, y, f) + _value(loss, graph, one - y, one - f)
+        summed = graph.where_probable(y, _value(loss, graph, y, f) + _value(loss, graph, one - y, one - f))
     else:
         axis = graph.constant([1], TensorProto.INT64)
         summed = graph.node("ReduceSum", _value(loss, graph, y, f), axis, keepdims=0)
@@ -226,6 +227,11 @@ class _Graph:
         counted = self.node("Where", kept, self.node("Where", known, values, math.nan), 0.0)
         number = self.node("Cast", kept, to=self.helper.TensorProto.FLOAT)
         return self.node("ReduceSum", counted, keepdims=0) / self.node("ReduceSum", number, keepdims=0)
+
+    def where_probable(self, targets: _Value, values: _Value) -> _Value:
+        """Values where a target is 0, 1 or between them, and nan where it is not."""
+        known = self.node("And", self.node("GreaterOrEqual", targets, 0.0), self.node("LessOrEqual", targets, 1.0))
+        return self.node("Where", known, values, math.nan)
 
     def _classes(self) -> _Value:
         """How many classes the outputs are for, int64 []."""

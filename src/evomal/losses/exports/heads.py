@@ -1,12 +1,13 @@
 """What exported functions begin and end with: how outputs and targets become f and y, and values one number.
 
-They take what the criterion takes, and refuse what it refuses; in a traced graph, where nothing can be refused, a label
-of no class gives nan.
+They take what the criterion takes, and refuse what it refuses; where nothing can be refused, as in a traced graph,
+within vmap or on a device, a label of no class gives nan, and so do soft labels that are no shares.
 """
 
 from textwrap import indent
 
 from evomal.losses.criterion import IGNORED, Criterion
+from evomal.losses.preparing import SOFT_SUM
 
 
 def lines_of(text: str, module: str = "", ignored: int = IGNORED) -> list[str]:
@@ -17,6 +18,7 @@ def lines_of(text: str, module: str = "", ignored: int = IGNORED) -> list[str]:
         ['y = np.where(y == 255, 0, y)']
     """
     text = text.replace("MISFIT", _MISFIT).replace("xp.", f"{module}.").replace("IGNORED", str(ignored))
+    text = text.replace("SOFT_SUM", f"{SOFT_SUM}")
     return [line for line in text.splitlines() if line.strip()]
 
 
@@ -25,9 +27,9 @@ def ignored_by(loss: Criterion) -> int:
     return IGNORED if loss.ignore_index is None else loss.ignore_index
 
 
-def _array_heads(odd: str, softmax: str) -> dict[str, str]:
-    """By task type, with what happens to labels of no class."""
-    checked = _ARRAY_CHECKED.replace("    ODD\n", odd.lstrip("\n")) + softmax
+def _array_heads(soft: str, odd: str, softmax: str) -> dict[str, str]:
+    """By task type, with what happens to soft labels that are no shares, and to labels of no class."""
+    checked = _ARRAY_CHECKED.replace("    SOFT\n", soft.lstrip("\n")).replace("    ODD\n", odd.lstrip("\n")) + softmax
     return {
         "classification": _ARRAY_CLASSES + checked,
         "multilabel": _ARRAY_LABELS + checked,
@@ -37,7 +39,8 @@ def _array_heads(odd: str, softmax: str) -> dict[str, str]:
 
 SHAPES = {
     "classification": "outputs: logits [B, C, ...], or one logit per instance [B] or [B, 1, ...].\n"
-    "targets: class labels [B, ...] (ignore_index: does not count), or soft labels of the outputs' shape.\n"
+    "targets: class labels [B, ...] (ignore_index: does not count), or soft labels of the outputs' shape, which lie\n"
+    "between 0 and 1 and sum to 1 over the classes; where they do not, and cannot be refused, the value is nan.\n"
     "f is the softmax of the outputs, y one-hot; summed over classes, then averaged.",
     "multilabel": "outputs: logits [B, C, ...], one for each label. targets: 0 and 1 in the same shape (or ignored).\n"
     "Each label is a class beside its absence: f is [1 - sigmoid, sigmoid] of its output; averaged over labels too.",
@@ -45,7 +48,8 @@ SHAPES = {
 }
 KERAS_SHAPES = {
     "classification": "y_pred: logits [B, C] or [B, 1], no softmax before.\n"
-    "y_true: labels [B] or [B, 1], or one-hot [B, C]; IGNORED gives 0, a label of no class nan.\n"
+    "y_true: labels [B] or [B, 1], or one-hot or soft [B, C]; IGNORED gives 0. A label of no class gives nan, and so\n"
+    "do soft labels that are not between 0 and 1 or do not sum to 1 over the classes.\n"
     "Returns one value for each instance, as Keras wants it.",
     "multilabel": "y_pred: logits [B, C], no sigmoid before; y_true: 0 and 1 in the same shape; IGNORED does not "
     "count.\n"
@@ -67,10 +71,12 @@ z = torch.stack([torch.zeros_like(z), z], dim=1)
 t = torch.stack([1 - t, t], dim=1) if t.is_floating_point() else t
 """
 _TORCH_SOFTMAX = """
-soft, kept = t.is_floating_point(), None
+soft, kept, odd = t.is_floating_point(), None, None
 if t.shape != (z.shape if soft else z[:, 0].shape):
     MISFIT
-if not soft:
+if soft:
+    odd = ((t < 0) | (t > 1)).any(dim=1) | ~((t.sum(dim=1) - 1).abs() <= SOFT_SUM)
+else:
     kept = t.long() != ignore_index  # as bytes -100 would be 156
     labels = torch.where(kept, t.long(), 0).unsqueeze(1)
     t = torch.zeros_like(z).scatter(1, labels, kept.to(z.dtype).unsqueeze(1))
@@ -82,6 +88,9 @@ f, y = (each.unsqueeze(1) if each.dim() == 1 else each for each in (f, targets))
 if y.shape != f.shape:
     MISFIT
 y = y.to(f.dtype)
+"""
+_TORCH_END = """
+values = values if odd is None else torch.where(odd, torch.nan, values)
 """
 _CLASSES_END = """
 values = values if kept is None else xp.where(kept, values, 0.0)
@@ -117,7 +126,10 @@ _ARRAY_CHECKED = """
 kept = None
 if t.shape != (z.shape if soft else z[:, 0].shape):
     MISFIT
-if not soft:
+if soft:
+    odd = ((t < 0) | (t > 1)).any(axis=1) | ~(abs(t.sum(axis=1) - 1) <= SOFT_SUM)
+    SOFT
+else:
     t = t.astype(int)  # as bytes -100 would be 156
     kept = t != ignore_index
     odd = kept & ((t < 0) | (t >= z.shape[1]))
@@ -125,6 +137,13 @@ if not soft:
 y = t.astype(z.dtype)
 """
 _ONE_HOT = "xp.moveaxis(t[..., None] == xp.arange(z.shape[1]), -1, 1)"
+_NUMPY_SOFT = """
+    if odd.any():
+        raise ValueError("soft labels must lie between 0 and 1, and sum to 1 over the classes")
+"""
+_JAX_SOFT = """
+    t = jnp.where(odd[:, None], jnp.nan, t)  # no shares of one label, and jit cannot raise
+"""
 _NUMPY_ODD = f"""
     if odd.any():
         raise ValueError(f"targets hold label {{t[odd][0]}}, but outputs are for {{z.shape[1]}} classes")
@@ -152,9 +171,8 @@ z, t = ops.concatenate([ops.zeros_like(z), z], axis=-1), ops.cast(t, z.dtype)
 y = ops.concatenate([1 - t, t], axis=-1)
 """
 _KERAS_KEPT = """
-kept = t != IGNORED
-y = ops.where((t < 0) | (t > z.shape[-1] - 1), float("nan"), y)  # of no class; a graph cannot raise
-y, kept = ops.where(kept, y, 0.0), ops.squeeze(kept, -1)
+kept, odd = t != IGNORED, (t < 0) | (t > z.shape[-1] - 1)  # of no class; a graph cannot raise
+y, kept, odd = ops.where(kept, y, 0.0), ops.squeeze(kept, -1), ops.squeeze(odd, -1)
 """
 _KERAS_CLASSES = f"""
 z, t = ops.convert_to_tensor(y_pred), ops.convert_to_tensor(y_true)
@@ -170,6 +188,7 @@ elif t.shape[-1] == 1:
     y = ops.cast(t == ops.arange(z.shape[-1], dtype="int32"), z.dtype)
 else:
     y = ops.cast(t, z.dtype)
+    odd = ops.any((y < 0) | (y > 1), axis=-1) | ops.logical_not(ops.abs(ops.sum(y, axis=-1) - 1) <= SOFT_SUM)
 if t.shape[-1] == 1:
 {indent(_KERAS_KEPT, "    ")}
 f = ops.softmax(z, axis=-1)
@@ -191,8 +210,12 @@ shape = f.shape
 y = ops.cast(t, f.dtype)
 """
 KERAS_ENDS = {
-    "classification": "return values if kept is None else ops.where(kept, values, 0.0)",
+    "classification": """
+values = ops.where(odd, float("nan"), values)
+return values if kept is None else ops.where(kept, values, 0.0)
+""",
     "multilabel": """
+values = ops.where(odd, float("nan"), values)
 values = ops.sum(ops.where(kept, values, 0.0), axis=-1)
 return values / ops.maximum(ops.sum(ops.cast(kept, values.dtype), axis=-1), 1)
 """,
@@ -205,8 +228,11 @@ TORCH_HEADS = {
     "regression": _TORCH_VALUES,
 }
 NUMPY_HEADS = _array_heads(
-    _NUMPY_ODD, "shifted = np.exp(z - z.max(axis=1, keepdims=True))\nf = shifted / shifted.sum(axis=1, keepdims=True)"
+    _NUMPY_SOFT,
+    _NUMPY_ODD,
+    "shifted = np.exp(z - z.max(axis=1, keepdims=True))\nf = shifted / shifted.sum(axis=1, keepdims=True)",
 )
-JAX_HEADS = _array_heads(_JAX_ODD, "f = jax.nn.softmax(z, axis=1)")
+JAX_HEADS = _array_heads(_JAX_SOFT, _JAX_ODD, "f = jax.nn.softmax(z, axis=1)")
 KERAS_HEADS = {"classification": _KERAS_CLASSES, "multilabel": _KERAS_LABELS, "regression": _KERAS_VALUES}
 ENDS = {"classification": _CLASSES_END, "multilabel": _CLASSES_END, "regression": _VALUES_END}
+TORCH_ENDS = {name: end if name == "regression" else _TORCH_END + end for name, end in ENDS.items()}

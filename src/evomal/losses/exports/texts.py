@@ -13,6 +13,7 @@ from evomal.losses.exports.heads import (
     KERAS_SHAPES,
     NUMPY_HEADS,
     SHAPES,
+    TORCH_ENDS,
     TORCH_HEADS,
     ignored_by,
     lines_of,
@@ -118,7 +119,8 @@ def latex(loss: LearnedLoss) -> str:
 def _function(loss: LearnedLoss, dialect: Dialect, imports: str, head: str) -> str:
     lines, value = code_of(loss, dialect)
     axis = "dim" if dialect.module == "torch" else "axis"
-    before, after = (lines_of(text, dialect.module) for text in (head, ENDS[loss.task_type]))
+    ends = TORCH_ENDS if dialect.module == "torch" else ENDS
+    before, after = (lines_of(text, dialect.module) for text in (head, ends[loss.task_type]))
     body = [*before, *lines, f"values = ({value}).sum({axis}=1)", *after]
     arguments = 'outputs, targets, reduction="mean"'
     arguments += f", ignore_index={ignored_by(loss)}" if loss.task_type != "regression" else ""
