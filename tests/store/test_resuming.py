@@ -123,7 +123,7 @@ FIXED = {name for name, meaning in meanings(LearnSettings).items() if meaning.ch
 
 def test_what_may_change():
     assert [name for name in flat_fields(LearnSettings) if name not in FIXED] == [
-        "workers", "generations", "cma_generations", "finals", "finalists", "steps", "folds", "retests",
+        "workers", "generations", "cma_generations", "finals", "finalists", "varied", "steps", "folds", "retests",
         "finals_budget", "finals_effort", "executor", "address", "object_store", "max_time", "max_evaluations",
         "target_fitness", "patience",
     ]  # fmt: skip
@@ -182,7 +182,7 @@ OTHER = {
     "meta_lr": 0.1, "task_loss_batch": "train", "rejection": False, "rejection_instances": 9, "rejection_steps": 16,
     "rejection_lr": 0.1, "rejection_threshold": 0.1, "gradient_equivalence": False,
     "racing": True, "lanes": 2, "precision": "bf16", "optimizer": "adam", "clip": 1.0, "schedule": "cosine",
-    "milestones": (0.5,), "gamma": 0.5, "warmup": 0.1, "break_ties": True, "fitness_share": 0.2, "known_start": 0.4,
+    "warmup": 0.1, "break_ties": True, "fitness_share": 0.2, "known_start": 0.4,
     "log_prior": True, "operators": ("add", "mul", "log"), "terminals": ("y", "f"), "asynchronous": True,
 }  # fmt: skip
 
@@ -191,6 +191,7 @@ def test_every_setting_that_a_search_has_is_tried_below():
     # Other methods' and optimisers', below with momentum, or without effect where there is no race.
     elsewhere = {"method", "nesterov", "sigma", "hidden", "neural_steps", "racing_effort", "racing_keep"}
     elsewhere |= {"betas", "smoothing", "eps", "fitness_trial"}  # the last is without effect where there is one rate
+    elsewhere |= {"milestones", "gamma"}  # below with a schedule of steps
     assert set(OTHER) == set(FIXED) - elsewhere
 
 
@@ -216,6 +217,9 @@ def test_all_that_may_not_change_is_told_and_nothing_else(past):
         SettingError, match=r"\(optimizer was 'sgd', now 'adam'; betas was \(0.9, 0.999\), now \(0.5, 0"
     ):
         require_settings(past, stops.tiny(optimizer="adam", betas=(0.5, 0.9)), True)
+    steps = r"schedule was 'constant', now 'step'; milestones was \(.*\), now \(0.5,\); gamma was 0.1, now 0.5"
+    with pytest.raises(SettingError, match=steps):
+        require_settings(past, stops.tiny(schedule="step", milestones=(0.5,), gamma=0.5), True)
     with pytest.raises(SettingError, match=r"\(method was 'evomal', now 'gplfl'"):
         require_settings(past, learn_settings(method="gplfl"), True)
 
