@@ -195,6 +195,10 @@ def test_what_the_command_began_goes_on_in_python(iris, here, count):
             {"losses": [3]},
             "setting 'losses': [3] is no list of such values; write losses=",
         ),
+        (
+            {"losses": nn.CrossEntropyLoss},
+            "losses is the class CrossEntropyLoss; give a loss that is built, such as Cross",
+        ),
         ({"losses": "focl"}, "unknown loss 'focl'; did you mean 'focal'? "),
         ({"losses": "no.json"}, "loss file 'no.json': it cannot be read "),
         ({"losses": "mse"}, "loss 'mse' is for regression, but task 'iris/linear' is classification; give another"),

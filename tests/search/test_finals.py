@@ -17,6 +17,7 @@ import evomal
 from evomal.config import fitting, learn_settings
 from evomal.engines.genome import Formula
 from evomal.evaluation.candidate import Candidate
+from evomal.evaluation.finals import hold_finals
 from evomal.evaluation.finals.shapes import ALIKE, shape_of, unlike
 from evomal.evaluation.finals.splits import _LAST, _folds, final_split, fold_of, forget, overlap_of, require_enough
 from evomal.evaluation.finals.training import train_final, train_finals
@@ -423,6 +424,32 @@ def test_time_is_counted_from_the_call_on(monkeypatch):
     with pytest.raises(SettingError, match=r"^the search stopped at its time limit before its first candidate"):
         EvoMAL(settings(max_time=30)).learn(clouds())
     assert len(EvoMAL(settings(max_time=90)).learn(clouds()).members) == 12
+
+
+def test_where_every_training_of_the_finals_fails_the_verdict_says_why(tmp_path, monkeypatch):
+    broken = []
+
+    def delicate(outputs, targets):
+        if broken:
+            raise ValueError("no luck")
+        return (outputs.argmax(1) != targets).float().mean()
+
+    monkeypatch.setattr("evomal.search.finals.hold_finals", lambda *given: broken.append(1) or hold_finals(*given))
+    result = EvoMAL(settings()).learn(clouds(metric=delicate), out=tmp_path / "a")
+    assert result.verdict.kind == "nothing learns"
+    (note,) = [note for note in result.verdict.notes if note.startswith("every training of the finals failed")]
+    assert note.endswith("targets [30] fails: ValueError: no luck")
+    assert note in result_pairs(result, tmp_path / "a")["note"]
+
+
+def test_where_the_search_found_nothing_the_verdict_says_so():
+    """All that it trained is what it began with."""
+    given = {"population_size": 2, "generations": 1, "start_from": ("cross_entropy", "square(sub(y, f))")}
+    result = make_method(settings("gplfl", **given)).learn(clouds())
+    assert not any(place.kind == "learned" for place in result.verdict.places)
+    assert result.verdict.notes[-1] == (
+        "no learned loss took part, as the search trained none that differs from the known ones"
+    )
 
 
 def test_candidates_that_are_a_known_loss_again_or_one_another_take_part_once():

@@ -172,7 +172,7 @@ def _given(losses: Sequence[Any], task: Task) -> list[Contender]:
     """Losses that were named or given, in their order."""
     losses = by_name(losses)
     texts = [path_name(each) for each in losses if isinstance(each, str | PathLike)]
-    objects = iter(named_objects([each for each in losses if not isinstance(each, str | PathLike)], texts))
+    objects = iter(named_objects([each for each in losses if not isinstance(each, str | PathLike)], texts, "losses"))
     read = iter(read_losses({text: text for text in texts}, task.task_loss_name))
     found: dict[str, Contender] = {}
     for each in losses:

@@ -263,11 +263,11 @@ def path_name(name: str | PathLike[str]) -> str:
     return short if Path(text).suffix == ".json" or len(Path(short).parts) > 1 else text
 
 
-def named_objects(losses: Sequence[Any], taken: Sequence[str]) -> list[Contender]:
+def named_objects(losses: Sequence[Any], taken: Sequence[str], setting: str = "methods") -> list[Contender]:
     """Contenders from losses that were given as objects: functions, modules, and results of searches.
 
     Each is called by its function or class, or a search's result by method and seed; no name is there twice, nor means
-    something else.
+    something else. `setting` is what messages call the list.
 
     Raises:
         SettingError: One is nothing that can be called as a loss.
@@ -281,7 +281,7 @@ def named_objects(losses: Sequence[Any], taken: Sequence[str]) -> list[Contender
     found: list[Contender] = []
     names = {*taken, *METHODS, *HANDCRAFTED, *PUBLISHED}
     for each in losses:
-        loss = each.loss if isinstance(each, LearnResult) else checked_function(each, "methods")
+        loss = each.loss if isinstance(each, LearnResult) else checked_function(each, setting)
         plain = _name_of(each)
         name = next(text for text in (plain, *(f"{plain}-{n}" for n in range(2, len(names) + 3))) if text not in names)
         names.add(name)

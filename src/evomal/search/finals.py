@@ -1,6 +1,6 @@
 """The finals of a search: who, for how much, measured by whom, written down where; and what comes of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from evomal.config import LearnSettings
@@ -62,14 +62,16 @@ class Final:
             return result
         try:
             those = finalists(self.tasks, self.settings, self.probes, result.members)
-            outcome = self._held(those, plan_of(self.tasks, self.settings, result.members))
-            return self._handed_out(result, those, outcome)
+            return self._handed_out(
+                result, those, *self._held(those, plan_of(self.tasks, self.settings, result.members))
+            )
         except LimitReached as limit:
             return self._stopped(result, replace(result, ended=limit.ended))
         except KeyboardInterrupt:
             return self._stopped(result, replace(result, ended="interrupt"))
 
-    def _held(self, those: Sequence[Finalist], plan: FinalsPlan) -> FinalsOutcome:
+    def _held(self, those: Sequence[Finalist], plan: FinalsPlan) -> tuple[FinalsOutcome, str | None]:
+        """What they came to, and why the first training failed that did."""
         entrants = [finalist.entrant for finalist in those]
         self.log.watcher.finals([entrant for entrant in entrants if entrant.variant_of is None], plan)
         with FinalsJournal(self.log.folder, self.settings) as journal, self.executor.stream(self.tasks) as stream:
@@ -78,7 +80,7 @@ class Final:
             # One worker has no time to spare, and in lanes the company would be another.
             ahead = trainings.ahead if self.executor.workers > 1 and lanes == 1 else None
             try:
-                return hold_finals(entrants, plan, trainings.measure, ahead)
+                return hold_finals(entrants, plan, trainings.measure, ahead), trainings.failure
             finally:
                 forget(self.tasks)
 
@@ -86,15 +88,19 @@ class Final:
         self.log.checkpointing.end(result.ended, before.baseline, len(before.members))
         return result
 
-    def _handed_out(self, result: LearnResult, those: Sequence[Finalist], outcome: FinalsOutcome) -> LearnResult:
+    def _handed_out(
+        self, result: LearnResult, those: Sequence[Finalist], outcome: FinalsOutcome, failure: str | None
+    ) -> LearnResult:
         """The result with the loss that the verdict names; the best learned one beside it."""
         by_name = {finalist.entrant.name: finalist for finalist in those}
         formulas = {name: _formula(finalist.loss) for name, finalist in by_name.items()}
         verdict = judged(outcome, self.tasks.metric_name, formulas)
         if verdict.kind == "not tested":
             return self._untested(result, verdict)
+        notes = [*verdict.notes, *_missing(outcome, failure)]
         if not isinstance(by_name[verdict.name].loss or self.tasks[0].task_loss, SavedLoss):
-            verdict = verdict.model_copy(update={"notes": (*verdict.notes, _unsaved(verdict.name))})
+            notes.append(_unsaved(verdict.name))
+        verdict = verdict.model_copy(update={"notes": tuple(notes)})
         rates = {row.entrant.name: row.lr for row in outcome.rows}
         learned = next((row.entrant.name for row in outcome.rows if row.entrant.learned), None)
         best = result.learned if learned is None else self._told(by_name[learned], verdict, rates[learned])
@@ -206,6 +212,14 @@ def too_short_for_finals(tasks: TaskSet, settings: LearnSettings) -> str | None:
         f"search takes, and need {least} for trainings of {finals.steps} steps; give a finals_budget, fewer steps, or "
         "a longer search"
     )
+
+
+def _missing(outcome: FinalsOutcome, failure: str | None) -> Iterator[str]:
+    """What the verdict is not about, and why."""
+    if not any(row.entrant.learned for row in outcome.rows):
+        yield "no learned loss took part, as the search trained none that differs from the known ones"
+    if failure is not None and all(row.race is None for row in outcome.rows):
+        yield f"every training of the finals failed, the first one because {failure}"
 
 
 def _unsaved(name: str) -> str:

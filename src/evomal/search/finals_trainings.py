@@ -45,6 +45,8 @@ class FinalsTrainings:
         self._under_way: dict[int, Sequence[Trial]] = {}
         self._begun: set[Trial] = set()
         self._finished: dict[Trial, FinalTraining] = {}
+        self.failure: str | None = None
+        """Why the first training failed that did, in the order in which they were asked for; None if all went well."""
 
     def ahead(self, follow: Follow) -> None:
         """From now on it is known which trainings are sure to follow another."""
@@ -69,6 +71,7 @@ class FinalsTrainings:
             self._log.watcher.final(self._those[trial.entrant].entrant, trial, found.value)
             self._log.limits.check_time()
         known = [self._known(trial) for trial in trials]
+        self.failure = self.failure or next((one.reason for one in known if one is not None and one.reason), None)
         return [training.value for training in known if training is not None]
 
     def _known(self, trial: Trial) -> FinalTraining | None:
