@@ -1,6 +1,7 @@
 """Every export says what the loss says: each is compared with the loss itself on random inputs."""
 
 import io
+import math
 import random
 import sys
 from types import ModuleType, SimpleNamespace
@@ -276,6 +277,15 @@ def test_onnx(loss):
     outputs, targets = _data(loss, count=7)
     value = _onnx_value(export(loss, "onnx"), {"outputs": outputs.numpy(), "targets": targets.numpy()})
     _close(value, loss, outputs, targets)
+
+
+def test_onnx_keeps_small_probabilities_of_what_is_absent():
+    pytest.importorskip("onnx")
+    model = export(SymbolicLoss("mul(-1, mul(y, log(f)))", task_type="multilabel"), "onnx")
+    for z in (15.0, 17.0, 20.0, 90.0):
+        given = {"outputs": np.array([[z]], np.float32), "targets": np.zeros((1, 1), np.float32)}
+        expected = -math.log(1 / (1 + math.exp(z)) + 1e-7)
+        assert float(_onnx_value(model, given)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_onnx_ignores_what_the_loss_ignores_and_gives_nan_for_labels_of_no_class():

@@ -43,8 +43,9 @@ class HandcraftedLoss(Criterion):
     - for heavy-tailed targets ``cauchy``, ``welsch``, ``tukey``, ``log_cosh``, ``general_robust``, and
       ``relative_error``: in `evomal.losses.handcrafted_formulas`; their constants are in the targets' units.
 
-    Where a loss is defined for single labels, soft labels give the expectation over them. A logit of -inf takes a
-    class out of the softmax; that costs nothing where it is no target, except in label smoothing, as in PyTorch.
+    Where a loss is defined for single labels, soft labels give the expectation over them; only of the margins of
+    ``ldam`` each label's share is taken. A logit of -inf takes a class out of the softmax; that costs nothing where it
+    is no target, except in label smoothing, as in PyTorch.
 
     Args:
         name: A name in `HANDCRAFTED`, parameters in brackets where they are not the default: ``focal(gamma=3)``.

@@ -1,8 +1,9 @@
 """The formulas of handcrafted losses, first those of classification, at the end those of regression.
 
 Classification: of logits z [B, C, ...] and one-hot or soft labels y of that shape; each gives [B, ...]. A loss that its
-paper defines for single labels is, for soft labels, the expectation over them. A logit of -inf takes a class out of the
-softmax; that costs nothing where it is no target. Regression: of predictions f and targets y of one shape, by value.
+paper defines for single labels is, for soft labels, the expectation over them; of LDAM's margins the label's share
+counts. A logit of -inf takes a class out of the softmax; that costs nothing where it is no target. Regression: of
+predictions f and targets y of one shape, by value.
 """
 
 import math

@@ -79,8 +79,9 @@ def onnx(loss: LearnedLoss) -> bytes:
     classes = loss.task_type == "classification"
     y, f = graph.one_hot_and_softmax() if classes else (graph.input("targets"), graph.input("outputs"))
     if loss.task_type == "multilabel":  # each label is a class beside its absence
-        f, one = graph.node("Sigmoid", f), graph.constant(1.0)
-        summed = graph.where_probable(y, _value(loss, graph, y, f) + _value(loss, graph, one - y, one - f))
+        absent = graph.node("Sigmoid", graph.node("Neg", f))  # 1 - f would be 0 where it is small
+        summed = _value(loss, graph, y, graph.node("Sigmoid", f))
+        summed = graph.where_probable(y, summed + _value(loss, graph, graph.constant(1.0) - y, absent))
     else:
         axis = graph.constant([1], TensorProto.INT64)
         summed = graph.node("ReduceSum", _value(loss, graph, y, f), axis, keepdims=0)
