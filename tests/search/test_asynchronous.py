@@ -8,12 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomal.config import GeneticSettings, learn_settings
+from evomal.engines.breeding import Breeding, copy_of
 from evomal.engines.genetic import GeneticEngine
+from evomal.engines.genome import Formula
 from evomal.engines.steady_state import SteadyState
 from evomal.executors.executor import InProcess, Stream
+from evomal.expressions import canonical, parse, vocabulary
 from evomal.foundation.errors import RunFolderError, SettingError
 from evomal.foundation.seeds import python_random
 from evomal.search import GPLFL, EvoMAL, Watcher
+from evomal.search.asynchronous import engine_for
 from evomal.store import read_journal
 from evomal.tasks import TaskSet
 from helpers import stops, tasks
@@ -177,3 +181,75 @@ def test_methods_of_whole_generations_are_refused():
     with pytest.raises(SettingError, match="asynchronous"):
         learn_settings(method="taylorglo", asynchronous=True)
     assert GPLFL(learn_settings(method="gplfl", asynchronous=True)).settings.genetic.asynchronous
+
+
+KEY = (2, TaskSet.of(tasks.line()).key, "genetic")  # with the seed of `stops.tiny`
+SIZED = stops.tiny(**FLAT).genetic
+
+
+class Newcomers(SteadyState):
+    """Breeds nothing: every child is a newcomer."""
+
+    def breed(self, number):
+        newcomers = Breeding(self.settings, vocabulary(), python_random("own", number)).newcomers(1)
+        return copy_of(newcomers[0], "initial")
+
+
+def test_an_engine_of_the_users_own_breeds(tmp_path):
+    def learned(**options):
+        method = EvoMAL(stops.tiny(**FLAT))
+        return method.learn(tasks.line(), tmp_path / "a", engine=Newcomers(SIZED), executor=Shuffled(3, 7), **options)
+
+    stopped = learned(watcher=stops.Stop(9))
+    assert (stopped.ended, len(stopped.members)) == ("interrupt", 9)
+    with pytest.raises(RunFolderError, match="this evomal breeds another one after the lines before; go on with"):
+        learn(tmp_path / "a", resume=True)  # with the usual engine
+    result = learned(resume=True)
+    bred = {(n // 6, n % 6): Newcomers(SIZED).breed(n).genome.key for n in range(24)}
+    assert {member.place: member.key for member in result.members} == bred
+
+
+class Own(GeneticEngine):
+    """Another breeding, as far as anybody can tell."""
+
+
+def _told_already():
+    engine = SteadyState(SIZED, *KEY)
+    engine.tell(0, engine.breed(0).genome, 0.5)
+    return engine
+
+
+LOST = "a search without generations could take over the formulas to start from alone; give a SteadyState as `engine`"
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        (lambda: Own(SIZED, python_random(*KEY)), f"^of this Own, which has a breeding, settings or .*, {LOST}"),
+        (lambda: GeneticEngine(SIZED, random.Random(0)), f"^of this GeneticEngine, which .*, {LOST}"),
+        (
+            lambda: GeneticEngine(SIZED.model_copy(update={"tournament_size": 1}), python_random(*KEY)),
+            f"^of this GeneticEngine, which .*, {LOST}",
+        ),
+        (_told_already, "^the `engine` was told 1 fitnesses already; give a fresh one$"),
+    ],
+)
+def test_an_engine_of_which_something_would_be_lost_is_refused(engine, message, tmp_path):
+    with pytest.raises(SettingError, match=message):
+        EvoMAL(stops.tiny(**FLAT)).learn(tasks.line(), tmp_path / "a", engine=engine())
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_methods_own_engine_with_other_formulas_to_start_from_is_taken_over():
+    start = Formula(canonical(parse("square(sub(y, f))")))
+    found = engine_for(GeneticEngine(SIZED, python_random(*KEY), [start]), stops.tiny(**FLAT), KEY[1])
+    assert isinstance(found, SteadyState)
+    assert found.breed(0).genome == start
+    assert found.breed(1) == SteadyState(SIZED, *KEY, initial=[start]).breed(1)
+
+
+def test_with_generations_an_engine_without_them_is_refused():
+    with pytest.raises(
+        SettingError, match=r"^a SteadyState breeds one child at a time, without generations; add `asyn"
+    ):
+        EvoMAL(stops.tiny()).learn(tasks.line(), engine=SteadyState(SIZED, *KEY))

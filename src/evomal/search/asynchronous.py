@@ -17,6 +17,7 @@ from evomal.evaluation.stages import Judgement, judge_stage, train_stage, tune_s
 from evomal.executors import Executor
 from evomal.executors.executor import Stream
 from evomal.foundation.errors import RunFolderError, SettingError
+from evomal.foundation.seeds import python_random
 from evomal.local_search import Tuned
 from evomal.losses import LearnedLoss
 from evomal.search.result import LearnResult
@@ -28,8 +29,48 @@ Found = tuple[LearnedLoss, Tuned, Judgement | None]
 FIRST, LAST = (1,), (0,)  # who is tuned already is more urgent
 
 
+def engine_for(engine: Engine | SteadyState, settings: LearnSettings, key: str) -> Engine | SteadyState:
+    """The engine of a search with generations or without, from what the method or the user gives.
+
+    Args:
+        engine: A `SteadyState`, or what proposes generations: of its kinds `GeneticEngine` has a `SteadyState` that
+            breeds in the same way.
+        settings: All settings of the search.
+        key: The part of a seed that stands for the tasks.
+
+    Raises:
+        SettingError: The engine cannot breed as the settings want it, or what it has of its own would be lost.
+    """
+    if not settings.genetic.asynchronous:
+        if isinstance(engine, SteadyState):
+            raise SettingError(
+                "a SteadyState breeds one child at a time, without generations; add `asynchronous`, or give another "
+                "`engine`"
+            )
+        return engine
+    if isinstance(engine, SteadyState):
+        if engine.told:
+            raise SettingError(f"the `engine` was told {engine.told} fitnesses already; give a fresh one")
+        return engine
+    if not isinstance(engine, GeneticEngine):
+        raise SettingError(
+            f"setting 'asynchronous': method '{settings.method}' proposes whole generations; leave it out, or take a "
+            "method that breeds formulas, such as 'evomal'"
+        )
+    seed = (settings.seed, key, "genetic")
+    usual = GeneticEngine(settings.genetic, python_random(*seed), engine.initial)
+    alike = type(engine) is GeneticEngine and engine.settings == usual.settings
+    if not alike or engine.state_dict() != usual.state_dict():
+        raise SettingError(
+            f"of this {type(engine).__name__}, which has a breeding, settings or random numbers of its own, a search "
+            "without generations could take over the formulas to start from alone; give a SteadyState as `engine`, or "
+            "leave `asynchronous` out"
+        )
+    return SteadyState(settings.genetic, *seed, initial=engine.initial)
+
+
 def search_asynchronously(
-    engine: Engine,
+    engine: SteadyState,
     tasks: TaskSet,
     settings: LearnSettings,
     probes: Sequence[FilterProbe],
@@ -39,27 +80,18 @@ def search_asynchronously(
     """The search, from where an earlier call left it.
 
     Args:
-        engine: What the method would breed with by generations; its formulas to start from are taken over.
+        engine: What breeds, fresh.
         tasks: The tasks.
         settings: All settings of the search.
         probes: Predictions for the inner filters, for each task.
         executor: Where candidates are evaluated.
         log: Where the search stands.
-
-    Raises:
-        SettingError: The method has an engine of another kind.
     """
-    if not isinstance(engine, GeneticEngine):
-        raise SettingError(
-            f"setting 'asynchronous': method '{settings.method}' proposes whole generations; leave it out, or take a "
-            "method that breeds formulas, such as 'evomal'"
-        )
-    steady = SteadyState(settings.genetic, settings.seed, tasks.key, "genetic", initial=engine.initial)
-    loop = Asynchronous(tasks, settings, probes, executor, steady, log)
+    loop = Asynchronous(tasks, settings, probes, executor, engine, log)
 
     def search() -> None:
         loop.replay(list(log.archive.members.values()))
-        log.begin_asynchronous(steady)
+        log.begin_asynchronous(engine)
         loop.run()
 
     return log.concluded(search)

@@ -24,6 +24,7 @@ from evomal.config import (
 )
 from evomal.config.keywords import LearnKeywords
 from evomal.engines.engine import Engine
+from evomal.engines.steady_state import SteadyState
 from evomal.engines.warm_start import resolved, words_of
 from evomal.evaluation.evaluator import Evaluator
 from evomal.evaluation.filters import FilterProbe
@@ -34,7 +35,7 @@ from evomal.evaluation.watching import Watcher, Watchers
 from evomal.executors import Executor, make_executor
 from evomal.foundation.contexts import ctrl_c_noted, recording
 from evomal.foundation.errors import BaselineError, SettingError
-from evomal.search.asynchronous import search_asynchronously
+from evomal.search.asynchronous import engine_for, search_asynchronously
 from evomal.search.budget import budget_of
 from evomal.search.finals import Final, require_finals, too_short_for_finals
 from evomal.search.generations import search_generations
@@ -137,7 +138,7 @@ class Method(ABC):
         watcher: Watcher | None = None,
         resume: bool = False,
         override: bool = False,
-        engine: Engine | None = None,
+        engine: Engine | SteadyState | None = None,
         executor: Executor | None = None,
         progress: bool | None = None,
     ) -> LearnResult:
@@ -156,7 +157,8 @@ class Method(ABC):
                 what an uninterrupted run gives; a finished run gives its result at once.
             override: Go on though number of generations, workers or limits differ from those of then.
             engine: A fresh engine that proposes in place of the method's own; a run that goes on needs one of the same
-                kind, which is brought to where the run stands. Its generations have `population_size` members.
+                kind, which is brought to where the run stands. Its generations have `population_size` members. Without
+                generations (`asynchronous`) it is a `SteadyState`, or a class derived from it that breeds otherwise.
             executor: Where candidates are evaluated, in place of that which the settings name; it stays open.
             progress: Show how the search goes: live on a terminal or in a notebook, else a line for each generation, on
                 standard error; None shows it where somebody is watching, that is on a terminal or in a notebook.
@@ -200,7 +202,7 @@ class Method(ABC):
         watcher: Watcher,
         past: PreviousRun,
         limits: Limits,
-        given_engine: Engine | None,
+        given_engine: Engine | SteadyState | None,
         given_executor: Executor | None,
     ) -> LearnResult:
         """Probe the tasks, and set up what the outer loop needs."""
@@ -216,11 +218,10 @@ class Method(ABC):
         try:
             probes = probed(tasks, settings)
             require_finals(given, settings)
+            engine = engine_for(given_engine or self.engine(tasks, probes), settings, tasks.key)
             if folder is not None:
                 describe(folder, given, settings, past)
-            engine = given_engine or self.engine(tasks, probes)
-            alone = settings.genetic.asynchronous
-            first = past.recalled(settings) if alone else past.restore(engine)
+            first = past.recalled(settings) if isinstance(engine, SteadyState) else past.restore(engine)
             checkpointing = Checkpointing(folder, past.state, limits.begun)
             baseline = past.baseline(lambda: _baseline(tasks, settings))
             _warn(hardly_learns(tasks, baseline, settings.base))
@@ -230,7 +231,7 @@ class Method(ABC):
             with log:
                 watcher.baseline(baseline)
                 log.recall(first)
-                if alone:
+                if isinstance(engine, SteadyState):
                     found = search_asynchronously(engine, tasks, settings, probes, executor, log)
                 else:
                     found = search_generations(engine, evaluator, settings, log, past, first)
