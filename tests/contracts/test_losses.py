@@ -214,6 +214,17 @@ def test_function_transforms_pass_through(name):
     torch.testing.assert_close(gradient, _gradient(lambda f: loss(f, targets), outputs))
 
 
+@pytest.mark.parametrize("name", ["mse", "regression-squares"])
+def test_compiled_it_computes_the_same_whatever_the_reduction(name):
+    torch.compiler.reset()
+    outputs, targets = _data(name)
+    loss = _make(name)
+    compiled = torch.compile(loss, backend="eager", fullgraph=True)
+    for reduction in ("sum", "none"):
+        loss.reduction = reduction
+        torch.testing.assert_close(compiled(outputs, targets), loss(outputs, targets))
+
+
 @every
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))], ids=["copy", "pickle"])
 def test_copies_compute_the_same(name, way):

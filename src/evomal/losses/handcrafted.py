@@ -145,8 +145,9 @@ class HandcraftedLoss(Criterion):
     @property
     def _overridden(self) -> bool:
         """Whether somebody put other values, or another reduction, in place of those that shortcuts know."""
+        # By the class and the instance's own entries: torch.compile cannot look into a bound method.
         return any(
-            getattr(getattr(self, name), "__func__", None) is not getattr(HandcraftedLoss, name)
+            name in self.__dict__ or getattr(type(self), name) is not getattr(HandcraftedLoss, name)
             for name in ("per_instance", "reduce")
         )
 
