@@ -8,11 +8,14 @@ from transformers import BertConfig, BertForSequenceClassification, Trainer, Tra
 
 from evomal import load_loss
 
-loss = load_loss(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("learned_loss.json"))
+file = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("learned_loss.json")
+loss = load_loss(file, reduction="sum")
 
 
 def compute_loss(outputs, labels, num_items_in_batch=None):
-    return loss(outputs["logits"], labels)
+    # Of gradient accumulation the Trainer gives the number of labels in all pieces, and divides by nothing itself.
+    count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
+    return loss(outputs["logits"], labels) / count
 
 
 torch.manual_seed(0)

@@ -1,11 +1,13 @@
 """The examples run as they stand."""
 
+import ast
 import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 import evomal
 from evomal.tasks import load_user_task
@@ -100,6 +102,24 @@ def test_losses_for_those_who_train_elsewhere(name, least, run):
     out = run(name)
     assert float(out.split("error ")[1].split()[0]) < least
     assert run(name) == out
+
+
+def test_with_transformers_pieces_of_a_batch_sum_up_to_its_mean():
+    """The Trainer adds the gradients of all pieces up where it is given a `compute_loss_func`."""
+    tree = ast.parse((EXAMPLES / "with_transformers.py").read_text())
+    code = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    file = EXAMPLES / "learned_loss.json"
+    names = {"loss": evomal.load_loss(file, reduction="sum")}
+    exec(compile(ast.Module(code, []), "with_transformers.py", "exec"), names)
+    logits, labels = torch.randn(12, 3, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
+    labels[::5] = -100
+    pieces = [({"logits": logits[rows]}, labels[rows]) for rows in (slice(0, 3), slice(3, 7), slice(7, 12))]
+    mean = evomal.load_loss(file)(logits, labels)
+    count = int((labels != -100).sum())
+    assert sum(names["compute_loss"](*piece, num_items_in_batch=count) for piece in pieces).item() == pytest.approx(
+        mean.item(), rel=1e-5
+    )
+    assert names["compute_loss"]({"logits": logits}, labels).item() == pytest.approx(mean.item(), rel=1e-5)
 
 
 NEEDS = {"transformers": ["accelerate"]}
