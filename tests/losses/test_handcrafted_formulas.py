@@ -286,6 +286,10 @@ def test_names_with_parameters():
     ("text", "error"),
     [
         ("focal(gama=3)", r"^unknown parameter of loss 'focal' 'gama'; did you mean 'gamma'\?"),
+        (
+            "taylor_cross_entropy(order=2.5)",
+            "^loss 'taylor_cross_entropy': order 2.5 is no whole number; give such as 2$",
+        ),
         ("focal(gamma=-1)", r"^loss 'focal': gamma -1 is out of range; give 0 to 20$"),
         (
             "focal(gamma=nan)",

@@ -218,6 +218,14 @@ def test_what_is_no_operator(arguments, message):
     assert arguments[0] not in set(OPERATORS) - {"log"}
 
 
+def test_arguments_that_are_said_to_be_exchangeable_are():
+    with pytest.raises(SettingError, match=r"^operator 'ratio' changes when its arguments are exchanged; omit commuta"):
+        register_operator("ratio", 2, lambda a, b: a / b, commutative=True)
+    assert "ratio" not in OPERATORS
+    assert register_operator("mean", 2, lambda a, b: (a + b) / 2, commutative=True).commutative
+    forget_operator("mean")
+
+
 def test_the_example(tmp_path, fork):
     assert len(EXAMPLE.read_text().splitlines()) <= 30
     ended = fork(script=EXAMPLE, cwd=tmp_path)

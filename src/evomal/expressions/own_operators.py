@@ -48,8 +48,8 @@ def register_operator(
         The operator; settings take it, or its name.
 
     Raises:
-        SettingError: The name cannot be had, the function is none of single numbers, or the tangent is not its
-            derivative.
+        SettingError: The name cannot be had, the function is none of single numbers, the tangent is not its
+            derivative, or its arguments cannot be exchanged though it is said.
 
     Example:
         >>> softsign = register_operator("softsign", 1, lambda x: x / (1 + x.abs()), lambda x: 1 / (1 + x.abs()) ** 2)
@@ -196,6 +196,8 @@ def _check_works(operator: Operator) -> None:
         raise SettingError(f"operator '{operator.name}' fails on tensors: {one_line(error)}") from error
     if whole.shape != (2, 3) or not torch.allclose(whole.reshape(-1), single, equal_nan=True):
         raise SettingError(f"operator '{operator.name}' is no function of single numbers; let it look at each alone")
+    if operator.commutative and not torch.allclose(operator.torch(*reversed(pairs)), whole.reshape(-1), equal_nan=True):
+        raise SettingError(f"operator '{operator.name}' changes when its arguments are exchanged; omit commutative")
     if whole.dtype != torch.float64 or low.dtype != torch.float32:
         raise SettingError(f"operator '{operator.name}' gives another dtype than its arguments have; keep it")
     for place in range(operator.arity):

@@ -23,12 +23,14 @@ class Parameter(NamedTuple):
         least: The least value that makes sense.
         most: The greatest.
         others: Values that are worth a try beside the default.
+        whole: Whether it is a whole number.
     """
 
     default: float
     least: float
     most: float
     others: tuple[float, ...] = ()
+    whole: bool = False
 
 
 class HandcraftedEntry(NamedTuple):
@@ -151,3 +153,5 @@ def _require(name: str, parameters: Mapping[str, Parameter], key: str, value: fl
     least, most = parameters[key].least, parameters[key].most
     if not least <= value <= most:
         raise SettingError(f"loss '{name}': {key} {value:g} is out of range; give {least:g} to {most:g}")
+    if parameters[key].whole and value != int(value):
+        raise SettingError(f"loss '{name}': {key} {value:g} is no whole number; give such as {int(value)}")

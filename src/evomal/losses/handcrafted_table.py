@@ -134,7 +134,7 @@ HANDCRAFTED = HandcraftedTable(
             rate=Parameter(0.2, 0, 0.49, (0.1, 0.3, 0.4)),
         ),
         "taylor_cross_entropy": _of_classes(
-            formulas.taylor, "cross-entropy's Taylor series, two terms", _NOISE, order=Parameter(2, 1, 50, (4, 8))
+            formulas.taylor, "cross-entropy's Taylor series, two terms", _NOISE, order=Parameter(2, 1, 50, (4, 8), True)
         ),
         "bi_tempered_logistic": _of_classes(
             formulas.bi_tempered,
