@@ -40,6 +40,20 @@ def test_a_table_is_learned_on_and_the_run_knows_it(run, table, tmp_path):
     assert "\n" not in changed.err.strip()
 
 
+def test_a_table_has_several_targets(run, table, tmp_path):
+    train = ["train", "--data", "bank.csv", *TINY[:2], "--loss", "mse", "--steps", 30, "--quiet", "--json"]
+    (tmp_path / "bank.csv").write_text(table.read_text().replace("poor", "0.5").replace("rich", "1.5"))
+    ended = run(*train, "--target", "kind", "debt", "--out", "r.json")
+    assert ended.code == 0, ended.err
+    shown = json.loads(ended.out)
+    assert shown["task"]["target"] == ["kind", "debt"]
+    again = json.loads(run(*train, "--target", "kind", "--target", "debt").out)
+    assert again["results"][0]["runs"][0]["test"] == shown["results"][0]["runs"][0]["test"]
+    other = run("train", "--resume", "r.json", "--target", "debt", "--quiet")
+    assert "target was ['kind', 'debt'], now 'debt'" in other.err
+    assert run("train", "--resume", "r.json", "--target", "kind", "debt", "--quiet").code == 0
+
+
 def test_arrays_are_trained_on(run, tmp_path):
     x = np.random.default_rng(0).normal(size=(60, 3))
     np.savez(tmp_path / "mine.npz", x=x, y=(x[:, 0] > 0).astype(int))

@@ -8,7 +8,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 import evomal
-from evomal.foundation.errors import DataError, SettingError, UnknownNameError
+from evomal.foundation.errors import DataError, EvomalError, SettingError, UnknownNameError
 from evomal.tasks import file_task, load_file, probe
 
 COUNT = 60
@@ -189,6 +189,48 @@ def test_losses_are_trained_with_and_searched_on_several_outputs(tmp_path):
     assert result.outcomes["trained"] > 0
 
 
+def _same_data(one, other):
+    assert (one.task_type, one.classes, one.outputs) == (other.task_type, other.classes, other.outputs)
+    assert all(torch.equal(a, b) for part in ("train", "valid", "test") for a, b in _pairs(one, other, part))
+
+
+def _pairs(one, other, part):
+    return zip(getattr(one, part)[:2], getattr(other, part)[:2], strict=True)
+
+
+@pytest.mark.parametrize("kind", ["decimals", "whole numbers", "labels"])
+def test_several_columns_of_a_table_are_the_columns_of_y(tmp_path, kind):
+    draw = np.random.default_rng(0)
+    x, y = np.round(draw.normal(size=(COUNT, 2)), 3), np.round(1e3 * draw.normal(size=(COUNT, 2)), 2)
+    y = y if kind == "decimals" else y.astype(int) if kind == "whole numbers" else (y > 0).astype(int)
+    lines = [f"{a},{p},{b},{q}" for (a, b), (p, q) in zip(x.tolist(), y.tolist(), strict=True)]
+    table = _csv(tmp_path / "mine.csv", lines, "age,high,debt,wide")
+    more = {"regression": kind == "whole numbers", "several": kind == "labels"}
+    data = load_file(table, ["wide", "high"], **more)
+    _same_data(data, load_file(_save(tmp_path / "mine.npz", x=x, y=y[:, ::-1]), **more))
+    assert data.outputs == 2
+    assert data.task_type == ("multilabel" if kind == "labels" else "regression")
+
+
+def test_what_several_columns_cannot_be(tmp_path):
+    path = _csv(tmp_path / "mine.csv", _rows())
+    for target, message in (
+        (["age", "lef"], "unknown target column 'lef'; did you mean 'left'? (known: age, income, left)"),
+        (["age", "age"], "the target column 'age' is named twice; name each once"),
+        (["age", "income", "left"],
+         f"{path} has no column beside its targets 'age', 'income', 'left'; give at least one feature"),
+        (["income", "left"], f"{path}: column 'left' holds text, such as 'no', and several targets must be "
+         "numbers; name it alone, or give numbers"),
+    ):  # fmt: skip
+        with pytest.raises(EvomalError) as caught:
+            load_file(path, target)
+        assert str(caught.value) == message
+    whole = _csv(tmp_path / "whole.csv", [f"{i},{i},{i / 7}" for i in range(COUNT)], "a,b,c")
+    with pytest.raises(DataError, match=r"for a regression with several outputs decimals, or the task loss 'mse'$"):
+        load_file(whole, ("a", "b"))
+    assert file_task(whole, "linear", target=("a", "b"), task_loss="mse").test.y.shape[1] == 2
+
+
 def test_columns(tmp_path):
     path = _csv(tmp_path / "mine.csv", _rows())
     with pytest.raises(UnknownNameError, match="unknown target column 'lef'; did you mean 'left'"):
@@ -247,7 +289,7 @@ def test_options_that_do_not_go_with_the_file(tmp_path):
         (
             {"x": X, "y": np.arange(40).reshape(20, 2)},
             " has y of shape [20, 2]; give y [N], for several labels at once y [N, C] of 0 and 1, or for a "
-            "regression with several outputs decimals",
+            "regression with several outputs decimals, or the task loss 'mse'",
         ),
         (
             {"x": np.where(np.arange(20)[:, None] == 3, -1e300, X), "y": Y},

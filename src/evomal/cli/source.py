@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -45,7 +45,10 @@ class TaskSource:
     data: Annotated[
         Path | None, typer.Option(help="Your own data instead: an .npz with arrays x and y, or a .csv with --target.")
     ] = None
-    target: Annotated[str | None, typer.Option(help="The name of the target's column in a .csv.")] = None
+    target: Annotated[
+        str | list[str] | None,
+        typer.Option(help="The name of the target's column in a .csv; may be repeated, for several outputs."),
+    ] = None
     width: Annotated[float | None, typer.Option(help="Factor on the model's channels or hidden units.")] = None
     augmentation: Annotated[
         str | None,
@@ -180,7 +183,8 @@ def given_task_options(command: Run) -> Run:
 def _with_options(command: Run, place: str, made: Callable[[dict[str, Any]], Any]) -> Run:
     signature, keyword = inspect.signature(command, eval_str=True), inspect.Parameter.KEYWORD_ONLY
     added = [
-        inspect.Parameter(field.name, keyword, default=None, annotation=field.type) for field in fields(TaskSource)
+        inspect.Parameter(field.name, keyword, default=None, annotation=_asked(field.type))
+        for field in fields(TaskSource)
     ]
     own = [
         parameter.replace(kind=keyword) if parameter.kind is parameter.POSITIONAL_OR_KEYWORD else parameter
@@ -190,13 +194,26 @@ def _with_options(command: Run, place: str, made: Callable[[dict[str, Any]], Any
 
     @wraps(command)
     def called(**given: Any) -> Any:
-        options = {name: given.pop(name) for name in TASK}
+        options = {name: _single(given.pop(name)) for name in TASK}
         return command(**{place: made(options)}, **given)
 
     called.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[*own[:at], *added, *own[at + 1 :]]
     )
     return cast(Run, called)
+
+
+def _asked(kind: Any) -> Any:
+    """The type of an option: that of several values where it takes one or several."""
+    value, option = get_args(kind)
+    return Annotated[list[str] | None, option] if list[str] in get_args(value) else kind
+
+
+def _single(value: Any) -> Any:
+    """The one value of a list that has one alone, and nothing in place of none."""
+    if not isinstance(value, list) or len(value) > 1:
+        return value
+    return value[0] if value else None
 
 
 def source_of(options: Mapping[str, Any], origin: object) -> TaskSource:

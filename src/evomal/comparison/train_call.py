@@ -44,7 +44,7 @@ class TrainCall(Settings):
 
     losses: tuple[NamedLoss, ...] = Field(min_length=1)
     settings: TrainSettings
-    options: dict[str, str | int | float | None]
+    options: dict[str, str | int | float | list[str] | None]
     task: dict[str, Any]
     given: tuple[str, ...] = ()
     workers: Count = 1

@@ -1,6 +1,6 @@
 """Tasks by name: a registered data set, or a user's file of data, with a registered model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def file_task(
     path: str | Path,
     model: str,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     device: torch.device | str = "cpu",
     task_loss: str | LossFunction | None = None,
     metric: str | Metric | Callable[..., Any] | None = None,
@@ -106,7 +106,7 @@ def file_task(
     Args:
         path: The file.
         model: A name in `MODELS`.
-        target: The name of a table's target column.
+        target: The name of a table's target column, or the names of several.
         device: Where data and models live.
         task_loss: As for `named_task`.
         metric: As for `named_task`.

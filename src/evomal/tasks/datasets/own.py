@@ -1,5 +1,6 @@
 """Data sets of users, from one file: arrays of an ``.npz``, or a table as ``.csv``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,22 @@ MOST_CLASSES = 1000
 LARGEST = torch.finfo(torch.float32).max
 
 
-def load_file(path: str | Path, target: str | None = None, regression: bool = False, several: bool = False) -> Data:
+def load_file(
+    path: str | Path, target: str | Sequence[str] | None = None, regression: bool = False, several: bool = False
+) -> Data:
     """A data set from a user's file, split and normalised as a registered one is.
 
     An ``.npz`` holds arrays x [N, ...] and y [N] (or y [N, C]: 0 and 1 for several labels at once, other decimals for a
     regression with several outputs), and x_test, y_test where there is a test set of its own. Images are bytes
     [N, H, W], [N, H, W, channels] or [N, channels, H, W]. A ``.csv`` has a line with the names of its columns; one is
-    the target, all others are features, and hold numbers.
+    the target, or several are, as columns of y [N, C]; all others are features, and hold numbers.
 
     Targets that are text, whole numbers or truth values are classes, numbered in sorted order; others, or all if asked
     for, are those of a regression. Without a test set a fifth is held out, always the same, stratified by class.
 
     Args:
         path: The file.
-        target: The name of the target's column; needed for a table, and for nothing else.
+        target: The name of the target's column, or the names of several; needed for a table, and for nothing else.
         regression: Take whole numbers as what they are.
         several: Rows of y are several labels, even if each has a single 1.
 
@@ -47,13 +50,14 @@ def load_file(path: str | Path, target: str | None = None, regression: bool = Fa
     kind = path.suffix.lower()
     if kind not in (".npz", ".csv"):
         raise SettingError(f"data '{path}' is neither an .npz nor a .csv file; save arrays x and y by numpy.savez")
-    if (kind == ".csv") != (target is not None):
+    targets = [target] if isinstance(target, str) else list(target or ())
+    if (kind == ".csv") != bool(targets):
         raise SettingError(
             f"data '{path}' is a table; name the column of its target{named_columns(path)}"
             if kind == ".csv"
-            else f"data '{path}' has its targets as array y, not in column '{target}'; leave the target out"
+            else f"data '{path}' has its targets as array y, not in column '{targets[0]}'; leave the target out"
         )
-    x, y, test = (*read_table(path, str(target)), None) if kind == ".csv" else _read_arrays(path)
+    x, y, test = (*read_table(path, targets), None) if kind == ".csv" else _read_arrays(path)
     _require_shapes(path, x, y, "")
     if test is not None:
         _require_shapes(path, *test, "_test")
@@ -91,7 +95,7 @@ def _are_labels(path: Path, y: NDArray[Any], regression: bool, several: bool) ->
             return False
         raise DataError(
             f"{path} has y of shape {list(y.shape)}; give y [N], for several labels at once y [N, C] of 0 and 1, or "
-            "for a regression with several outputs decimals"
+            "for a regression with several outputs decimals, or the task loss 'mse'"
         )
     if not several and bool((y.sum(axis=1) == 1).all()):
         raise DataError(

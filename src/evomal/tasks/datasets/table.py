@@ -1,4 +1,4 @@
-"""A user's table: a .csv with a line of names, its target in one column, numbers in all others."""
+"""A user's table: a .csv with a line of names, its targets in one column or several, numbers in all others."""
 
 import csv
 import re
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evomal.foundation.errors import DataError, one_line, unknown_name
+from evomal.foundation.errors import DataError, SettingError, one_line, unknown_name
 
 QUOTED = 40
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
@@ -17,17 +17,18 @@ MISSING = ("na", "n/a", "#n/a", "nan", "null", "none", "?", "-", ".")
 """What programs write for a number that is not known."""
 
 
-def read_table(path: Path, target: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Features [N, ...] and targets [N] of a table: whole numbers, decimals, or text.
+def read_table(path: Path, targets: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Features [N, ...] and targets of a table: [N] numbers or text, or of several columns [N, K] numbers.
 
     Columns are separated by what divides the line of names into most: commas, semicolons or tabulators.
 
     Args:
         path: The file.
-        target: The name of the target's column.
+        targets: The names of the targets' columns.
 
     Raises:
         DataError: It cannot be read, or holds something else.
+        SettingError: A column is named twice.
         UnknownNameError: There is no such column.
     """
     try:
@@ -38,19 +39,30 @@ def read_table(path: Path, target: str) -> tuple[NDArray[Any], NDArray[Any]]:
             header = next(rows, (0, []))[1]
             if not header:
                 raise DataError(f"{path} is empty; give a line with the names of the columns, then numbers")
-            columns, place = _columns(path, header, target)
+            columns, places = _columns(path, header, targets)
             features: list[list[float]] = []
-            targets: list[tuple[int, str]] = []
+            texts: dict[str, list[tuple[int, str]]] = {target: [] for target in targets}
             for line, row in rows:
-                targets.append((line, row[place].strip()))
-                if not targets[-1][1]:
-                    raise DataError(f"{path}, line {line}: column '{target}' is empty; remove such rows")
+                for target, place in zip(targets, places, strict=True):
+                    texts[target].append((line, row[place].strip()))
+                    if not texts[target][-1][1]:
+                        raise DataError(f"{path}, line {line}: column '{target}' is empty; remove such rows")
                 features.append([_feature(path, line, header[column], row[column]) for column in columns])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise unreadable(path, error) from None
     if not features:
         raise DataError(f"{path} has no rows below its line of names; give at least 10 instances")
-    return np.array(features), _targets(path, target, targets)
+    read = [_targets(path, target, lines) for target, lines in texts.items()]
+    if len(read) == 1:
+        return np.array(features), read[0]
+    for target, values in zip(targets, read, strict=True):
+        if values.dtype.kind == "U":
+            text = next(text for text in values if not is_number(text))
+            raise DataError(
+                f"{path}: column '{target}' holds text, such as '{text[:QUOTED]}', and several targets must be "
+                "numbers; name it alone, or give numbers"
+            )
+    return np.array(features), np.stack(read, axis=1)
 
 
 def named_columns(path: Path) -> str:
@@ -88,21 +100,28 @@ def _rows(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, row
 
 
-def _columns(path: Path, header: Sequence[str], target: str) -> tuple[list[int], int]:
+def _columns(path: Path, header: Sequence[str], targets: Sequence[str]) -> tuple[list[int], list[int]]:
     names = [name.strip() for name in header]
-    if target not in names:
-        raise unknown_name("target column", target, names)
+    for target in targets:
+        if target not in names:
+            raise unknown_name("target column", target, names)
+        if targets.count(target) > 1:
+            raise SettingError(f"the target column '{target}' is named twice; name each once")
     if "" in names:
         raise DataError(
             f"{path}: column {names.index('') + 1} has no name, as one of row numbers has; leave it out (pandas: "
             "index=False), or name it"
         )
-    if len(names) < 2:
-        raise DataError(f"{path} has no column beside its target '{target}'; give at least one feature")
-    if names.count(target) > 1:
-        raise DataError(f"{path} has {names.count(target)} columns named '{target}'; give each a name of its own")
-    place = names.index(target)
-    return [column for column in range(len(names)) if column != place], place
+    for target in targets:
+        if names.count(target) > 1:
+            raise DataError(f"{path} has {names.count(target)} columns named '{target}'; give each a name of its own")
+    if len(names) == len(targets):
+        named = "', '".join(targets)
+        raise DataError(
+            f"{path} has no column beside its target{'s' * (len(targets) > 1)} '{named}'; give at least one feature"
+        )
+    places = [names.index(target) for target in targets]
+    return [column for column in range(len(names)) if column not in places], places
 
 
 def _number(text: str) -> float:
