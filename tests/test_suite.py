@@ -19,7 +19,8 @@ from benchmarks.suite.optuna_control import by_optuna
 from benchmarks.suite.run import NEAR, VARIANTS, Job, of_equal_cost, searcher
 from benchmarks.suite.table import beside, markdown, row, specialist
 from benchmarks.suite.tasks import TASKS, missed_cost_five, off_by_a_tenth, suite_task
-from benchmarks.suite.testing import tested, trained
+from benchmarks.suite.testing import tested as on_test_data
+from benchmarks.suite.testing import trained
 from benchmarks.suite.virtual import Virtual
 
 from evomal import EvoMAL
@@ -62,7 +63,7 @@ def test_the_specialist_has_the_hyper_parameters_that_finals_chose(tmp_path):
         verdict=SimpleNamespace(lr=0.1, places=places),
         settings=_small(tmp_path),
     )
-    found = tested(task, result, "noisy_targets", 0, specialists=True)
+    found = on_test_data(task, result, "noisy_targets", 0, specialists=True)
     assert {name: each.get("loss") for name, each in found.items()} == {
         "evomal": None,
         "tukey": "tukey(c=2)",

@@ -219,7 +219,7 @@ def _told_already():
     return engine
 
 
-LOST = "a search without generations could take over the formulas to start from alone; give a SteadyState as `engine`"
+LOST = "a search without generations could take over the formulas to start from alone; give a SteadyState as engine"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ LOST = "a search without generations could take over the formulas to start from 
             lambda: GeneticEngine(SIZED.model_copy(update={"tournament_size": 1}), python_random(*KEY)),
             f"^of this GeneticEngine, which .*, {LOST}",
         ),
-        (_told_already, "^the `engine` was told 1 fitnesses already; give a fresh one$"),
+        (_told_already, "^the engine was told 1 fitnesses already; give a fresh one$"),
     ],
 )
 def test_an_engine_of_which_something_would_be_lost_is_refused(engine, message, tmp_path):

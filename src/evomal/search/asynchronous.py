@@ -45,12 +45,12 @@ def engine_for(engine: Engine | SteadyState, settings: LearnSettings, key: str) 
         if isinstance(engine, SteadyState):
             raise SettingError(
                 "a SteadyState breeds one child at a time, without generations; add `asynchronous`, or give another "
-                "`engine`"
+                "engine"
             )
         return engine
     if isinstance(engine, SteadyState):
         if engine.told:
-            raise SettingError(f"the `engine` was told {engine.told} fitnesses already; give a fresh one")
+            raise SettingError(f"the engine was told {engine.told} fitnesses already; give a fresh one")
         return engine
     if not isinstance(engine, GeneticEngine):
         raise SettingError(
@@ -63,7 +63,7 @@ def engine_for(engine: Engine | SteadyState, settings: LearnSettings, key: str) 
     if not alike or engine.state_dict() != usual.state_dict():
         raise SettingError(
             f"of this {type(engine).__name__}, which has a breeding, settings or random numbers of its own, a search "
-            "without generations could take over the formulas to start from alone; give a SteadyState as `engine`, or "
+            "without generations could take over the formulas to start from alone; give a SteadyState as engine, or "
             "leave `asynchronous` out"
         )
     return SteadyState(settings.genetic, *seed, initial=engine.initial)
