@@ -239,3 +239,22 @@ def test_batches_of_which_few_have_a_label_end_no_training():
     (run,) = meta_test(task, "cross_entropy", steps=60, lrs=(0.5,), batch_size=4).runs
     assert run.reason is None
     assert run.test < 0.35
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size:UserWarning")
+def test_a_criterion_or_metric_that_broadcasts_one_output_is_refused():
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    settings = TrainSettings(steps=3, seeds=(0,), base=BASE)
+
+    def task(y, metric=None):
+        return Task(lambda: nn.Linear(3, 1), (x, y), test=(x, y), task_loss="mse", metric=metric)
+
+    told = "PyTorch broadcasts outputs of shape [N, 1] and targets of shape [N]; give both one shape"
+    with pytest.raises(SettingError) as caught:
+        meta_test(task(x[:, 0]), nn.MSELoss(), settings)
+    assert str(caught.value) == f"criterion compares every output with every target: {told}"
+    with pytest.raises(SettingError, match=r"^metric '<lambda>' compares every output with every target: "):
+        meta_test(task(x[:, 0], lambda f, y: (f - y).abs().mean()), "mse", settings)
+    # Side by side they come to what the loss by its name comes to.
+    column = meta_test(task(x[:, :1]), nn.MSELoss(), settings)
+    assert _plain(column) == _plain(meta_test(task(x[:, :1]), "mse", settings))

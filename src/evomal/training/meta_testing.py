@@ -1,5 +1,6 @@
 """Meta-testing: fresh networks trained in full with a finished loss, over seeds and learning rates."""
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import inf, isfinite, nan
@@ -7,17 +8,23 @@ from statistics import fmean, stdev
 from time import perf_counter
 from typing import Any
 
+import torch
+from torch import nn
+
 from evomal.config import TrainSettings, train_settings
 from evomal.foundation.contexts import recording
 from evomal.foundation.errors import DataError, SettingError
 from evomal.foundation.seeds import derive
 from evomal.foundation.serialization import finite_or_none, shown
 from evomal.losses.checks import checked_function
-from evomal.losses.criterion import LossFunction
+from evomal.losses.criterion import Criterion, LossFunction
 from evomal.tasks import Batches, Task
+from evomal.tasks.kinds import require_side_by_side
 from evomal.training.evaluate import evaluate
 from evomal.training.fit import fit, one_thread
 from evomal.training.optimizers import fitted_base
+
+INSTANCES = 8  # on which it is seen whether a function compares what belongs together
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +127,8 @@ def meta_test(
 
     Raises:
         DataError: The task has no test split.
-        SettingError: A setting is unknown or out of range, or both `settings` and single ones are given.
+        SettingError: A setting is unknown or out of range, or both `settings` and single ones are given; or criterion
+            or metric compare every output with every target, see `evomal.tasks.kinds.require_side_by_side`.
     """
     if settings is not None and flat:
         raise SettingError(f"give either settings or single values, not both ({', '.join(flat)})")
@@ -129,6 +137,7 @@ def meta_test(
     if isinstance(criterion, str):
         criterion = task.handcrafted(criterion)
     checked_function(criterion, "criterion")
+    _require_side_by_side(task, criterion)
     finished = {(run.lr, run.seed): run for run in done}
     jobs = [(lr, seed) for lr in settings.lrs for seed in settings.seeds]
     left = [(criterion, settings, lr, seed) for lr, seed in jobs if (lr, seed) not in finished]
@@ -138,6 +147,20 @@ def meta_test(
             on_run(run)
     runs = tuple(finished[job] for job in jobs)
     return MetaTest(task.metric.name, best_rate(runs, settings.lrs), runs)
+
+
+def _require_side_by_side(task: Task, criterion: LossFunction) -> None:
+    """Refuse a function of the user that broadcasts; a loss of this package does not."""
+    with one_thread(), torch.no_grad():
+        x, y = task.train.take(torch.arange(min(INSTANCES, len(task.train))))
+        try:
+            outputs = task.make_model(0).eval()(x)
+        except Exception:  # the trainings will tell
+            return
+    if not isinstance(criterion, Criterion):
+        kept = copy.deepcopy(criterion) if isinstance(criterion, nn.Module) else criterion
+        require_side_by_side(kept, "criterion", outputs, y, task.task_type)
+    require_side_by_side(task.metric, f"metric '{task.metric.name}'", outputs, y, task.task_type)
 
 
 def require_test_split(task: Task) -> None:
