@@ -20,6 +20,10 @@ def test_chance_is_the_best_constant():
     targets = torch.tensor([1.0, 2.0, 3.0, 6.0])
     variance = float(targets.var(unbiased=False))
     assert bounds(*_with_valid(_task(targets, task_loss="mse"))) == pytest.approx((variance, 0.0))
+    skewed = torch.tensor([1.0] * 7 + [3.0, 30.0, 50.0])
+    task = _task(skewed, task_loss="mse", metric="mae")
+    absolute = float((task.valid.y - task.valid.y.median()).abs().mean())
+    assert bounds(*_with_valid(task)) == pytest.approx((absolute, 0.0))
     ignored = torch.where(torch.arange(20) % 5 == 0, -100, labels)
     assert bounds(*_with_valid(_task(ignored, 3))) == pytest.approx((0.5, 0.0))
 

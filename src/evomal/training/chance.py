@@ -59,11 +59,13 @@ def bounds(task: Task, split: AnySplit) -> tuple[float, float]:
             x, y = split.take(index)
             pairs.append((model(x), y))
         outputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-        values = [
-            float(task.metric(make(outputs, targets, task.task_type), targets))
-            for make in (constant_outputs, perfect_outputs)
-        ]
-    return values[0], values[1]
+        constants = [constant_outputs(outputs, targets, task.task_type)]
+        if task.task_type == "regression":  # for absolute errors the median is better than the mean
+            shaped = targets.to(outputs.dtype).reshape(outputs.shape)
+            constants.append(shaped.median(0, keepdim=True).values.expand_as(shaped).clone())
+        perfect = perfect_outputs(outputs, targets, task.task_type)
+        values = [float(task.metric(each, targets)) for each in (*constants, perfect)]
+    return min(values[:-1]), values[-1]
 
 
 def hardly_learns(tasks: Sequence[Task], value: float, base: BaseSettings) -> str | None:
