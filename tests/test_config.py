@@ -549,8 +549,7 @@ def test_a_preset_that_is_given_again_is_what_it_was(method, preset):
 def test_a_preset_that_is_given_anew_takes_the_place_of_what_it_names():
     before = learn_settings(generations=5, population_size=9, momentum=0.5, start_from=("mse",))
     now = changed(before, "quick", population_size=8)
-    known = flat_fields(LearnSettings).keys() - {"steps"}  # which has nothing to do without finals
-    names = {name: value for name, value in PRESETS["quick"].items() if name in known}
+    names = {name: value for name, value in PRESETS["quick"].items() if name in flat_fields(LearnSettings)}
     assert now == learn_settings(**(names | {"population_size": 8, "momentum": 0.5, "start_from": ("mse",)}))
 
 
@@ -678,18 +677,6 @@ def test_names_of_other_libraries_are_understood_and_nothing_far_fetched_is_prop
             {"milestones": (0.5,)},
             "setting 'milestones': it has no effect with schedule 'constant'; give `schedule='step'`, or leave it out",
         ),
-        (
-            {"fitness_trial": 0.5},
-            "setting 'fitness_trial': it has no effect with a single one of `fitness_lrs`; leave it out",
-        ),
-        (
-            {"finals_effort": 2.0, "finals_budget": 900},
-            "setting 'finals_effort': it has no effect beside `finals_budget`; leave it out",
-        ),
-        (
-            {"steps": 9, "finals": False},
-            "setting 'steps': it has no effect on a search without finals; leave it out",
-        ),
     ],
 )
 def test_what_another_setting_leaves_nothing_to_do_is_refused(flat_given, sentence):
@@ -707,8 +694,10 @@ def test_together_with_what_they_go_with_they_are_taken():
     learn_settings(address="head:6379", executor="ray")
     learn_settings(object_store=100, executor="ray")
     learn_settings(gamma=0.5, milestones=(0.5,), schedule="step")
-    learn_settings(fitness_trial=0.5, fitness_lrs=(1, 2))
-    learn_settings(finals_effort=2.0, steps=9)
+    # What is there for another case, and says so, may be given in any.
+    learn_settings(fitness_trial=0.5)
+    learn_settings(finals_effort=2.0, finals_budget=900)
+    assert learn_settings("quick", steps=9).finals.finals is False
     assert train_settings("quick", steps=9).steps == 9
     assert train_settings("paper-cifar10", gamma=0.5).base.gamma == 0.5  # whose schedule is one of full trainings
 
@@ -722,9 +711,7 @@ def test_a_search_that_leaves_its_cluster_forgets_the_address():
 
 
 def test_of_several_searches_each_takes_what_it_has_a_use_for():
-    settings, idle = compared_settings("quick", gamma=0.5, steps=9, fitness_trial=0.5)
+    settings = compared_settings("quick", gamma=0.5, steps=9)
     assert (settings.base.gamma, settings.finals.finals) == (0.5, False)
-    assert idle == ["setting 'fitness_trial': it has no effect with a single one of `fitness_lrs`"]
-    assert compared_settings("practice", fitness_trial=0.5)[1] == []
     with pytest.raises(SettingError, match=r"^setting 'folds': it has no effect without finals"):
         compared_settings("quick", folds=3)

@@ -175,10 +175,7 @@ def searcher(job: Job, **own: Any) -> Any:
         flat["finals_budget"] = 40_000
     if job.variant == "known":  # what a search costs goes into the finals
         flat["finals_budget"] = round((1 + settings.finals.finals_effort) * size * 0.4 * settings.partial_steps)
-    flat |= VARIANTS[job.variant] | own
-    if "finals_budget" in flat:
-        flat.pop("finals_effort", None)  # which has no effect beside it
-    return EvoMAL(preset="practice", seed=job.draw, **flat)
+    return EvoMAL(preset="practice", seed=job.draw, **flat | VARIANTS[job.variant] | own)
 
 
 def _method(job: Job, task: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import evomal
-from evomal.config import LearnSettings, learn_settings
+from evomal.config import learn_settings
 from evomal.engines.genome import Formula
 from evomal.engines.warm_start import KNOWN, resolved, starts
 from evomal.evaluation.batched_stages import train_in_lanes
@@ -50,7 +50,7 @@ def test_if_every_trial_fails_nothing_is_trained_in_full():
 
 
 def test_without_several_rates_there_is_no_trial():
-    settings = LearnSettings(fitness_trial=0.2)  # as a preset has it for a variant with one rate
+    settings = learn_settings(fitness_trial=0.2)
     assert settings.trial is settings
     both = learn_settings(fitness_trial=0.2, fitness_lrs=RATES, partial_steps=100)
     assert (both.trial.partial_steps, both.trial.fitness_trial) == (20, None)

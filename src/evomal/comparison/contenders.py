@@ -167,8 +167,8 @@ def read_contender(name: str, preset: str | None, flat: dict[str, Any], task_los
         name = "+".join([method, *variants])
     if method in METHODS:
         own = {setting: value for variant in variants for setting, value in _variant(variant, flat).items()}
-        settings, idle = compared_settings(preset, **fitting(method, flat) | own)
-        return Contender(name, "learned", settings=settings, remarks=(*_remarks(name, method, own, flat), *idle))
+        settings = compared_settings(preset, **fitting(method, flat) | own)
+        return Contender(name, "learned", settings=settings, remarks=tuple(_remarks(name, method, own, flat)))
     if name in PUBLISHED or is_path(name):
         return Contender(name, "file")
     if method in HANDCRAFTED:

@@ -1,7 +1,7 @@
 """Settings from flat names: presets, methods and explicit values, in that order."""
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -54,18 +54,6 @@ OF_USERS = {
 PLAIN = (str, bool, int, float, list, tuple, dict)
 """What a setting may be written as; anything else is an object of the user's."""
 
-BESIDE: dict[str, tuple[str, Callable[[Any], bool], str]] = {
-    "fitness_trial": ("fitness_lrs", lambda rates: len(rates) == 1, "with a single one of `fitness_lrs`"),
-    "finals_effort": ("finals_budget", lambda budget: budget is not None, "beside `finals_budget`"),
-    "object_store": ("address", lambda address: address is not None, "on a cluster that runs already, at `address`"),
-    # A training knows no finals; of a search they alone are of so many steps.
-    "steps": ("finals", lambda finals: not finals, "on a search without finals"),
-}
-"""Settings that another one leaves nothing to do: which, for what values of it, and what is to be done."""
-
-VARIED = ("fitness_trial",)
-"""Of these, what variants of a method differ in, so that of several searches some have no use for it."""
-
 S = TypeVar("S", bound=Settings)
 
 
@@ -91,23 +79,17 @@ def learn_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
     return _searched(preset, flat)
 
 
-def compared_settings(preset: str | None = None, **flat: Any) -> tuple[LearnSettings, list[str]]:
+def compared_settings(preset: str | None = None, **flat: Any) -> LearnSettings:
     """Settings of one search of several, from those for all of them and for full trainings.
-
-    Returns:
-        The settings, and what has no effect on this search alone, one sentence each.
 
     Raises:
         SettingError: As for `learn_settings`, but for what full trainings take: they refuse it themselves.
 
     Example:
-        >>> settings, idle = compared_settings("quick", steps=9, fitness_trial=0.5)
-        >>> settings.finals.finals, idle
-        (False, ["setting 'fitness_trial': it has no effect with a single one of `fitness_lrs`"])
+        >>> compared_settings("quick", gamma=0.5).base.schedule
+        'constant'
     """
-    single = [name for name in VARIED if flat.get(name) is not None]
-    settings = _searched(preset, flat, {*flat_fields(TrainSettings), *VARIED})
-    return settings, [sentence.partition(";")[0] for sentence in without_effect(settings, single).values()]
+    return _searched(preset, flat, flat_fields(TrainSettings))
 
 
 def _searched(preset: str | None, flat: dict[str, Any], elsewhere: Collection[str] = ()) -> LearnSettings:
@@ -119,21 +101,17 @@ def _searched(preset: str | None, flat: dict[str, Any], elsewhere: Collection[st
     return _build(LearnSettings, preset, flat, entry, elsewhere)
 
 
-def without_effect(settings: Settings, names: Iterable[str]) -> dict[str, str]:
-    """Of settings that were given, those that others leave nothing to do: by name, what is wrong, in a sentence.
-
-    Example:
-        >>> without_effect(learn_settings(), ["lr", "address"])
-        {'address': "setting 'address': it has no effect with executor 'auto'; give `executor='ray'`, or leave it out"}
-    """
-    said, values, found = meanings(type(settings)), by_name(settings), {}
+def _require_effect(settings: Settings, names: Iterable[str]) -> None:
+    """Refuse settings that have nothing to do, so that nobody believes that they had an effect."""
+    said, values = meanings(type(settings)), by_name(settings)
     for name in names:
         switch, has = said[name].only or ("", ()) if name in said else ("", ())
         if switch and values[switch] not in has:
-            found[name] = _lacking(name, switch, values[switch], has)
-        elif name in BESIDE and (beside := BESIDE[name])[0] in values and beside[1](values[beside[0]]):
-            found[name] = f"setting '{name}': it has no effect {beside[2]}; leave it out"
-    return found
+            raise SettingError(_lacking(name, switch, values[switch], has))
+        if name == "object_store" and values["address"] is not None:
+            raise SettingError(
+                f"setting '{name}': it has no effect on a cluster that runs already, at `address`; leave it out"
+            )
 
 
 def _lacking(name: str, switch: str, value: Any, has: tuple[Any, ...]) -> str:
@@ -143,12 +121,6 @@ def _lacking(name: str, switch: str, value: Any, has: tuple[Any, ...]) -> str:
     if has == (True,):
         return f"setting '{name}': it has no effect without {switch}; add {switch}, or leave it out"
     return f"setting '{name}': it has no effect with {switch} {value!r}; give `{switch}={has[0]!r}`, or leave it out"
-
-
-def _require_effect(settings: Settings, names: Iterable[str]) -> None:
-    """Refuse settings that have nothing to do, so that nobody believes that they had an effect."""
-    for sentence in without_effect(settings, names).values():
-        raise SettingError(sentence)
 
 
 def changed(settings: LearnSettings, preset: str | None = None, **flat: Any) -> LearnSettings:
