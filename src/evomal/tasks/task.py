@@ -49,7 +49,8 @@ class Task:
         valid: Validation split; None takes `valid_fraction` of the training split, stratified, always the
             same.
         test: Test split, needed for meta-testing only.
-        task_loss: Name of a handcrafted loss, or a function ``(outputs, targets) -> scalar``.
+        task_loss: Name of a handcrafted loss, or a function ``(outputs, targets) -> scalar``, which like a metric of
+            your own sees targets in the shape that you give: y [N, 1] goes with outputs [N, 1], y [N] with [N].
         metric: Name of a metric, or a function ``(outputs, targets) -> number`` to be minimised; None means
             ``"error_rate"`` for classification and ``"mse"`` for regression.
         name: What the task is called in tables.
