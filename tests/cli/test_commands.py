@@ -39,7 +39,7 @@ def test_learn_tells_of_progress_and_ends_with_all_that_is_needed(run, small, tm
     folder = tmp_path / "runs/digits-mlp-seed0"
     loss = evomal.load_loss(folder / "loss.json")
     shown = dict(line.split("  ", 1) for line in lines[2:])
-    assert shown["formula"].strip() == loss.formula(digits=4)
+    assert shown["formula"].strip() == loss.short()
     assert shown["fitness"].strip() == (
         f"{loss.info['fitness']:.4g} (error_rate on validation data after 20 base steps)"
     )

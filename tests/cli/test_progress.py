@@ -69,7 +69,7 @@ def test_one_line_a_generation(settings):
         go_through(progress, clock)
     assert stream.getvalue() == (
         "generation 1/4  best 0.5  trained 1, rejected 2, failed 1, archived 1  "
-        "16 evaluations/min, about 45.0 s left  (2·(y - f))²\n"
+        "16 evaluations/min, about 45.0 s left  4·(y - f)²\n"
     )
 
 
@@ -80,7 +80,7 @@ def test_live_display_on_a_terminal(settings):
         go_through(progress, clock)
         console.print(progress.render())
     shown = stream.getvalue()
-    for part in ("2 of 4", "0.5", "(2·(y - f))²", "trained 1, rejected 2", "16 evaluations/min, about 45.0 s left"):
+    for part in ("2 of 4", "0.5", "4·(y - f)²", "trained 1, rejected 2", "16 evaluations/min, about 45.0 s left"):
         assert part in shown
     assert "\x1b[?25h" in shown  # the cursor is back
 
@@ -89,7 +89,7 @@ def test_softplus_is_part_of_the_formula():
     settings = learn_settings(output_activation="softplus")
     progress = Progress("digits/mlp", settings)
     recorded(progress, "trained")
-    assert progress.formula == "softplus((2·(y - f))²)"
+    assert progress.formula == "softplus(4·(y - f)²)"
 
 
 def test_progress_suits_where_it_goes(settings):
@@ -135,7 +135,7 @@ def test_a_table_in_a_notebook(settings, notebook):
     first, *_, last = notebook.shown
     assert "1 of 4" in first
     assert "a&lt;b" in first
-    for part in ("2 of 4  done", "(2·(y - f))²", "trained 1, rejected 2", '<progress value="5" max="20">'):
+    for part in ("2 of 4  done", "4·(y - f)²", "trained 1, rejected 2", '<progress value="5" max="20">'):
         assert part in last
     count = len(notebook.shown)
     with NotebookProgress("mine", settings, Clock()) as progress:  # no more than twice a second

@@ -20,12 +20,13 @@ def test_a_formula_has_every_form_and_an_edge_for_each_coefficient():
     told = describe(loss)
     assert (told["family"], told["scale"], told["weights"]) == ("symbolic", 1e-5, [0.5, 1.0, 2.0])
     assert told["formula"] == "1e-05·((0.5·(y - 2·f))²)"
+    assert told["short"] == "2.5e-06·(y - 2·f)²"
     assert told["latex"].startswith(r"1 \cdot 10^{-5} \left(")
     assert told["simplified"]["latex"].startswith(r"1 \cdot 10^{-5} \left(")
     assert told["simplified"]["text"].startswith("1e-05*(")
     assert _cells(table_of_weights(told)) == [["0", "1", "2"], ["0.5", "1", "2"], ["sub(y, f)", "y", "f"]]
     lines = shown(told, {"seed": 3})
-    assert list(lines) == ["formula", "simplified", "LaTeX", "expression", "task type", "seed"]
+    assert list(lines) == ["in short", "formula", "simplified", "LaTeX", "expression", "task type", "seed"]
     assert lines["expression"] == "square(sub(y, f))"
 
 

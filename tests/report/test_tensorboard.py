@@ -53,7 +53,7 @@ def test_each_candidate_is_there_once(run):
     for outcome in {line["outcome"] for line in lines}:
         count = sum(line["outcome"] == outcome for line in lines)
         assert scalars[f"outcomes/{outcome}"][-1] == (len(lines), count)
-    assert texts[-1][1] in {f"`{member.formula}`" for member in result.members if member.own_fitness == min(trained)}
+    assert texts[-1][1] in {f"`{member.short}`" for member in result.members if member.own_fitness == min(trained)}
 
 
 def test_finals_are_there_by_split(run):

@@ -42,6 +42,7 @@ class Candidate:
         reason: Why it failed or was rejected, or what ended its tuning.
         seconds: Time of each stage.
         formula: The loss as it is computed, in one line; known of those that have been the best.
+        short: The same with its numbers multiplied out, to be read.
     """
 
     generation: int
@@ -65,6 +66,7 @@ class Candidate:
     reason: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     formula: str = ""
+    short: str = ""
 
     @property
     def key(self) -> str:

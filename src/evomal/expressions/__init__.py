@@ -23,6 +23,7 @@ from evomal.expressions.operators import (
     Terminal,
 )
 from evomal.expressions.own_operators import forget_operator, register_operator
+from evomal.expressions.short import to_short
 from evomal.expressions.simplify import Simplified, simplify, to_sympy
 from evomal.expressions.text import parse, to_text
 from evomal.expressions.tree import MAX_DEPTH, MAX_NODES, Expression
@@ -60,6 +61,7 @@ __all__ = [
     "simplify",
     "to_formula",
     "to_latex",
+    "to_short",
     "to_sympy",
     "to_text",
     "vocabulary",

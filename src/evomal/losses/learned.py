@@ -164,6 +164,17 @@ class LearnedLoss(Criterion):
     def formula(self, digits: int | None = None) -> str:
         """The loss as it is computed, in one line, rounded to `digits` significant digits if given."""
 
+    def short(self, digits: int = 4) -> str:
+        """The loss to be read: of a formula with its numbers multiplied out, of others what `formula` says.
+
+        Example:
+            >>> from evomal import SymbolicLoss
+            >>> loss = SymbolicLoss("square(sub(y, f))", [2.0, 0.5, 1.0], task_type="regression", scale=3.0)
+            >>> loss.formula(), loss.short()
+            ('3·((2·(0.5·y - f))²)', '3·(y - 2·f)²')
+        """
+        return self.formula(digits)
+
     @abstractmethod
     def entries(self) -> dict[str, Any]:
         """What `from_entries` builds the loss again from, beside family, task type and scale; plain values."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evomal.expressions import Expression, parse, to_formula, to_text
+from evomal.expressions import Expression, parse, to_formula, to_short, to_text
 from evomal.expressions.formula import activated, scaled
 from evomal.expressions.own_operators import require_modules
 from evomal.foundation.errors import DataError, ExpressionError, SettingError
@@ -181,6 +181,13 @@ class SymbolicLoss(LearnedLoss):
         """The formula as it is computed, φ included, rounded to `digits` significant digits if given."""
         text = to_formula(self.expression, self.weights.detach().tolist(), digits=digits)
         return scaled(activated(text, self.output_activation), self.scale, digits)
+
+    def short(self, digits: int = 4) -> str:
+        """See `LearnedLoss.short`; predictions of classes are probabilities, so their absolute values are left out."""
+        plain = self.output_activation == "identity"
+        weights, classes = self.weights.detach().tolist(), self.task_type != "regression"
+        text = to_short(self.expression, weights, self.scale if plain else 1.0, digits, classes=classes)
+        return text if plain else scaled(activated(text, self.output_activation), self.scale, digits)
 
     def entries(self) -> dict[str, Any]:
         """Expression, weights and output activation; the prior, and the modules of own operators, where it has them."""

@@ -91,8 +91,8 @@ class Progress(Watcher):
 
     @property
     def formula(self) -> str:
-        """The best formula so far, with its coefficients."""
-        return "" if self.best is None else self.best.formula
+        """The best formula so far, with its coefficients, as short as it can be."""
+        return "" if self.best is None else self.best.short or self.best.formula
 
     @property
     def fitness(self) -> str:

@@ -34,9 +34,9 @@ Rank = tuple[int, float, int, int, int]
 def describe(loss: SavedLoss) -> dict[str, Any]:
     """A loss as plain values: formula, coefficients and settings; and what else there is to say of its family.
 
-    A formula comes with its simplified form, LaTeX, and every coefficient with its edge; a Taylor loss with LaTeX and
-    every parameter with what it multiplies; a neural loss with the units of its layers; a handcrafted one with a word
-    on what it is.
+    A formula comes with its short and its simplified form, LaTeX, and every coefficient with its edge; a Taylor loss
+    with LaTeX and every parameter with what it multiplies; a neural loss with the units of its layers; a handcrafted
+    one with a word on what it is.
 
     Example:
         >>> loss = SymbolicLoss("square(sub(y, f))", task_type="regression")
@@ -77,6 +77,7 @@ def _symbolic(loss: SymbolicLoss) -> dict[str, Any]:
     # The simplified text is in Python's notation.
     text = scaled(activated(short.text, loss.output_activation), loss.scale, DIGITS).replace("·", "*")
     return {
+        "short": loss.short(DIGITS),
         "simplified": {"text": text, "latex": latex(short.latex), "note": short.note},
         "latex": latex(to_latex(expression, weights, DIGITS)),
         "expression": to_text(expression),
@@ -95,7 +96,8 @@ def shown(described: dict[str, Any], info: dict[str, Any]) -> dict[str, str]:
         >>> shown(describe(TaylorLoss([0, 0, 0, 2, 0, 0, 0, 0], task_type="regression")), {"seed": 3})["formula"]
         'f²'
     """
-    lines = {"formula": described["formula"]}
+    lines = {"in short": described["short"]} if "short" in described else {}
+    lines["formula"] = described["formula"]
     if "simplified" in described:
         note = described["simplified"]["note"]
         lines["simplified"] = described["simplified"]["text"] + (f"   ({note})" if note else "")

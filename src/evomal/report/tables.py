@@ -62,7 +62,7 @@ def result_pairs(result: "LearnResult", loss_file: Path) -> dict[str, str]:
     fitness = result.message if result.fitness is None else f"{result.fitness:.4g} ({judged})"
     baseline = info["baseline"]
     rival = "failed" if baseline["fitness"] is None else f"{baseline['fitness']:.4g}"
-    formula = result.learned.formula(digits=4)
+    formula = result.learned.short()
     use = f"criterion = evomal.load_loss({str(loss_file)!r}); loss = criterion(outputs, targets)"
     recommended = result.fitness is not None or result.verdict is not None
     return {

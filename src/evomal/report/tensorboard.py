@@ -94,7 +94,7 @@ class TensorBoard(Watcher):
             return
         self._shown = best
         self._scalar("fitness/best", best.fitness)
-        self._events.text("formula", best.formula, self._counts.total())
+        self._events.text("formula", best.short or best.formula, self._counts.total())
 
 
 class _Events:

@@ -141,7 +141,7 @@ class Final:
             return loss
         candidate = finalist.candidate
         if candidate is not None and isinstance(loss, LearnedLoss):
-            candidate.formula = loss.formula(digits=4)
+            candidate.formula, candidate.short = loss.formula(digits=4), loss.short()
             loss.info = provenance(loss, candidate, self.tasks, self.settings, self.log.baseline)
         else:
             loss.info = chosen(loss, self.tasks, self.settings, self.log.baseline)
@@ -228,4 +228,6 @@ def _unsaved(name: str) -> str:
 
 
 def _formula(loss: LossFunction | None) -> str:
-    return loss.formula(digits=4) if isinstance(loss, SavedLoss) else ""
+    if isinstance(loss, LearnedLoss):
+        return loss.short()
+    return loss.formula() if isinstance(loss, SavedLoss) else ""

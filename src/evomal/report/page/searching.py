@@ -40,6 +40,8 @@ def loss_section(loss: LearnedLoss, drawer: Drawer, found: Audit, title: str = "
     if isinstance(loss, SymbolicLoss):
         plain = to_latex(loss.expression)
         blocks.append(drawer.formula("What was found, without its coefficients", plain, to_formula(loss.expression)))
+    if "short" in described:
+        blocks.append(FormulaBlock("What it computes, its coefficients multiplied out", None, described["short"]))
     if "latex" in described:
         blocks.append(
             drawer.formula("As it is computed, with its coefficients φ", described["latex"], described["formula"])
