@@ -71,7 +71,7 @@ def test_a_finished_run_prints_its_result_and_does_nothing(run, whole, tmp_path,
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
     best = min((r for r in read_journal(whole) if r["outcome"] == "trained"), key=lambda r: r["fitness"])
-    assert lines[0] == f"formula    {evomal.load_loss(whole).formula(digits=4)}"
+    assert lines[0] == f"formula    {evomal.load_loss(whole).short()}"
     assert lines[1] == f"fitness    {best['fitness']:.4g} (error_rate on validation data after 5 base steps)"
     assert lines[3].endswith(" (18 in all)")
     assert lines[5] == "loss file  a/loss.json"
