@@ -129,6 +129,14 @@ def test_names_that_are_long_stay_within_the_figure(made):
         assert whole.x0 <= label.x0, ax.get_ylabel()
 
 
+def test_rates_of_finals_are_those_of_the_retest():
+    shared = {"kind": "learned", "fitness": 0.5, "lr": 0.1, "lrs": (0.1,), "folds": 2, "race": 0.2, "sd": None}
+    places = [Place(name=name, retest=retest, **shared) for name, retest in (("a", 0.2), ("b", None), ("c", 0.3))]
+    metrics = {name: {0.1: [0.3, 0.2]} for name in "abc"}
+    assert [bar.get_label() for bar in plot_final_rates(metrics, places).containers] == ["a", "c"]
+    assert [bar.get_label() for bar in plot_final_rates(metrics, places[1:2]).containers] == ["b"]
+
+
 def test_fitness_of_two_metrics_shares_no_axis(made, tmp_path):
     one, other = (made.write_run(tmp_path / name) for name in ("a", "b"))
     loss = json.loads((other / "loss.json").read_text())

@@ -63,7 +63,7 @@ def plot_final_rates(
 
     Args:
         metrics: From `evomal.analysis.journal.final_metrics`.
-        places: All entrants by place; the first of them are drawn.
+        places: All entrants by place; those of the re-test are drawn, or the first of all where there was none.
         metric: What is measured.
         ax: Where to draw; None makes a figure.
 
@@ -74,7 +74,9 @@ def plot_final_rates(
         >>> [round(float(value), 1) for value in ax.containers[0][0].get_ydata()]
         [0.2, 0.5]
     """
-    shown = [place for place in places if metrics.get(place.name)][:MOST]
+    trained = [place for place in places if metrics.get(place.name)]
+    # Whoever left before has a point or two from other folds than the rest.
+    shown = ([place for place in trained if place.retest is not None] or trained)[:MOST]
     curves = [(place.name, metrics[place.name], place.lr) for place in shown]
     lrs = sorted({lr for _, values, _ in curves for lr in values})
     return _drawn(curves, lrs, f"{named(metric)} on held-out splits, mean ± sd", ax)
