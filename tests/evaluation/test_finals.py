@@ -421,3 +421,16 @@ def test_a_loss_whose_trainings_fail_has_no_variants():
     assert {those[trial.entrant].variant_of for trial in bench.all} == {None, "other 1"}
     assert [row.entrant.name for row in outcome.rows if row.race is None] == ["other 0"]
     assert outcome.rows[-1].entrant.name == "other 0"
+
+
+def test_a_lucky_specialist_does_not_leave_the_learned_losses_without_a_rival():
+    """It leads after the first fold and falls back; the next best of its kind is still there, and is tested again."""
+
+    class Lucky(Bench):
+        def value(self, trial):
+            luck = -0.15 if trial.entrant == 1 and trial.split == 0 else 0.0
+            return super().value(trial) + luck
+
+    true = dict.fromkeys(range(4, 20), 0.2) | {0: 0.3, 1: 0.35, 2: 0.21, 3: 0.4}
+    outcome = hold_finals(field(learned=16), plan(120_000), Lucky(true, noise=0.0005))
+    assert {"habit", "other 1"} <= {row.entrant.name for row in outcome.retested}

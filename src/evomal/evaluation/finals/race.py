@@ -14,6 +14,7 @@ LEVEL = 0.05  # of the test that sends home: one-sided, each by itself; see `beh
 TWO_RATES = 2  # folds on which losses are trained at both of their best rates; on the second only the better half
 RACE_SHARE = 0.55  # of what the screening has left; the rest is for the re-test
 FEWEST = 4  # who goes on even if far behind
+RIVALS = 2  # the best that people wrote, which go on as long as there is room
 MANY, AT_THE_END, FEW = 8, 4, 3  # in the last fold: if everybody has had a first one, as a rule, if budgets are small
 
 
@@ -129,6 +130,9 @@ def _without_those_behind(
 def _cut(field: Sequence[Runner], size: int, entrants: Sequence[Entrant], places: Places) -> list[Runner]:
     """The best `size`, with those that always stay among them."""
     staying = needed(field, entrants)
+    # One that leads after a fold may be lucky, and if it falls back a rival to the learned losses must be there.
+    rivals = [r.number for r in _ranked(field) if entrants[r.number].kind in ("handcrafted", "known")][:RIVALS]
+    staying |= dict.fromkeys([number for number in rivals if number not in staying][: max(0, size - len(staying))])
     ranked = sorted(field, key=lambda runner: (runner.number not in staying, *runner.rank))
     places.leave(ranked[max(size, len(staying)) :])
     return ranked[: max(size, len(staying))]
