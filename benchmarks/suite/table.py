@@ -5,9 +5,9 @@ from math import inf, isfinite
 from statistics import fmean, stdev
 from typing import Any
 
-from benchmarks.suite.testing import plain_name
 from evomal.comparison.tables import markdown_table
 from evomal.evaluation.statistics import holm, paired_test
+from evomal.losses.handcrafted_entries import split_name
 
 HABITS = ("cross_entropy", "mse")
 HEADS = (
@@ -114,7 +114,7 @@ def row(task: str, found: Sequence[Found]) -> dict[str, Any]:
 
 def specialist(each: Found) -> str | None:
     """The handcrafted loss that came first in a search's own finals, by its plain name."""
-    names = [plain_name(place["name"]) for place in each["verdict"]["places"] if place["kind"] == "handcrafted"]
+    names = [split_name(place["name"])[0] for place in each["verdict"]["places"] if place["kind"] == "handcrafted"]
     return next((name for name in names if name in each["test"]), None)
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from evomal.losses.handcrafted_entries import split_name
+
 IMAGES = {"few_images"}  # tasks whose network, LeNet-5, costs ten times as much as a small MLP
 LANES = 12  # losses of small networks that are trained as one program
 
@@ -27,17 +29,13 @@ def tested(task: Any, result: Any, name: str, draw: int, specialists: bool) -> d
     chosen = {}
     for place in result.verdict.places:
         special = specialists and place.kind == "handcrafted" and (name not in IMAGES or place.retest)
-        plain = plain_name(place.name)
-        if (special or place.kind == "task") and place.lr is not None and plain not in losses:
-            losses[plain], chosen[plain] = (task.handcrafted(place.name), place.lr), {"loss": place.name}
+        if (special or place.kind == "task") and place.lr is not None:
+            plain, _ = split_name(place.name)
+            if plain not in losses:
+                losses[plain], chosen[plain] = (task.handcrafted(place.name), place.lr), {"loss": place.name}
     losses = {each: pair for each, pair in losses.items() if pair[1] is not None}
     found = trained(task, list(losses.values()), result.settings, name, draw)
     return {each: values | chosen.get(each, {}) for each, values in zip(losses, found, strict=True)}
-
-
-def plain_name(name: str) -> str:
-    """The name of a handcrafted loss without its hyper-parameters."""
-    return name.partition("(")[0]
 
 
 def trained(

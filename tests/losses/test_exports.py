@@ -69,6 +69,16 @@ def _data(loss, count=5):
     return outputs, torch.randint(3, (count,), generator=draw)
 
 
+def _importable(loss, form, monkeypatch):
+    """The function that an export is; Keras runs on PyTorch, NumPy stands in for JAX."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    if form == "keras":
+        pytest.importorskip("keras")
+    if form == "jax":
+        _numpy_as_jax(monkeypatch)
+    return _function(export(loss, form))
+
+
 def _function(text):
     names = {}
     exec(text, names)  # the tests' own text
@@ -231,12 +241,7 @@ def test_soft_labels_that_are_no_shares_are_refused_or_give_nan(form, task_type,
     outputs = torch.linspace(-1, 1, targets.numel()).reshape(targets.shape)
     with pytest.raises(DataError):
         loss(outputs, targets)
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    if form == "keras":
-        pytest.importorskip("keras")
-    if form == "jax":
-        _numpy_as_jax(monkeypatch)
-    function = _function(export(loss, form))
+    function = _importable(loss, form, monkeypatch)
     good = torch.softmax(targets.nan_to_num(), 1) if targets.dim() > 1 else targets.clamp(0, 1)
     if form == "keras":
         assert function(targets, outputs.reshape(len(targets), -1)).mean().isnan()
@@ -351,12 +356,7 @@ def test_prior_and_progress(of_terminals, form, monkeypatch):
         program = torch.jit.load(io.BytesIO(export(loss, "torchscript")))
         _close(program(outputs, targets, torch.tensor(0.3)).detach(), loss, outputs, targets)
         return
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    if form == "keras":
-        pytest.importorskip("keras")
-    if form == "jax":
-        _numpy_as_jax(monkeypatch)
-    function = _function(export(loss, form))
+    function = _importable(loss, form, monkeypatch)
     given = [targets, outputs] if form == "keras" else [outputs, targets]
     given = given if form in ("python", "keras") else [each.numpy() for each in given]
     _close(function(*given, progress=0.3).mean(), loss, outputs, targets)

@@ -114,6 +114,10 @@ class Candidate:
         self.fitness, self.fitness_lr, self.tie = other.fitness, other.fitness_lr, other.tie
         self.same_as, self.outcome, self.reason = other.place, outcome, other.reason
 
+    def write_out(self, loss: LearnedLoss) -> None:
+        """Keep how its loss reads, as computed and in short."""
+        self.formula, self.short = loss.formula(digits=4), loss.short()
+
     def finished_loss(self, tasks: TaskSet, settings: LearnSettings) -> LearnedLoss:
         """The loss as it was tuned, frozen as one that is read from a file."""
         loss = self.genome.loss(tasks, settings)

@@ -18,7 +18,7 @@ from evomal.expressions.operators import (
 )
 from evomal.expressions.tree import Expression
 
-_ASCII = str.maketrans({"·": "*", "²": "**2", "√": "sqrt", "ε": repr(EPSILON)})
+ASCII = str.maketrans({"·": "*", "²": "**2", "√": "sqrt", "ε": repr(EPSILON)})
 
 
 def activated(formula: str, output_activation: str) -> str:
@@ -109,7 +109,7 @@ def to_formula(
         brackets=("(", ")"),
     )
     text = _written(expression, weights, style)
-    return text.translate(_ASCII) if ascii else text
+    return text.translate(ASCII) if ascii else text
 
 
 def to_latex(expression: Expression, weights: Sequence[float] | None = None, digits: int | None = 3) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from evomal.expressions.evaluate import check_weights
-from evomal.expressions.formula import plain_number
+from evomal.expressions.formula import ASCII, plain_number
 from evomal.expressions.operators import EPSILON, TERMINALS
 from evomal.expressions.tree import Expression
 
@@ -244,7 +244,7 @@ class _Style:
     def whole(self, term: _Term) -> str:
         """A formula by itself: a sum needs no brackets."""
         text = self.total(_summands(term))
-        return text if not self.ascii else text.replace("·", "*").replace("√", "sqrt").replace("ε", repr(EPSILON))
+        return text.translate(ASCII) if self.ascii else text
 
     def total(self, terms: Sequence[_Term]) -> str:
         text = self.product(terms[0])

@@ -186,6 +186,10 @@ class HandcraftedLoss(Criterion):
         """What the loss is called; its formula stands in its documentation."""
         return self.name
 
+    def short(self, digits: int = 4) -> str:
+        """See `LearnedLoss.short`: its name."""
+        return self.formula(digits)
+
     def entries(self) -> dict[str, Any]:
         """What `from_entries` builds the loss again from, beside family and task type; plain values."""
         counts = {} if self.class_counts is None else {"class_counts": self.class_counts.tolist()}

@@ -141,7 +141,7 @@ class Final:
             return loss
         candidate = finalist.candidate
         if candidate is not None and isinstance(loss, LearnedLoss):
-            candidate.formula, candidate.short = loss.formula(digits=4), loss.short()
+            candidate.write_out(loss)
             loss.info = provenance(loss, candidate, self.tasks, self.settings, self.log.baseline)
         else:
             loss.info = chosen(loss, self.tasks, self.settings, self.log.baseline)
@@ -228,6 +228,4 @@ def _unsaved(name: str) -> str:
 
 
 def _formula(loss: LossFunction | None) -> str:
-    if isinstance(loss, LearnedLoss):
-        return loss.short()
-    return loss.formula() if isinstance(loss, SavedLoss) else ""
+    return loss.short() if isinstance(loss, SavedLoss) else ""

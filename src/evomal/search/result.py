@@ -215,7 +215,7 @@ def finished_result(past: PreviousRun, now: LearnSettings) -> LearnResult | None
     best = _candidate(learned, past, finals)
     if best is None or not isinstance(learned, LearnedLoss) or not _is_named(loss, learned, verdict):
         return None  # somebody has saved another one over it
-    best.formula, best.short = learned.formula(digits=4), learned.short()
+    best.write_out(learned)
     members = tuple(past.archive.members[place] for place in sorted(past.archive.members))
     found = best.own_fitness, state.measured_baseline, best, members, now, state.seconds, state.ended
     return LearnResult(loss, *found, verdict=verdict, best_learned=learned)

@@ -201,7 +201,7 @@ class SearchLog:
 
     def _save(self, candidate: Candidate) -> LearnedLoss:
         loss = candidate.finished_loss(self.tasks, self.settings)
-        candidate.formula, candidate.short = loss.formula(digits=4), loss.short()
+        candidate.write_out(loss)
         loss.info = provenance(loss, candidate, self.tasks, self.settings, self.baseline)
         if self.folder is not None:
             self.folder.require_there()

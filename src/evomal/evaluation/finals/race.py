@@ -34,7 +34,7 @@ def race(runners: Sequence[Runner], entrants: Sequence[Entrant], ledger: Ledger,
     Returns:
         Those that are left, with one rate each; fewer than two if there is no race to be had for the budget.
     """
-    field = _without_failed(runners, places)
+    field = places.without_failed(runners)
     sizes = planned_sizes(len(field), ledger.plan.race_splits, int(RACE_SHARE * ledger.left) // ledger.plan.steps)
     if not sizes:
         return field
@@ -44,7 +44,7 @@ def race(runners: Sequence[Runner], entrants: Sequence[Entrant], ledger: Ledger,
             for runner in _ranked(field)[math.ceil(len(field) / 2) :]:
                 runner.lrs = runner.lrs[:1]
         _run_fold(field, fold, ledger, _surely_next(field, sizes))
-        field = _without_failed(field, places)
+        field = places.without_failed(field)
         if fold == TWO_RATES - 1 or fold == len(sizes) - 1:
             for runner in field:
                 runner.lrs = runner.lrs[:1]
@@ -108,12 +108,6 @@ def _surely_next(field: Sequence[Runner], sizes: Sequence[int]) -> Follow:
         return [replace(trial, split=trial.split + 1)] if goes_on else []
 
     return follow
-
-
-def _without_failed(field: Sequence[Runner], places: Places) -> list[Runner]:
-    failed = [runner for runner in field if not math.isfinite(runner.mean)]
-    places.leave(failed)
-    return [runner for runner in field if math.isfinite(runner.mean)]
 
 
 def _without_those_behind(

@@ -85,15 +85,14 @@ def screen_variants(
     if not chosen:
         return list(runners)
     limit = ledger.spent + VARIED_SHARE * ledger.plan.common
-    everybody = sorted([*runners, *_screened(chosen, steps, 1, limit, ledger)], key=lambda runner: runner.rank)
-    places.leave([runner for runner in everybody if not math.isfinite(runner.mean)])
+    everybody = places.without_failed([*runners, *_screened(chosen, steps, 1, limit, ledger)])
     staying, groups = list[Runner](), set[str]()
-    for runner in everybody:
+    for runner in sorted(everybody, key=lambda runner: runner.rank):
         entrant = entrants[runner.number]
-        if math.isfinite(runner.mean) and (entrant.kind == "task" or entrant.group not in groups):
+        if entrant.kind == "task" or entrant.group not in groups:
             staying.append(runner)
             groups.add(entrant.group)
-    places.leave([runner for runner in everybody if math.isfinite(runner.mean) and runner not in staying])
+    places.leave([runner for runner in everybody if runner not in staying])
     return staying
 
 

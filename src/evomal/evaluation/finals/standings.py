@@ -107,6 +107,11 @@ class Places:
         """They leave at once: the worst of them first."""
         self.left += sorted(runners, key=lambda runner: runner.rank, reverse=True)
 
+    def without_failed(self, runners: Sequence[Runner]) -> list[Runner]:
+        """Those of whom no training failed; the others leave."""
+        self.leave([runner for runner in runners if not math.isfinite(runner.mean)])
+        return [runner for runner in runners if math.isfinite(runner.mean)]
+
     def final(self, staying: Sequence[Runner]) -> list[Runner]:
         """Everybody by place, those that stay to the end first."""
         return [*sorted(staying, key=lambda runner: runner.rank), *reversed(self.left)]

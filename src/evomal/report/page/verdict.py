@@ -4,8 +4,7 @@ from evomal.analysis.journal import final_metrics
 from evomal.analysis.runs import SearchRecord
 from evomal.comparison import Comparison, Row
 from evomal.foundation.serialization import cleaned, places
-from evomal.losses import HANDCRAFTED, LearnedLoss
-from evomal.losses.loading import SavedLoss
+from evomal.losses import HANDCRAFTED
 from evomal.report.figures import plot_final_rates, plot_promise
 from evomal.report.page.blocks import Block, Drawer, LinesBlock, Rows, Section
 from evomal.search.verdict import Against, Place, Verdict
@@ -14,17 +13,13 @@ LEVEL = 0.05
 PAIRS = 3  # finalists with a fitness from which a figure of it says something
 
 
-def _short(loss: SavedLoss) -> str:
-    return loss.short() if isinstance(loss, LearnedLoss) else loss.formula()
-
-
 def verdict_of_search(record: SearchRecord) -> list[str]:
     """What its finals came to; a search alone allows no claim, as the best fitness is that of the luckiest."""
     if record.verdict is not None and record.verdict.kind != "not tested":
         return [cleaned(record.verdict.message), *(cleaned(note) for note in record.verdict.notes)]
     if record.loss is None:
         return ["There is no loss to speak of."]
-    told = f"The best loss of the search: {cleaned(_short(record.loss))[:400]}"
+    told = f"The best loss of the search: {cleaned(record.loss.short())[:400]}"
     if record.fitness is None:
         return [told, "It has no fitness: no candidate was trained in full."]
     beside = ""
